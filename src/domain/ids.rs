@@ -1,0 +1,191 @@
+//! Identifiers: parsed once at the door, then trusted. All of them are compared as exact strings.
+
+use url::{Host, Url};
+
+/// Why a text is not the identifier it claims to be; the sentence is fit for an error description.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct IdError(pub &'static str);
+
+/// Most characters of any URL that is taken in from outside.
+pub const MAX_URL: usize = 2048;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as it stands on the wire.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// An issuer identifier (RFC 8414 section 2): https, or http on a loopback host; no query, no fragment, no trailing slash.
+    Issuer
+}
+
+text_id! {
+    /// A relying service: the issuer identifier of its authorization server, byte for byte the assertion's `aud`
+    /// (ID-JAG draft section 4.3; RFC 8414 section 2). Never normalised: a trailing slash makes another audience.
+    Audience
+}
+
+impl Issuer {
+    /// Parses an issuer identifier.
+    ///
+    /// # Errors
+    /// When it is not an absolute https URL (or http on loopback), or has a query, fragment, userinfo or trailing slash.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let url = https_or_loopback(text)?;
+        if text.ends_with('/') {
+            return Err(IdError("an issuer has no trailing slash: services append /.well-known/jwks.json to it"));
+        }
+        if url.path() != "/" {
+            return Err(IdError(
+                "the default issuer sits at the root of its origin; issuers with a path are not supported yet",
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Whether it may only be reached on this machine, which allows http and development conveniences.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| is_loopback_host(&url))
+    }
+
+    /// Whether cookies can be `Secure`.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    /// A URL under this issuer; `path` starts with a slash.
+    #[must_use]
+    pub fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+}
+
+impl Audience {
+    /// Parses an audience. An alias that is not a URL is refused: we know of none.
+    ///
+    /// # Errors
+    /// When it is relative, not https (or http on loopback), or has a query, fragment or userinfo.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        https_or_loopback(text)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The host and, if it is unusual, the port: what a person is shown. Punycode stays punycode, so look-alikes show.
+    #[must_use]
+    pub fn host(&self) -> String {
+        Url::parse(&self.0).map_or_else(|_| self.0.clone(), |url| authority(&url))
+    }
+}
+
+/// Host and explicit port of a URL.
+#[must_use]
+pub fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// An absolute URL that is https, or http on a loopback host, without userinfo, query and fragment.
+fn https_or_loopback(text: &str) -> Result<Url, IdError> {
+    let url = absolute(text)?;
+    if url.query().is_some() {
+        return Err(IdError("it must not have a query"));
+    }
+    if url.scheme() == "https" || (url.scheme() == "http" && is_loopback_host(&url)) {
+        return Ok(url);
+    }
+    Err(IdError("it must be https (http only on a loopback host)"))
+}
+
+/// An absolute URL of bounded length with a host, and without userinfo and fragment (RFC 8707 section 2 asks the same of a resource).
+///
+/// # Errors
+/// When it is none.
+pub fn absolute(text: &str) -> Result<Url, IdError> {
+    if text.len() > MAX_URL {
+        return Err(IdError("it is longer than 2048 bytes"));
+    }
+    if text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\') {
+        return Err(IdError("it contains a space, a control character or a backslash"));
+    }
+    let url = Url::parse(text).map_err(|_| IdError("it is not an absolute URL"))?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(IdError("it has no host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(IdError("it must not carry a user or password"));
+    }
+    if url.fragment().is_some() {
+        return Err(IdError("it must not have a fragment"));
+    }
+    Ok(url)
+}
+
+/// Whether a URL's host is `localhost` or a loopback address. Names that merely resolve to loopback do not count.
+#[must_use]
+pub fn is_loopback_host(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issuers() {
+        for good in ["https://id.example", "http://localhost:4000", "http://127.0.0.1:1", "http://[::1]:4000"] {
+            assert!(Issuer::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://id.example/",
+            "http://id.example",
+            "id.example",
+            "https://id.example?x",
+            "https://id.example#",
+            "https://u@id.example",
+            "ftp://localhost",
+            "https://id.example/p",
+            "https://",
+        ] {
+            assert!(Issuer::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn audiences_keep_every_byte() {
+        let with = Audience::parse("https://auth.example/").unwrap();
+        let without = Audience::parse("https://auth.example").unwrap();
+        assert_ne!(with, without);
+        assert_eq!(with.host(), "auth.example");
+        for bad in
+            ["/relative", "auth.example", "https://a.example#f", "https://a.example?q=1", "http://a.example", "urn:x:y"]
+        {
+            assert!(Audience::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

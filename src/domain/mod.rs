@@ -1,0 +1,2 @@
+//! The rules, without I/O: what may be said, to whom, and when it ends.
+pub mod ids;

@@ -1,0 +1,5 @@
+//! Avouch: an agent provider's identity service.
+pub mod clock;
+pub mod domain;
+pub mod rng;
+pub mod secret;

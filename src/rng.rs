@@ -1,0 +1,65 @@
+//! Randomness as an argument: the operating system's in production, a seed's in tests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// Where random bytes come from.
+#[derive(Clone, Debug)]
+pub enum Rng {
+    /// The operating system.
+    Os,
+    /// A repeatable stream for tests: SHA-256 over (seed, counter). Never for anything that must be secret.
+    Seeded(u64, Arc<AtomicU64>),
+}
+
+impl Rng {
+    /// A repeatable stream.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self::Seeded(seed, Arc::new(AtomicU64::new(0)))
+    }
+
+    /// `N` random bytes.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: there is nothing safe left to do then.
+    #[must_use]
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut out = [0_u8; N];
+        match self {
+            Self::Os => getrandom::fill(&mut out).expect("the operating system gives random bytes"),
+            Self::Seeded(seed, counter) => {
+                for chunk in out.chunks_mut(digest::SHA256_OUTPUT_LEN) {
+                    let n = counter.fetch_add(1, Ordering::SeqCst);
+                    let block = digest::digest(&digest::SHA256, &[seed.to_be_bytes(), n.to_be_bytes()].concat());
+                    chunk.copy_from_slice(&block.as_ref()[..chunk.len()]);
+                }
+            }
+        }
+        out
+    }
+
+    /// A bearer secret of 256 bits, as 43 characters of base64url.
+    #[must_use]
+    pub fn token(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<32>())
+    }
+
+    /// A row's or token's identifier that sorts by the time it was made (a UUID of version 7, RFC 9562), as 32 hex digits.
+    /// `now` is in seconds.
+    #[must_use]
+    pub fn id(&self, now: i64) -> String {
+        let millis = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
+        uuid::Builder::from_unix_timestamp_millis(millis, &self.bytes::<10>()).into_uuid().simple().to_string()
+    }
+
+    /// A fraction in `0.0..1.0`, for jitter.
+    #[must_use]
+    pub fn fraction(&self) -> f64 {
+        f64::from(u32::from_be_bytes(self.bytes::<4>())) / (f64::from(u32::MAX) + 1.0)
+    }
+}
