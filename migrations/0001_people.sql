@@ -1,0 +1,51 @@
+-- Every row belongs to an issuer, also where one issuer is all there is.
+CREATE TABLE issuer (
+    id TEXT PRIMARY KEY,
+    url TEXT NOT NULL UNIQUE,
+    admin_token_hash TEXT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+-- Who is vouched for. `sub` is what leaves; `id` never does.
+CREATE TABLE account (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    sub TEXT NOT NULL,
+    email TEXT NOT NULL,
+    email_verified_at BIGINT,
+    name TEXT,
+    phone_number TEXT,
+    phone_verified_at BIGINT,
+    password_hash TEXT,
+    origin TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    disabled_at BIGINT,
+    UNIQUE (issuer_id, sub),
+    UNIQUE (issuer_id, email)
+);
+
+-- A browser session. `id` is the `sid` of ID tokens; the cookie's token is stored as its hash.
+CREATE TABLE session (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    account_id TEXT NOT NULL REFERENCES account (id),
+    token_hash TEXT NOT NULL UNIQUE,
+    csrf TEXT NOT NULL,
+    auth_time BIGINT NOT NULL,
+    user_agent TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+CREATE INDEX session_account ON session (account_id);
+
+-- Failed sign-ins, shared by the replicas. `name` is the hash of an e-mail or an address.
+CREATE TABLE throttle (
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    name TEXT NOT NULL,
+    failures BIGINT NOT NULL,
+    failed_at BIGINT NOT NULL,
+    blocked_until BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, name)
+);

@@ -1,0 +1,58 @@
+-- The user's leave for a client to sign them in.
+CREATE TABLE signin_consent (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    account_id TEXT NOT NULL REFERENCES account (id),
+    client_id TEXT NOT NULL REFERENCES client (id),
+    scope TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    UNIQUE (account_id, client_id, scope)
+);
+
+-- What one authorization gave: the tokens of one code share it, and end with it.
+CREATE TABLE token_family (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    account_id TEXT NOT NULL REFERENCES account (id),
+    client_id TEXT NOT NULL REFERENCES client (id),
+    session_id TEXT NOT NULL REFERENCES session (id),
+    scope TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT
+);
+CREATE INDEX token_family_session ON token_family (session_id);
+
+CREATE TABLE authorization_code (
+    hash TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    family_id TEXT NOT NULL REFERENCES token_family (id),
+    redirect_uri TEXT NOT NULL,
+    code_challenge TEXT NOT NULL,
+    nonce TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT
+);
+CREATE INDEX authorization_code_expiry ON authorization_code (expires_at);
+
+-- Access and refresh tokens, by hash.
+CREATE TABLE access_token (
+    hash TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    family_id TEXT NOT NULL REFERENCES token_family (id),
+    scope TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX access_token_expiry ON access_token (expires_at);
+
+CREATE TABLE refresh_token (
+    hash TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    family_id TEXT NOT NULL REFERENCES token_family (id),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    used_at BIGINT
+);
+CREATE INDEX refresh_token_expiry ON refresh_token (expires_at);

@@ -1,0 +1,77 @@
+-- The standing record, one per (issuer, user, audience). `iss`, `sub` and `aud` are what was first emitted; every notice says the same.
+CREATE TABLE delegation (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    account_id TEXT NOT NULL REFERENCES account (id),
+    iss TEXT NOT NULL,
+    sub TEXT NOT NULL,
+    aud TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    last_used_at BIGINT,
+    last_client_id TEXT REFERENCES client (id),
+    used BIGINT NOT NULL,
+    last_exp BIGINT NOT NULL,
+    ended_at BIGINT,
+    UNIQUE (issuer_id, account_id, aud)
+);
+
+-- A question to the user. It never changes but for its end; the same request finds the same one by `request_key`.
+CREATE TABLE ticket (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    request_key TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES account (id),
+    session_id TEXT NOT NULL REFERENCES session (id),
+    client_id TEXT NOT NULL REFERENCES client (id),
+    aud TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    resources TEXT NOT NULL,
+    agent_platform TEXT,
+    agent_context_id TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    polled_at BIGINT NOT NULL,
+    closed_at BIGINT,
+    consent_id TEXT
+);
+CREATE UNIQUE INDEX ticket_open ON ticket (issuer_id, request_key) WHERE closed_at IS NULL;
+CREATE INDEX ticket_account ON ticket (account_id, expires_at);
+
+-- One decision, never changed once made; only its use and its end are written later.
+CREATE TABLE consent (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    delegation_id TEXT REFERENCES delegation (id),
+    account_id TEXT NOT NULL REFERENCES account (id),
+    client_id TEXT NOT NULL REFERENCES client (id),
+    aud TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    until_at BIGINT,
+    asked_scope TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    resources TEXT NOT NULL,
+    ground TEXT NOT NULL,
+    request_key TEXT NOT NULL,
+    session_id TEXT REFERENCES session (id),
+    created_at BIGINT NOT NULL,
+    last_used_at BIGINT,
+    ended_at BIGINT
+);
+CREATE INDEX consent_live ON consent (account_id, aud, client_id) WHERE ended_at IS NULL;
+CREATE INDEX consent_delegation ON consent (delegation_id);
+CREATE INDEX consent_until ON consent (until_at) WHERE ended_at IS NULL AND until_at IS NOT NULL;
+
+-- Append-only: every decision, assertion, withdrawal, attempt and admin act.
+CREATE TABLE journal (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    at BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    account_id TEXT,
+    client_id TEXT,
+    delegation_id TEXT,
+    consent_id TEXT,
+    jti TEXT UNIQUE,
+    body TEXT NOT NULL
+);
+CREATE INDEX journal_delegation ON journal (delegation_id, id);

@@ -1,0 +1,37 @@
+-- Signing keys. The private part is sealed; `state` is pending, active, retiring, removed or revoked.
+CREATE TABLE signing_key (
+    kid TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    alg TEXT NOT NULL,
+    state TEXT NOT NULL,
+    public_jwk TEXT NOT NULL,
+    sealed TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    activated_at BIGINT
+);
+CREATE UNIQUE INDEX signing_key_active ON signing_key (issuer_id, alg) WHERE state = 'active';
+
+-- Notices on their way: one row until the service has answered 2xx or seven days are over.
+CREATE TABLE delivery (
+    id TEXT PRIMARY KEY,
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    delegation_id TEXT NOT NULL REFERENCES delegation (id),
+    format TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    host TEXT NOT NULL,
+    iss TEXT NOT NULL,
+    sub TEXT NOT NULL,
+    aud TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    lease TEXT,
+    leased_until BIGINT,
+    created_at BIGINT NOT NULL,
+    give_up_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    last_status BIGINT,
+    last_error TEXT
+);
+CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'queued';
+CREATE INDEX delivery_delegation ON delivery (delegation_id);

@@ -1,0 +1,225 @@
+//! What we sign, as structs; and the last look at it before it leaves.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// `typ` of an ID-JAG (ID-JAG draft section 3).
+pub const ID_JAG: &str = "oauth-id-jag+jwt";
+/// `typ` of our ID tokens.
+pub const ID_TOKEN: &str = "JWT";
+/// `typ` of a logout token (OpenID Connect Back-Channel Logout section 2.4).
+pub const LOGOUT: &str = "logout+jwt";
+
+/// Most seconds between `iat` and `exp` of an assertion (Cloudflare's and others' limit; auth.md: five minutes).
+pub const ASSERTION_LIFETIME: i64 = 300;
+/// Seconds an ID token is valid.
+pub const ID_TOKEN_LIFETIME: i64 = 3600;
+/// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
+pub const LOGOUT_LIFETIME: i64 = 120;
+
+/// The one event of auth.md.
+pub const REVOKED_EVENT: &str = "https://schemas.workos.com/events/agent/auth/identity/assertion/revoked";
+
+/// An Identity Assertion JWT Authorization Grant (ID-JAG draft section 3.1; auth.md, "ID-JAG claims").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdJag {
+    /// Issuer.
+    pub iss: String,
+    /// The user, as the service knows them.
+    pub sub: String,
+    /// One service, as a string: the widest acceptance.
+    pub aud: String,
+    /// The client's identifier at the service.
+    pub client_id: String,
+    /// Never reused, in any kind of token.
+    pub jti: String,
+    /// Seconds since the epoch.
+    pub iat: i64,
+    /// Seconds since the epoch.
+    pub exp: i64,
+    /// When the user really signed in last.
+    pub auth_time: i64,
+    /// Verified or not says the next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Only with `email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
+    /// To show on the account there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// E.164.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number: Option<String>,
+    /// Only with `phone_number`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number_verified: Option<bool>,
+    /// How the user signed in (RFC 8176).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amr: Option<Vec<String>>,
+    /// A string when there is one, else an array (RFC 8707).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource: Option<OneOrMany>,
+    /// What was granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// auth.md: the platform the agent runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_platform: Option<String>,
+    /// auth.md: the chat or task it acts in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_context_id: Option<String>,
+}
+
+/// A string, or an array where there are several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl IdJag {
+    /// Judges what is about to be signed, as a strict service would (ID-JAG draft section 3.1, wire facts 6.3 and 6.4).
+    ///
+    /// # Errors
+    /// The rule that is broken. That is a fault of ours, never the caller's.
+    pub fn check(&self, issuer: &str, now: i64) -> Result<(), &'static str> {
+        let filled = [&self.iss, &self.sub, &self.aud, &self.client_id, &self.jti].iter().all(|v| !v.is_empty());
+        let rules = [
+            (filled, "iss, sub, aud, client_id and jti are not empty"),
+            (self.iss == issuer, "iss is this issuer"),
+            (self.aud != self.iss, "aud is not this issuer"),
+            (self.sub.len() <= 255 && self.sub.is_ascii(), "sub has at most 255 ASCII characters"),
+            (self.iat <= now && now < self.exp, "it is valid now"),
+            (self.exp - self.iat <= ASSERTION_LIFETIME, "it lives at most 300 seconds"),
+            (0 < self.auth_time && self.auth_time <= self.iat, "auth_time is a past sign-in"),
+            (self.email.is_some() || self.email_verified.is_none(), "email_verified comes with email"),
+            (self.phone_number.is_some() || self.phone_number_verified.is_none(), "phone_number_verified comes with a number"),
+            (self.scope.as_deref() != Some(""), "scope is not empty"),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
+    }
+}
+
+/// Our ID token (OpenID Connect Core section 2), and what we demand of one that comes back as a subject token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IdToken {
+    /// Issuer.
+    pub iss: String,
+    /// The user.
+    pub sub: String,
+    /// The client it was issued to.
+    pub aud: String,
+    /// Seconds since the epoch.
+    pub exp: i64,
+    /// Seconds since the epoch.
+    pub iat: i64,
+    /// When the user really signed in.
+    pub auth_time: i64,
+    /// The session.
+    pub sid: String,
+    /// Echoed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// Scope `email`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Scope `email`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
+    /// Scope `profile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Scope `phone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_number: Option<String>,
+    /// Scope `phone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone_number_verified: Option<bool>,
+}
+
+/// A notice in the form of auth.md v0.1 (wire facts 1.6, 4.2): a logout token that names a delegation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogoutToken {
+    /// As first emitted for this delegation.
+    pub iss: String,
+    /// As first emitted for this delegation.
+    pub sub: String,
+    /// As first emitted for this delegation.
+    pub aud: String,
+    /// Fresh for each attempt: receivers refuse a `jti` they have seen.
+    pub jti: String,
+    /// Seconds since the epoch.
+    pub iat: i64,
+    /// `iat` + 120.
+    pub exp: i64,
+    /// [`REVOKED_EVENT`], with an empty object.
+    pub events: Map<String, Value>,
+}
+
+impl LogoutToken {
+    /// The notice that a delegation is withdrawn.
+    #[must_use]
+    pub fn revoked(iss: &str, sub: &str, aud: &str, jti: String, now: i64) -> Self {
+        let mut events = Map::new();
+        events.insert(REVOKED_EVENT.to_owned(), json!({}));
+        Self { iss: iss.into(), sub: sub.into(), aud: aud.into(), jti, iat: now, exp: now + LOGOUT_LIFETIME, events }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> IdJag {
+        IdJag {
+            iss: "https://id.example".into(),
+            sub: "u".into(),
+            aud: "https://a.example".into(),
+            client_id: "c".into(),
+            jti: "j".into(),
+            iat: 1000,
+            exp: 1300,
+            auth_time: 900,
+            email: None,
+            email_verified: None,
+            name: None,
+            phone_number: None,
+            phone_number_verified: None,
+            amr: None,
+            resource: None,
+            scope: None,
+            agent_platform: None,
+            agent_context_id: None,
+        }
+    }
+
+    #[test]
+    fn the_last_look() {
+        type Spoil = fn(&mut IdJag);
+        assert_eq!(good().check("https://id.example", 1000), Ok(()));
+        let cases: [(&str, Spoil); 11] = [
+            ("no sub", |c| c.sub.clear()),
+            ("no jti", |c| c.jti.clear()),
+            ("other issuer", |c| c.iss = "https://x.example".into()),
+            ("for ourselves", |c| c.aud = c.iss.clone()),
+            ("long sub", |c| c.sub = "u".repeat(256)),
+            ("not yet valid", |c| c.iat = 1001),
+            ("over", |c| c.exp = 1000),
+            ("too long", |c| c.exp = 1301),
+            ("sign-in in the future", |c| c.auth_time = 1001),
+            ("verified nothing", |c| c.email_verified = Some(true)),
+            ("empty scope", |c| c.scope = Some(String::new())),
+        ];
+        for (name, spoil) in cases {
+            let mut claims = good();
+            spoil(&mut claims);
+            assert!(claims.check("https://id.example", 1000).is_err(), "{name}");
+        }
+    }
+}

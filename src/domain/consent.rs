@@ -1,0 +1,207 @@
+//! Consent: one decision of a user, for one (service, client), never changed once made.
+
+use super::refusal::Refusal;
+use super::scope::Scope;
+
+/// Seconds a question stays open.
+pub const TICKET_LIFETIME: i64 = 600;
+/// Seconds an agent waits between two requests while a question is open.
+pub const POLL_INTERVAL: i64 = 5;
+/// Most open questions per (user, client).
+pub const MOST_OPEN: i64 = 5;
+/// What "until" may be, in seconds from the decision, with the words for it.
+pub const UNTIL_CHOICES: [(i64, &str); 3] = [(3600, "For one hour"), (86_400, "For one day"), (2_592_000, "For 30 days")];
+
+/// How far a decision goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One assertion, for the question it was given on.
+    Once,
+    /// Until a time, seconds since the epoch.
+    Until(i64),
+    /// Until the user stops it.
+    Always,
+    /// No.
+    Denied,
+}
+
+impl Mode {
+    /// The stored and published name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Until(_) => "until",
+            Self::Always => "always",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// Reads the stored columns. An unknown word denies.
+    #[must_use]
+    pub fn stored(name: &str, until: Option<i64>) -> Self {
+        match (name, until) {
+            ("once", _) => Self::Once,
+            ("until", Some(at)) => Self::Until(at),
+            ("always", _) => Self::Always,
+            _ => Self::Denied,
+        }
+    }
+
+    /// Reads what the form of the consent page posts: `once`, `until:SECONDS` (one of [`UNTIL_CHOICES`]) or `always`.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] for anything else.
+    pub fn posted(text: &str, now: i64) -> Result<Self, Refusal> {
+        match text {
+            "once" => Ok(Self::Once),
+            "always" => Ok(Self::Always),
+            _ => text
+                .strip_prefix("until:")
+                .and_then(|seconds| UNTIL_CHOICES.iter().find(|(s, _)| s.to_string() == seconds))
+                .map(|(seconds, _)| Self::Until(now + seconds))
+                .ok_or(Refusal::Malformed("mode", "must be once, always or one of the offered durations")),
+        }
+    }
+}
+
+/// A decision that stands.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    /// Sorts by the time of the decision.
+    pub id: String,
+    /// The record it belongs to; a denial has none.
+    pub delegation_id: Option<String>,
+    /// The client it was given to (our key).
+    pub client_id: String,
+    /// How far it goes.
+    pub mode: Mode,
+    /// What was asked for.
+    pub asked_scope: Scope,
+    /// What was given of it.
+    pub scope: Scope,
+    /// The resources it was asked and given for.
+    pub resources: Vec<String>,
+    /// The request it answers.
+    pub request_key: String,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// Seconds since the epoch.
+    pub last_used_at: Option<i64>,
+    /// Seconds since the epoch.
+    pub ended_at: Option<i64>,
+}
+
+/// What a request needs a consent for.
+#[derive(Clone, Copy, Debug)]
+pub struct Need<'a> {
+    /// The question this request would ask; see [`super::exchange::Request::key`].
+    pub request_key: &'a str,
+    /// What was asked for; `None` when the request had no `scope`.
+    pub scope: Option<&'a Scope>,
+    /// Sorted.
+    pub resources: &'a [String],
+}
+
+impl Consent {
+    /// Whether it covers a need. A `once` covers only the question it was given on; a denial only what it denied, whatever
+    /// session or chat asks again; the others anything within what the user was shown.
+    #[must_use]
+    pub fn covers(&self, need: Need<'_>, now: i64) -> bool {
+        if self.ended_at.is_some() {
+            return false;
+        }
+        let within = need.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
+            && need.resources.iter().all(|r| self.resources.contains(r));
+        match self.mode {
+            Mode::Once => self.request_key == need.request_key,
+            Mode::Until(at) => at > now && within,
+            Mode::Always => within,
+            Mode::Denied => {
+                need.scope.map_or_else(|| self.asked_scope.is_empty(), |s| *s == self.asked_scope)
+                    && need.resources == self.resources
+            }
+        }
+    }
+}
+
+/// The decision that stands for a need: the user's last word if that was no; else a consent, a standing one before a `once`.
+#[must_use]
+pub fn standing<'a>(consents: &'a [Consent], need: Need<'_>, now: i64) -> Option<&'a Consent> {
+    let covering = || consents.iter().filter(move |c| c.covers(need, now));
+    let denial = covering().filter(|c| c.mode == Mode::Denied).max_by(|a, b| a.id.cmp(&b.id));
+    let given = covering().filter(|c| c.mode != Mode::Denied && denial.is_none_or(|d| c.id > d.id)).max_by_key(|c| match c.mode {
+        Mode::Always => (2, i64::MAX),
+        Mode::Until(at) => (1, at),
+        Mode::Once | Mode::Denied => (0, 0),
+    });
+    given.or(denial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consent(id: &str, mode: Mode, asked: &str, given: &str) -> Consent {
+        Consent {
+            id: id.into(),
+            delegation_id: None,
+            client_id: "c".into(),
+            mode,
+            asked_scope: Scope::stored(asked),
+            scope: Scope::stored(given),
+            resources: vec!["https://r.example/".into()],
+            request_key: "key".into(),
+            created_at: 0,
+            last_used_at: None,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn what_covers_what() {
+        let r = vec!["https://r.example/".to_owned()];
+        let other = vec!["https://s.example/".to_owned()];
+        let cases: &[(&str, Mode, &str, &str, Option<&str>, &[String], bool)] = &[
+            ("once for its question", Mode::Once, "a", "key", Some("a"), &r, true),
+            ("once for another question", Mode::Once, "a", "other", Some("a"), &r, false),
+            ("always, less", Mode::Always, "a b", "other", Some("a"), &r, true),
+            ("always, more", Mode::Always, "a", "other", Some("a b"), &r, false),
+            ("always, no scope asked", Mode::Always, "a", "other", None, &r, true),
+            ("always, another resource", Mode::Always, "a", "other", Some("a"), &other, false),
+            ("until, before", Mode::Until(101), "a", "other", Some("a"), &r, true),
+            ("until, at the second", Mode::Until(100), "a", "other", Some("a"), &r, false),
+            ("denied, the same again", Mode::Denied, "a", "other", Some("a"), &r, true),
+            ("denied, something else", Mode::Denied, "a b", "other", Some("a"), &r, false),
+        ];
+        for (name, mode, asked, key, scope, resources, expected) in cases {
+            let scope = scope.map(Scope::stored);
+            let need = Need { request_key: key, scope: scope.as_ref(), resources };
+            assert_eq!(consent("1", *mode, asked, asked).covers(need, 100), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_narrowed_consent_answers_the_same_request_with_less() {
+        let narrowed = consent("1", Mode::Always, "a b", "a");
+        let (ab, b) = (Scope::stored("a b"), Scope::stored("b"));
+        let need = |s| Need { request_key: "x", scope: Some(s), resources: &[] };
+        assert!(narrowed.covers(need(&ab), 0));
+        assert!(!narrowed.covers(need(&b), 0), "nothing of it was given");
+    }
+
+    #[test]
+    fn the_last_word_counts_and_a_once_is_kept() {
+        let scope = Scope::stored("a");
+        let need = Need { request_key: "key", scope: Some(&scope), resources: &["https://r.example/".to_owned()] };
+        let once = consent("1", Mode::Once, "a", "a");
+        let always = consent("2", Mode::Always, "a", "a");
+        let no = consent("3", Mode::Denied, "a", "a");
+        let later = consent("4", Mode::Until(200), "a", "a");
+        let pick = |all: &[Consent]| standing(all, need, 100).map(|c| c.id.clone());
+        assert_eq!(pick(&[once.clone(), always.clone()]), Some("2".into()));
+        assert_eq!(pick(&[once.clone(), always.clone(), no.clone()]), Some("3".into()));
+        assert_eq!(pick(&[once, always, no, later]), Some("4".into()));
+        assert_eq!(pick(&[]), None);
+    }
+}

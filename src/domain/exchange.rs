@@ -1,0 +1,307 @@
+//! The decision of a token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3): pure, given request and facts.
+
+use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
+use super::client::Client;
+use super::consent::{Consent, Mode, Need, standing};
+use super::ids::Audience;
+use super::refusal::Refusal;
+use super::scope::Scope;
+use super::service::{Claim, Dialect, Service};
+use super::session::{Account, Session};
+
+/// What the agent asks for, parsed.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The one audience.
+    pub audience: Audience,
+    /// Sorted, without repetitions.
+    pub resources: Vec<String>,
+    /// `None` when the request had no `scope`.
+    pub scope: Option<Scope>,
+    /// auth.md: the platform the agent runs on.
+    pub agent_platform: Option<String>,
+    /// auth.md: the chat or task.
+    pub agent_context_id: Option<String>,
+}
+
+impl Request {
+    /// What makes two requests the same question: user, session, client, audience, resource, scope and agent context, as one text.
+    #[must_use]
+    pub fn key(&self, account_id: &str, session_id: &str, client_id: &str) -> String {
+        serde_json::json!([
+            account_id,
+            session_id,
+            client_id,
+            self.audience.as_str(),
+            self.resources,
+            self.scope.as_ref().map(ToString::to_string),
+            self.agent_platform,
+            self.agent_context_id,
+        ])
+        .to_string()
+    }
+}
+
+/// What the decision rests on. It may be a moment old: the transaction that takes the consent compares it again.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Who is vouched for.
+    pub account: Account,
+    /// The session the subject token belongs to.
+    pub session: Session,
+    /// Who asks.
+    pub client: Client,
+    /// Whom it is for.
+    pub service: Service,
+    /// The user's decisions for this client and service.
+    pub consents: Vec<Consent>,
+    /// As first emitted, where there is a delegation already: it never changes.
+    pub sub: String,
+    /// The provider's own CIMD URL.
+    pub provider_client_id: String,
+    /// The issuer.
+    pub issuer: String,
+}
+
+/// What was decided.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Sign this, if the consent can still be taken.
+    Mint(Grant),
+    /// The user has to be asked first.
+    Ask,
+}
+
+/// A covered request.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// The consent to take.
+    pub consent_id: String,
+    /// The record it belongs to.
+    pub delegation_id: String,
+    /// What will be signed.
+    pub claims: IdJag,
+}
+
+/// Decides, in this order: ceiling, resource, scope, what the service needs, age of the sign-in, consent. `jti` is what the assertion
+/// will carry; `request_key` the hash of [`Request::key`].
+///
+/// # Errors
+/// The first rule that says no.
+pub fn decide(request: &Request, facts: &Facts, request_key: &str, jti: &str, now: i64) -> Result<Decision, Refusal> {
+    let Facts { account, session, client, service, .. } = facts;
+    if request.audience.as_str() == facts.issuer {
+        return Err(Refusal::AudienceOwn);
+    }
+    if !client.may_ask_for(&request.audience) {
+        return Err(Refusal::AudienceNotAllowed);
+    }
+    if !service.resources.is_empty() && !request.resources.iter().all(|r| service.resources.contains(r)) {
+        return Err(Refusal::ResourceNotOfAudience);
+    }
+    if let Some(scope) = request.scope.as_ref().filter(|_| !service.scopes.is_empty())
+        && let Some(unknown) = scope.iter().find(|s| !service.scopes.iter().any(|known| known == s))
+    {
+        return Err(Refusal::ScopeNotGrantable(unknown.to_owned()));
+    }
+    if service.dialect == Dialect::AuthMd && !account.has_verified_contact() {
+        return Err(Refusal::NoVerifiedContact);
+    }
+    if let Some(max_age) = service.max_auth_age.filter(|max| now - session.auth_time > *max) {
+        return Err(Refusal::StepUp { max_age });
+    }
+    let need = Need { request_key, scope: request.scope.as_ref(), resources: &request.resources };
+    match standing(&facts.consents, need, now) {
+        None => Ok(Decision::Ask),
+        Some(Consent { mode: Mode::Denied, .. }) => Err(Refusal::Denied),
+        // A consent without its record would be a broken row: nothing is minted under it.
+        Some(Consent { delegation_id: None, .. }) => Ok(Decision::Ask),
+        Some(consent @ Consent { delegation_id: Some(delegation_id), .. }) => Ok(Decision::Mint(Grant {
+            consent_id: consent.id.clone(),
+            delegation_id: delegation_id.clone(),
+            claims: claims(request, facts, consent, jti, now),
+        })),
+    }
+}
+
+fn claims(request: &Request, facts: &Facts, consent: &Consent, jti: &str, now: i64) -> IdJag {
+    let Facts { account, session, client, service, .. } = facts;
+    let leaves = |claim| service.claims.contains(&claim);
+    let scope = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
+    let resources = if request.resources.is_empty() { &consent.resources } else { &request.resources };
+    let phone = account.phone_number.clone().filter(|_| leaves(Claim::PhoneNumber));
+    IdJag {
+        iss: facts.issuer.clone(),
+        sub: facts.sub.clone(),
+        aud: request.audience.as_str().to_owned(),
+        client_id: client_id_at(client, service, &facts.provider_client_id),
+        jti: jti.to_owned(),
+        iat: now,
+        exp: now + ASSERTION_LIFETIME,
+        auth_time: session.auth_time,
+        email: leaves(Claim::Email).then(|| account.email.clone()),
+        email_verified: (leaves(Claim::Email) && leaves(Claim::EmailVerified)).then_some(account.email_verified),
+        name: account.name.clone().filter(|_| leaves(Claim::Name)),
+        phone_number_verified: phone.as_ref().filter(|_| leaves(Claim::PhoneNumberVerified)).map(|_| account.phone_verified),
+        phone_number: phone,
+        amr: leaves(Claim::Amr).then(|| vec!["pwd".to_owned()]),
+        resource: match resources.as_slice() {
+            [] => None,
+            [one] => Some(OneOrMany::One(one.clone())),
+            many => Some(OneOrMany::Many(many.to_vec())),
+        },
+        scope: (!scope.is_empty()).then(|| scope.to_string()),
+        agent_platform: request.agent_platform.clone(),
+        agent_context_id: request.agent_context_id.clone(),
+    }
+}
+
+/// The client's identifier at the service: what was configured; at an auth.md service the provider's CIMD URL, whose `jwks_uri` the
+/// service compares with the keys it verified by (auth.md, "CIMD resolution"); else the client's id here.
+fn client_id_at(client: &Client, service: &Service, provider_client_id: &str) -> String {
+    if let Some(mapped) = service.client_ids.get(&client.client_id) {
+        return mapped.clone();
+    }
+    match service.dialect {
+        Dialect::AuthMd => provider_client_id.to_owned(),
+        Dialect::IdJag => client.client_id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::client::{AuthMethod, TOKEN_EXCHANGE};
+
+    fn facts() -> Facts {
+        let mut service = Service::unknown(Audience::parse("https://a.example").unwrap());
+        service.dialect = Dialect::AuthMd;
+        service.claims = Service::usual_claims(Dialect::AuthMd);
+        service.resources = vec!["https://a.example/api".into()];
+        service.scopes = vec!["read".into(), "write".into()];
+        service.max_auth_age = Some(3600);
+        Facts {
+            account: Account {
+                id: "a".into(),
+                sub: "sub".into(),
+                email: "alice@example.com".into(),
+                email_verified: true,
+                name: Some("Alice".into()),
+                phone_number: None,
+                phone_verified: false,
+                version: 1,
+            },
+            session: Session {
+                id: "s".into(),
+                account_id: "a".into(),
+                csrf: String::new(),
+                auth_time: 1000,
+                expires_at: 9_999_999,
+            },
+            client: Client {
+                id: "c".into(),
+                client_id: "desk".into(),
+                name: "Desk".into(),
+                auth_method: AuthMethod::SecretBasic,
+                secret_hash: None,
+                jwks: None,
+                redirect_uris: vec![],
+                grant_types: vec![TOKEN_EXCHANGE.into()],
+                audiences: vec!["https://a.example".into(), "https://id.example".into()],
+                first_party: false,
+                version: 1,
+            },
+            service,
+            consents: vec![Consent {
+                id: "k".into(),
+                delegation_id: Some("d".into()),
+                client_id: "c".into(),
+                mode: Mode::Always,
+                asked_scope: Scope::stored("read write"),
+                scope: Scope::stored("read"),
+                resources: vec!["https://a.example/api".into()],
+                request_key: "q".into(),
+                created_at: 0,
+                last_used_at: None,
+                ended_at: None,
+            }],
+            sub: "sub".into(),
+            provider_client_id: "https://id.example/agent-auth.json".into(),
+            issuer: "https://id.example".into(),
+        }
+    }
+
+    fn request(scope: Option<&str>) -> Request {
+        Request {
+            audience: Audience::parse("https://a.example").unwrap(),
+            resources: vec![],
+            scope: scope.map(Scope::stored),
+            agent_platform: None,
+            agent_context_id: Some("chat".into()),
+        }
+    }
+
+    fn mint(request: &Request, facts: &Facts) -> IdJag {
+        match decide(request, facts, "q", "j", 2000) {
+            Ok(Decision::Mint(grant)) => grant.claims,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_covered_request_is_granted_what_the_consent_gives() {
+        let claims = mint(&request(None), &facts());
+        assert_eq!(claims.check("https://id.example", 2000), Ok(()));
+        assert_eq!(claims.scope.as_deref(), Some("read"));
+        assert_eq!(claims.resource, Some(OneOrMany::One("https://a.example/api".into())));
+        assert_eq!(claims.client_id, "https://id.example/agent-auth.json");
+        assert_eq!(claims.auth_time, 1000);
+        assert_eq!((claims.email_verified, claims.phone_number_verified), (Some(true), None));
+        assert_eq!(mint(&request(Some("read write")), &facts()).scope.as_deref(), Some("read"), "narrowed");
+    }
+
+    #[test]
+    fn every_rule_says_no() {
+        type Spoil = fn(&mut Request, &mut Facts);
+        let cases: [(&str, Spoil, Refusal); 8] = [
+            ("ceiling", |_, f| f.client.audiences.clear(), Refusal::AudienceNotAllowed),
+            ("ourselves", |r, _| r.audience = Audience::parse("https://id.example").unwrap(), Refusal::AudienceOwn),
+            ("resource", |r, _| r.resources = vec!["https://b.example/".into()], Refusal::ResourceNotOfAudience),
+            ("scope", |r, _| r.scope = Some(Scope::stored("admin")), Refusal::ScopeNotGrantable("admin".into())),
+            ("contact", |_, f| f.account.email_verified = false, Refusal::NoVerifiedContact),
+            ("old sign-in", |_, f| f.session.auth_time = -1601, Refusal::StepUp { max_age: 3600 }),
+            ("denied", |_, f| { f.consents[0].mode = Mode::Denied; f.consents[0].asked_scope = Scope::default(); f.consents[0].resources.clear(); }, Refusal::Denied),
+            ("own audience even when allowed", |r, f| { r.audience = Audience::parse("https://id.example").unwrap(); f.client.audiences = vec!["*".into()]; }, Refusal::AudienceOwn),
+        ];
+        for (name, spoil, expected) in cases {
+            let (mut r, mut f) = (request(None), facts());
+            spoil(&mut r, &mut f);
+            assert_eq!(decide(&r, &f, "q", "j", 2000).map(|d| format!("{d:?}")), Err(expected), "{name}");
+        }
+        let mut nobody_asked = facts();
+        nobody_asked.consents.clear();
+        assert!(matches!(decide(&request(None), &nobody_asked, "q", "j", 2000), Ok(Decision::Ask)));
+    }
+
+    #[test]
+    fn the_client_id_at_the_service() {
+        let mut f = facts();
+        f.service.client_ids.insert("desk".into(), "mapped".into());
+        assert_eq!(mint(&request(None), &f).client_id, "mapped");
+        f.service.client_ids.clear();
+        f.service.dialect = Dialect::IdJag;
+        assert_eq!(mint(&request(None), &f).client_id, "desk");
+    }
+
+    #[test]
+    fn what_makes_a_question_another() {
+        let key = |r: &Request| r.key("a", "s", "c");
+        let base = request(Some("read"));
+        let mut other = base.clone();
+        other.agent_context_id = None;
+        assert_ne!(key(&base), key(&other));
+        assert_ne!(key(&base), base.key("a", "s2", "c"));
+        assert_ne!(key(&base), key(&request(None)));
+        assert_eq!(key(&base), key(&base.clone()));
+    }
+}

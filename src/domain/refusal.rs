@@ -1,0 +1,190 @@
+//! Every way of saying no. It knows nothing of HTTP: the one map to codes and statuses is `http/error.rs`.
+
+/// A refusal: somebody asked for what they may not have, or asked in a way we cannot take.
+///
+/// The text of each is fit for an `error_description`: it says what was wrong with the request and nothing that the
+/// asker may not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    // The request as such (RFC 6749 section 5.2, RFC 6749 section 3.2).
+    #[error("the body must be application/x-www-form-urlencoded and at most 32 KiB")]
+    /// The body is no form, or too large.
+    NotAForm,
+    /// A required parameter is absent or empty.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A parameter came twice (RFC 6749 section 3.2).
+    #[error("{0} was given more than once")]
+    Twice(String),
+    /// A parameter has a value that cannot be taken.
+    #[error("{0} {1}")]
+    Malformed(&'static str, &'static str),
+    /// Known to the specifications, not built: refused, since ignoring it would change what the caller gets.
+    #[error("{0} is not supported")]
+    NotSupported(&'static str),
+    /// A grant we do not offer.
+    #[error("this grant_type is not supported")]
+    GrantTypeUnsupported,
+    /// A grant this client was not registered for.
+    #[error("the client is not registered for this grant_type")]
+    GrantTypeNotAllowed,
+
+    // Client authentication (RFC 6749 section 2.3, RFC 7523 section 3). One text for all who fail: no oracle.
+    /// No credential at all.
+    #[error("client authentication is required")]
+    ClientUnauthenticated,
+    /// Unknown, disabled, a wrong secret, a wrong method: the same answer.
+    #[error("client authentication failed")]
+    ClientAuthenticationFailed,
+    /// The client's assertion is not acceptable; what is wrong is something only its maker can know.
+    #[error("client assertion: {0}")]
+    ClientAssertion(&'static str),
+    /// Two ways of authenticating in one request (RFC 6749 section 2.3).
+    #[error("the client used more than one authentication method")]
+    ClientAuthenticationTwice,
+
+    // Authorization code (RFC 6749 section 4.1, RFC 7636, RFC 9700).
+    /// Unknown, expired, somebody else's or used.
+    #[error("the authorization code is not valid")]
+    CodeInvalid,
+    /// `redirect_uri` is not the one of the authorization request.
+    #[error("redirect_uri is not the one the code was issued for")]
+    CodeRedirectMismatch,
+    /// PKCE.
+    #[error("code_verifier does not match the code_challenge")]
+    CodeVerifierWrong,
+    /// Unknown, expired, somebody else's, used or withdrawn.
+    #[error("the refresh token is not valid")]
+    RefreshInvalid,
+
+    // Scopes (RFC 6749 section 3.3).
+    /// Not a list of scope tokens.
+    #[error("scope is not a list of scope tokens")]
+    ScopeMalformed,
+    /// A scope nobody here knows or this client may not have.
+    #[error("scope {0} cannot be granted")]
+    ScopeNotGrantable(String),
+
+    // Authorization endpoint (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
+    /// The client is not known: a page, never a redirect.
+    #[error("this client is not known here")]
+    AuthorizeClientUnknown,
+    /// The redirect URI is not registered: a page, never a redirect (RFC 9700 section 2.1).
+    #[error("redirect_uri is not registered for this client")]
+    RedirectUriUnknown,
+    /// Only `code`.
+    #[error("response_type must be code")]
+    ResponseTypeUnsupported,
+    /// `prompt=none` and nobody is signed in, or too long ago.
+    #[error("the user is not signed in")]
+    LoginRequired,
+    /// `prompt=none` and the user has not agreed yet.
+    #[error("the user has not agreed to this sign-in")]
+    SignInConsentRequired,
+    /// The user said no at the sign-in consent.
+    #[error("the user said no")]
+    SignInDenied,
+    /// `request` objects.
+    #[error("request objects are not supported")]
+    RequestNotSupported,
+    /// `request_uri`.
+    #[error("request_uri is not supported")]
+    RequestUriNotSupported,
+
+    // Token exchange (RFC 8693 section 2.2.2, ID-JAG draft section 4.3).
+    /// The subject token is not acceptable.
+    #[error("subject_token: {0}")]
+    SubjectToken(&'static str),
+    /// Two audiences in one request.
+    #[error("exactly one audience can be asked for")]
+    AudienceTwice,
+    /// The audience is no issuer identifier.
+    #[error("audience: {0}")]
+    AudienceMalformed(&'static str),
+    /// Beyond the admin's ceiling.
+    #[error("this client may not ask for this audience")]
+    AudienceNotAllowed,
+    /// One of our own issuers.
+    #[error("this server does not issue assertions for itself")]
+    AudienceOwn,
+    /// Not an absolute URI without fragment (RFC 8707 section 2).
+    #[error("resource: {0}")]
+    ResourceMalformed(&'static str),
+    /// Not a resource of this audience.
+    #[error("this resource does not belong to the audience")]
+    ResourceNotOfAudience,
+    /// The user was not asked yet, or has not answered.
+    #[error("the user has to agree first; show them consent_uri")]
+    ConsentRequired {
+        /// Where the user is asked.
+        consent_uri: String,
+        /// Seconds until the question expires.
+        expires_in: i64,
+        /// Seconds to wait between two requests.
+        interval: i64,
+    },
+    /// Asked again before `interval` was over.
+    #[error("ask again no sooner than every {interval} seconds")]
+    SlowDown {
+        /// Seconds to wait.
+        interval: i64,
+    },
+    /// Five questions of this client already wait for this user.
+    #[error("too many questions of this client already wait for this user")]
+    TooManyQuestions,
+    /// The user said no.
+    #[error("the user said no; they can change that under Connections")]
+    Denied,
+    /// The service needs a verified e-mail or phone number, the user has neither.
+    #[error("the user has neither a verified e-mail address nor a verified phone number, which this service needs")]
+    NoVerifiedContact,
+    /// The sign-in is older than the service takes (ID-JAG draft -04 section 9.2, RFC 9470).
+    #[error("the user has to sign in again: this service takes no sign-in older than {max_age} seconds")]
+    StepUp {
+        /// Seconds.
+        max_age: i64,
+    },
+
+    // Bearer tokens (RFC 6750 section 3.1).
+    /// No token.
+    #[error("a bearer token is required")]
+    BearerMissing,
+    /// Unknown, expired, ended.
+    #[error("the access token is not valid")]
+    BearerInvalid,
+    /// A good token without the scope.
+    #[error("the access token lacks the scope {0}")]
+    BearerScope(&'static str),
+
+    // Pages.
+    /// E-mail or password wrong: one text for both.
+    #[error("E-mail or password is wrong.")]
+    CredentialsWrong,
+    /// Too many failed sign-ins.
+    #[error("Too many attempts. You can try again in {0} seconds.")]
+    Throttled(i64),
+    /// The form was not sent by a page of ours.
+    #[error("This form was not sent from a page of ours, or it is too old. Go back, reload the page and try again.")]
+    CrossSite,
+    /// No such page, record or question; also what somebody else's looks like.
+    #[error("not found")]
+    NotFound,
+    /// The question was decided or has expired.
+    #[error("This question is closed.")]
+    TicketClosed,
+    /// What was posted is not what the page showed.
+    #[error("The form does not match the question. Reload the page and look again.")]
+    TicketMismatch,
+
+    // REST.
+    /// A filter or cursor nobody knows.
+    #[error("{0}")]
+    BadQuery(String),
+    /// The method exists elsewhere.
+    #[error("this method is not allowed here")]
+    MethodNotAllowed,
+
+    /// Nothing wrong with the request: a moment later it may succeed.
+    #[error("the server is busy, try again")]
+    Busy,
+}

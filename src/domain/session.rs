@@ -1,0 +1,48 @@
+//! Browser sessions and the sign-in they rest on.
+
+/// Seconds a session lasts, whatever happens in it.
+pub const LIFETIME: i64 = 14 * 24 * 3600;
+
+/// A signed-in browser.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The `sid` of ID tokens.
+    pub id: String,
+    /// Whose.
+    pub account_id: String,
+    /// What each form of a page must carry.
+    pub csrf: String,
+    /// Seconds since the epoch of the last real authentication (OpenID Connect Core section 2, `auth_time`).
+    pub auth_time: i64,
+    /// Seconds since the epoch.
+    pub expires_at: i64,
+}
+
+/// Who is vouched for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Our own key; never leaves.
+    pub id: String,
+    /// What leaves: opaque and stable.
+    pub sub: String,
+    /// Lower case.
+    pub email: String,
+    /// Whether the platform verified it.
+    pub email_verified: bool,
+    /// The name to show.
+    pub name: Option<String>,
+    /// In E.164.
+    pub phone_number: Option<String>,
+    /// Whether the platform verified it.
+    pub phone_verified: bool,
+    /// Grows with every change.
+    pub version: i64,
+}
+
+impl Account {
+    /// Whether a service has anything verified to match a user by (auth.md, "User matching").
+    #[must_use]
+    pub fn has_verified_contact(&self) -> bool {
+        self.email_verified || (self.phone_verified && self.phone_number.is_some())
+    }
+}

@@ -1,0 +1,78 @@
+//! Sealing: private keys at rest are AES-256-GCM under a key that is a file, never a row.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::JoseError;
+use crate::rng::Rng;
+
+/// Bytes of the sealing key's file.
+pub(crate) const LENGTH: usize = 32;
+
+/// The key that seals others. It cannot be printed.
+pub struct SealingKey(LessSafeKey);
+
+impl SealingKey {
+    /// Takes the 32 bytes of a key file.
+    ///
+    /// # Errors
+    /// When there are not exactly 32.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, JoseError> {
+        let bytes: &[u8; LENGTH] = bytes.try_into().map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
+        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
+    /// Seals `secret`; it opens only with the same `context` (issuer and kid), so that rows cannot be swapped.
+    ///
+    /// # Errors
+    /// When the library refuses, which it does for absurd lengths only.
+    pub fn seal(&self, secret: &[u8], context: &str, rng: &Rng) -> Result<String, JoseError> {
+        let nonce: [u8; NONCE_LEN] = rng.bytes();
+        let mut sealed = secret.to_vec();
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
+            .map_err(|_| JoseError("sealing failed"))?;
+        Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+    }
+
+    /// Opens what [`SealingKey::seal`] made.
+    ///
+    /// # Errors
+    /// When key, context or text is not the one.
+    pub fn open(&self, sealed: &str, context: &str) -> Result<Zeroizing<Vec<u8>>, JoseError> {
+        const WRONG: JoseError = JoseError("a sealed key does not open with this sealing key");
+        let mut bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(sealed).map_err(|_| WRONG)?);
+        if bytes.len() < NONCE_LEN {
+            return Err(WRONG);
+        }
+        let nonce = Nonce::try_assume_unique_for_key(&bytes[..NONCE_LEN]).map_err(|_| WRONG)?;
+        let length = self.0.open_in_place(nonce, Aad::from(context), &mut bytes[NONCE_LEN..]).map_err(|_| WRONG)?.len();
+        Ok(Zeroizing::new(bytes[NONCE_LEN..NONCE_LEN + length].to_vec()))
+    }
+}
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<sealing key>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_in_its_place() {
+        let rng = Rng::seeded(1);
+        let key = SealingKey::from_bytes(&[7; 32]).unwrap();
+        let sealed = key.seal(b"secret", "issuer kid-1", &rng).unwrap();
+        assert_eq!(&*key.open(&sealed, "issuer kid-1").unwrap(), b"secret");
+        assert!(key.open(&sealed, "issuer kid-2").is_err(), "another row");
+        assert!(SealingKey::from_bytes(&[8; 32]).unwrap().open(&sealed, "issuer kid-1").is_err(), "another key");
+        assert!(key.open("AAAA", "issuer kid-1").is_err());
+        assert!(SealingKey::from_bytes(&[7; 31]).is_err());
+    }
+}
