@@ -1,5 +1,6 @@
 //! Avouch: an agent provider's identity service.
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod jose;
 pub mod rng;

@@ -1,0 +1,387 @@
+//! The configuration: one struct, from `avouch.toml` and the environment. Everything is parsed once, here, and nothing is ignored.
+//!
+//! - Every key but arrays of tables can also be a variable, `AVOUCH__SECTION__KEY`, which wins over the file. Lists are
+//!   separated by commas or written as in TOML. `AVOUCH_` with a single underscore is not ours.
+//! - Every secret can also be a file, `<key>_file`, which must not be open to every user of the machine.
+//! - An unknown key or variable is an error, and so is a key of the contract that this version does not build yet.
+//! - Relative paths are relative to the directory the server is started in.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use toml::Table;
+use zeroize::Zeroizing;
+
+use crate::domain::ids::{Audience, Issuer};
+use crate::secret::Secret;
+use section::{PREFIX, Section, Source};
+use values::quote;
+
+mod clients;
+mod section;
+mod services;
+#[cfg(test)]
+mod tests;
+mod users;
+mod values;
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "avouch.toml";
+/// Most bytes of the file.
+const MAX_FILE: u64 = 1024 * 1024;
+const DEFAULT_ISSUER: &str = "http://localhost:4000";
+
+/// Why the configuration cannot be used: one line that says where, which key, what is wrong and what would be right.
+/// It never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ConfigError {
+    place: String,
+    problem: String,
+}
+
+impl ConfigError {
+    fn new(place: &str, problem: impl std::fmt::Display) -> Self {
+        Self { place: place.to_owned(), problem: problem.to_string() }
+    }
+}
+
+/// Everything an operator can decide.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who this server is. https unless loopback.
+    pub issuer: Issuer,
+    /// Nobody named an issuer: [`Config::set_default_issuer`] may still change it.
+    pub issuer_is_default: bool,
+    /// Where to listen; port 0 asks the system for a free one.
+    pub listen: SocketAddr,
+    /// Where everything is stored.
+    pub database: Database,
+    /// Proxies whose `X-Forwarded-For` and `Forwarded` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where the sealing key lives.
+    pub keys_dir: PathBuf,
+    /// Where the administrator's token lives; made at first start.
+    pub admin_token_file: PathBuf,
+    /// What outbound requests may reach.
+    pub network: Network,
+    /// What our own Client ID Metadata Document says about us.
+    pub cimd: Cimd,
+    /// Declared users, each e-mail once.
+    pub users: Vec<UserDecl>,
+    /// Declared clients, each `client_id` once.
+    pub clients: Vec<ClientDecl>,
+    /// Declared services, each audience once.
+    pub services: Vec<ServiceDecl>,
+}
+
+/// Where everything is stored.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A SQLite file: `sqlite://data/avouch.db`, or `sqlite:///var/lib/avouch.db` for an absolute path.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL, as given; it may hold a password.
+    Postgres(Secret),
+}
+
+/// What outbound requests may reach besides public addresses.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Loopback and private ranges too. Only with a loopback issuer, so never in production.
+    ///
+    /// Off unless set, with one exception: when nobody named an issuer and the server listens on loopback, this is a
+    /// developer's machine, whose services on loopback are to be notified, and it is on.
+    pub allow_private_addresses: bool,
+    /// Networks of an intranet; never link-local.
+    pub allowed_networks: Vec<IpNet>,
+}
+
+/// What our own Client ID Metadata Document says about us. URLs are https, or http with a loopback issuer.
+#[derive(Debug, Clone)]
+pub struct Cimd {
+    /// The name that services show; "Avouch" unless set.
+    pub client_name: String,
+    /// The home page.
+    pub client_uri: Option<String>,
+    /// The logo.
+    pub logo_uri: Option<String>,
+    /// The terms of service.
+    pub tos_uri: Option<String>,
+    /// The privacy policy.
+    pub policy_uri: Option<String>,
+}
+
+/// A user declared in the file.
+#[derive(Debug, Clone)]
+pub struct UserDecl {
+    /// Trimmed, in lower case, at most 254 bytes.
+    pub email: String,
+    /// Whether the operator vouches for the address.
+    pub email_verified: bool,
+    /// The name as shown.
+    pub name: Option<String>,
+    /// In E.164 form, such as `+15550100`.
+    pub phone_number: Option<String>,
+    /// Whether the operator vouches for the number; never true without one.
+    pub phone_number_verified: bool,
+    /// How the user signs in; none: not by password.
+    pub password: Option<Password>,
+}
+
+/// A declared user's password.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// As typed. Only with a loopback issuer.
+    Plain(Secret),
+    /// A PHC string: argon2id, version 19, with parameters that are neither too cheap nor too dear.
+    Hash(Secret),
+}
+
+/// A client declared in the file.
+#[derive(Debug, Clone)]
+pub struct ClientDecl {
+    /// 1 to 255 visible ASCII characters; never looks like a URL.
+    pub client_id: String,
+    /// The name as shown; the `client_id` unless set.
+    pub client_name: String,
+    /// How it authenticates at the token endpoint.
+    pub auth: ClientAuth,
+    /// Where it may be answered, compared as exact strings.
+    pub redirect_uris: Vec<String>,
+    /// What it may ask the token endpoint for; at least one.
+    pub grant_types: Vec<String>,
+    /// The services it may ask for at most, or exactly `*`; empty: none.
+    pub audiences: Vec<String>,
+    /// The platform's own client.
+    pub first_party: bool,
+}
+
+/// How a client authenticates (OpenID Connect Core section 9).
+#[derive(Debug, Clone)]
+pub enum ClientAuth {
+    /// A public client.
+    None,
+    /// `client_secret_basic`; the secret has at least 32 random bytes.
+    SecretBasic(Secret),
+    /// `client_secret_post`; the secret has at least 32 random bytes.
+    SecretPost(Secret),
+    /// `private_key_jwt`.
+    PrivateKeyJwt {
+        /// A JWK Set of public keys, of which only the shape was judged.
+        jwks: serde_json::Value,
+    },
+}
+
+/// A relying service declared in the file.
+#[derive(Debug, Clone)]
+pub struct ServiceDecl {
+    /// Byte for byte the assertion's `aud`.
+    pub audience: Audience,
+    /// The name as shown beside the host.
+    pub name: Option<String>,
+    /// Its protected resources (RFC 8707 section 2).
+    pub resources: Vec<String>,
+    /// The scopes it knows.
+    pub scopes: Vec<String>,
+    /// Our client's id to its id at that service.
+    pub client_ids: BTreeMap<String, String>,
+    /// What leaves about a user; none: the default of the service's dialect. An empty list is nothing.
+    pub claims: Option<Vec<String>>,
+    /// Where withdrawals are notified.
+    pub revocation_uri: Option<String>,
+    /// Seconds: an older sign-in is refused.
+    pub max_auth_age: Option<i64>,
+}
+
+impl Config {
+    /// Reads the configuration from a file and the given environment, of which only `AVOUCH__…` is looked at.
+    /// Without a file it is `avouch.toml` in the current directory if there is one, else the defaults.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let name = section::printable(&path.display().to_string());
+        let text = read_file(path, file.is_some()).map_err(|problem| ConfigError::new(&name, problem))?;
+        Self::parse(&name, &text, environment)
+    }
+
+    /// The variables of this process that are ours: the one place that reads its environment.
+    ///
+    /// # Errors
+    /// When one of ours is not UTF-8.
+    pub fn environment() -> Result<Vec<(String, String)>, ConfigError> {
+        variables(std::env::vars_os())
+    }
+
+    /// Sets the issuer to `http://localhost:<port>` once the port is bound, if nobody named one; else does nothing.
+    ///
+    /// # Panics
+    /// Never: every port makes an issuer.
+    pub fn set_default_issuer(&mut self, port: u16) {
+        if self.issuer_is_default {
+            self.issuer =
+                Issuer::parse(&format!("http://localhost:{port}")).expect("localhost with a port is an issuer");
+        }
+    }
+
+    fn parse(
+        name: &str,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        // The parser's own rendering quotes the line, which may hold a secret; its message alone does not.
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+            ConfigError::new(name, format!("line {line}: {}", section::printable(error.message())))
+        })?;
+        let source = Source::merge(name, &mut table, environment)?;
+        Self::read(Section::root(&source, table))
+    }
+
+    fn read(mut root: Section<'_>) -> Result<Self, ConfigError> {
+        let issuer = root.text("issuer")?;
+        let listen = root.text("listen")?;
+        let database = root.secret("database_url")?;
+        let proxies = root.list("trusted_proxies")?;
+        let (keys, admin) = (root.section("keys")?, root.section("admin")?);
+        let (network, cimd) = (root.section("network")?, root.section("cimd")?);
+        let (dynamic, login) = (root.section("dynamic_clients")?, root.section("login")?);
+        let (users, clients, services) = (root.tables("users")?, root.tables("clients")?, root.tables("services")?);
+        root.later("issuers")?;
+        root.finish()?;
+
+        let listen = values::listen(listen.as_deref().unwrap_or("127.0.0.1:4000"))
+            .map_err(|problem| root.wrong("listen", problem))?;
+        let issuer_is_default = issuer.is_none();
+        let issuer = parse_issuer(&root, issuer.as_deref().unwrap_or(DEFAULT_ISSUER))?;
+        let database = match database {
+            Some(url) => values::database(&url).map_err(|problem| root.wrong("database_url", problem))?,
+            None => Database::Sqlite(PathBuf::from("data/avouch.db")),
+        };
+        let (keys_dir, admin_token_file) = paths(keys, admin)?;
+        refuse_later_sections(dynamic, login)?;
+        let developing = issuer_is_default && listen.ip().is_loopback();
+        let mut config = Self {
+            trusted_proxies: networks(&root, "trusted_proxies", proxies, values::network)?,
+            network: read_network(network, &issuer, developing)?,
+            cimd: read_cimd(cimd, &issuer)?,
+            users: users::read(users, &issuer)?,
+            clients: clients::read(clients, &issuer)?,
+            services: services::read(services, &issuer)?,
+            issuer,
+            issuer_is_default,
+            listen,
+            database,
+            keys_dir,
+            admin_token_file,
+        };
+        if listen.port() != 0 {
+            config.set_default_issuer(listen.port());
+        }
+        Ok(config)
+    }
+}
+
+fn read_file(path: &Path, named: bool) -> Result<Zeroizing<String>, String> {
+    let mut text = Zeroizing::new(String::new());
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(text),
+        opened => opened.map_err(|error| format!("cannot be read: {error}"))?,
+    };
+    let read = file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| format!("cannot be read: {error}"))?;
+    if read as u64 > MAX_FILE {
+        return Err(format!("it is longer than {MAX_FILE} bytes"));
+    }
+    Ok(text)
+}
+
+fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, ConfigError> {
+    let ours = all.into_iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    ours.map(|(name, value)| {
+        let shown = section::printable(&name.to_string_lossy());
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => Ok((name, value)),
+            _ => Err(ConfigError::new(&shown, "the variable is not UTF-8")),
+        }
+    })
+    .collect()
+}
+
+fn parse_issuer(root: &Section<'_>, text: &str) -> Result<Issuer, ConfigError> {
+    Issuer::parse(text).map_err(|problem| root.wrong("issuer", format!("{}: {problem}", quote(text))))
+}
+
+fn paths(mut keys: Section<'_>, mut admin: Section<'_>) -> Result<(PathBuf, PathBuf), ConfigError> {
+    let dir = PathBuf::from(keys.text("dir")?.unwrap_or_else(|| "keys".to_owned()));
+    let mut rotation = keys.section("rotation")?;
+    keys.finish()?;
+    rotation.later("interval")?;
+    rotation.later("publish_ahead")?;
+    rotation.finish()?;
+    let token_file = admin.text("token_file")?;
+    admin.finish()?;
+    let token_file = token_file.map_or_else(|| dir.join("admin-token"), PathBuf::from);
+    Ok((dir, token_file))
+}
+
+fn refuse_later_sections(mut dynamic: Section<'_>, mut login: Section<'_>) -> Result<(), ConfigError> {
+    let audiences = dynamic.list("audiences")?.unwrap_or_default();
+    dynamic.finish()?;
+    if !audiences.is_empty() {
+        return Err(dynamic.wrong("audiences", "a list that is not empty is not supported yet"));
+    }
+    login.later("upstream")?;
+    login.finish()
+}
+
+fn networks(
+    section: &Section<'_>,
+    key: &str,
+    texts: Option<Vec<String>>,
+    parse: impl Fn(&str) -> Result<IpNet, String>,
+) -> Result<Vec<IpNet>, ConfigError> {
+    let parsed = texts.unwrap_or_default().into_iter().map(|text| parse(&text)).collect::<Result<_, _>>();
+    parsed.map_err(|problem| section.wrong(key, problem))
+}
+
+fn read_network(mut section: Section<'_>, issuer: &Issuer, developing: bool) -> Result<Network, ConfigError> {
+    let private = section.flag("allow_private_addresses")?;
+    let allowed = section.list("allowed_networks")?;
+    section.finish()?;
+    if private == Some(true) && !issuer.is_loopback() {
+        return Err(section.wrong(
+            "allow_private_addresses",
+            "true only with a loopback issuer; in production name the networks in allowed_networks",
+        ));
+    }
+    Ok(Network {
+        allow_private_addresses: private.unwrap_or(developing),
+        allowed_networks: networks(&section, "allowed_networks", allowed, values::outbound_network)?,
+    })
+}
+
+fn read_cimd(mut section: Section<'_>, issuer: &Issuer) -> Result<Cimd, ConfigError> {
+    let name = section.text("client_name")?;
+    let mut uris = [None, None, None, None];
+    let keys = ["client_uri", "logo_uri", "tos_uri", "policy_uri"];
+    for (uri, key) in uris.iter_mut().zip(keys) {
+        *uri = section.text(key)?;
+    }
+    section.finish()?;
+    for (uri, key) in uris.iter().zip(keys) {
+        values::checked(&section, key, uri.clone(), |text| values::public_url(text, issuer.is_loopback()))?;
+    }
+    let [client_uri, logo_uri, tos_uri, policy_uri] = uris;
+    let client_name = values::checked(&section, "client_name", name, values::label)?;
+    let client_name = client_name.unwrap_or_else(|| "Avouch".to_owned());
+    Ok(Cimd { client_name, client_uri, logo_uri, tos_uri, policy_uri })
+}

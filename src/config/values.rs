@@ -1,0 +1,272 @@
+//! Single values of the configuration. Each function answers with the value or with what is wrong, in words.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::section::Section;
+use super::{ConfigError, Database};
+use crate::domain::ids::{self, MAX_URL};
+use crate::secret::Secret;
+
+/// Most characters of a name that is shown to people.
+const MAX_LABEL: usize = 200;
+
+/// A value as it can stand in a one-line message. Never for secrets.
+pub(super) fn quote(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
+
+/// Checks a text of a section, if it is there.
+pub(super) fn checked(
+    section: &Section<'_>,
+    key: &str,
+    text: Option<String>,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<Option<String>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    check(&text).map_err(|problem| section.wrong(key, problem))?;
+    Ok(Some(text))
+}
+
+/// Checks every text of a list, which is empty if the key is not there.
+pub(super) fn checked_all(
+    section: &Section<'_>,
+    key: &str,
+    texts: Option<Vec<String>>,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<Vec<String>, ConfigError> {
+    let texts = texts.unwrap_or_default();
+    for text in &texts {
+        check(text).map_err(|problem| section.wrong(key, problem))?;
+    }
+    Ok(texts)
+}
+
+pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{} is not an IP address with a port; write it as \"127.0.0.1:4000\" or \"[::1]:4000\"", quote(text))
+    })
+}
+
+/// The error never quotes the URL: it may hold a password.
+pub(super) fn database(url: &Secret) -> Result<Database, String> {
+    const SCHEMES: &str = "it must begin with sqlite:// or postgres://";
+    let text = url.expose();
+    if text.chars().any(char::is_control) {
+        return Err("it contains a control character".to_owned());
+    }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return match Url::parse(text) {
+            Ok(_) => Ok(Database::Postgres(url.clone())),
+            Err(_) => Err("it is not a URL such as postgres://user:password@host:5432/avouch".to_owned()),
+        };
+    }
+    if text.starts_with("sqlite::memory:") || text == "sqlite://:memory:" {
+        return Err("a database in memory forgets every withdrawal; name a file: sqlite://data/avouch.db".to_owned());
+    }
+    let path = text.strip_prefix("sqlite://").ok_or(SCHEMES)?;
+    if path.is_empty() || path.ends_with('/') {
+        return Err("it names no file; write it as sqlite://data/avouch.db or sqlite:///var/lib/avouch.db".to_owned());
+    }
+    if path.contains(['?', '#']) {
+        return Err("a SQLite URL takes no options here, only a path".to_owned());
+    }
+    Ok(Database::Sqlite(PathBuf::from(path)))
+}
+
+/// A network in CIDR form, or a single address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(ip));
+    }
+    let net: IpNet =
+        text.parse().map_err(|_| format!("{} is not a network in CIDR form, such as \"10.1.0.0/16\"", quote(text)))?;
+    if net.trunc() == net {
+        Ok(net)
+    } else {
+        Err(format!("{} has bits set beyond its prefix; write {}", quote(text), net.trunc()))
+    }
+}
+
+/// A network that outbound requests may reach: never link-local, where cloud metadata services answer.
+pub(super) fn outbound_network(text: &str) -> Result<IpNet, String> {
+    let net = network(text)?;
+    for never in ["169.254.0.0/16", "fe80::/10", "::ffff:0:0/96"] {
+        let never: IpNet = never.parse().expect("the three networks above are written correctly");
+        if net.contains(&never) || never.contains(&net) {
+            return Err(format!(
+                "{} reaches into {never}; link-local and IPv4-mapped addresses are never allowed, name a narrower network",
+                quote(text)
+            ));
+        }
+    }
+    Ok(net)
+}
+
+/// A name that people are shown: one line, and nothing in it that turns the text around it about.
+pub(super) fn label(text: &str) -> Result<(), String> {
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.trim() != text || text.is_empty() {
+        return Err("it must not be empty nor begin or end with a space".to_owned());
+    }
+    if text.chars().count() > MAX_LABEL {
+        return Err(format!("it is longer than {MAX_LABEL} characters"));
+    }
+    if text.chars().any(hidden) {
+        return Err("it contains control or direction characters".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a text has 1 to `max` visible ASCII characters.
+pub(super) fn is_visible(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A document about us that other machines fetch or link to.
+pub(super) fn public_url(text: &str, http_too: bool) -> Result<(), String> {
+    let url = ids::absolute(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if http_too => Ok(()),
+        _ => Err(format!("{} must be https (http only with a loopback issuer)", quote(text))),
+    }
+}
+
+/// An endpoint we send to: https, or http on this machine.
+pub(super) fn endpoint(text: &str) -> Result<(), String> {
+    let url = ids::absolute(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
+    if url.scheme() == "https" || (url.scheme() == "http" && ids::is_loopback_host(&url)) {
+        return Ok(());
+    }
+    Err(format!("{} must be https (http only on a loopback host)", quote(text)))
+}
+
+/// A resource indicator (RFC 8707 section 2): absolute, no fragment.
+pub(super) fn resource(text: &str) -> Result<(), String> {
+    ids::absolute(text).map(|_| ()).map_err(|problem| format!("{}: {problem}", quote(text)))
+}
+
+/// Where a client may be answered: https, http on loopback (RFC 8252 section 7.3), or a private-use scheme, which has a
+/// dot (RFC 8252 section 7.1). It is compared as an exact string (RFC 9700 section 2.1).
+pub(super) fn redirect_uri(text: &str) -> Result<(), String> {
+    let wrong = |problem: &str| Err(format!("{}: {problem}", quote(text)));
+    if text.len() > MAX_URL || text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\') {
+        return wrong("it is longer than 2048 bytes or contains a space, a control character or a backslash");
+    }
+    let Ok(url) = Url::parse(text) else { return wrong("it is not an absolute URL") };
+    if text.contains('#') {
+        return wrong("it must not have a fragment");
+    }
+    match url.scheme() {
+        "http" | "https" => endpoint(text),
+        scheme if scheme.contains('.') => Ok(()),
+        _ => wrong(
+            "it must be https, http on a loopback host, or a private-use scheme that contains a dot (com.example.app:/callback)",
+        ),
+    }
+}
+
+/// A scope token (RFC 6749 section 3.3).
+pub(super) fn scope(text: &str) -> Result<(), String> {
+    let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    if is_visible(text, 255) && text.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(format!("{} is not one scope: visible ASCII without quote and backslash, one scope an item", quote(text)))
+}
+
+/// A span of time such as `90s`, `15m`, `1h` or `30d`, in seconds.
+pub(super) fn seconds(text: &str) -> Result<i64, String> {
+    const LONGEST: i64 = 3650 * 86_400;
+    let wrong = || format!("{} is not a duration such as \"90s\", \"15m\", \"1h\" or \"30d\"", quote(text));
+    let unit = match text.bytes().last() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let digits = &text[..text.len() - 1];
+    // `parse` alone would take a sign too.
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let count: i64 = digits.parse().map_err(|_| wrong())?;
+    match count.checked_mul(unit) {
+        Some(seconds @ 1..=LONGEST) => Ok(seconds),
+        _ => Err(format!("{} is outside of 1 second to 3650 days", quote(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, expected) in [("90s", 90), ("15m", 900), ("1h", 3600), ("30d", 2_592_000), ("3650d", 315_360_000)] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in [
+            "",
+            "s",
+            "0s",
+            "-1s",
+            "+1s",
+            "1",
+            "1w",
+            "1.5h",
+            "3651d",
+            "99999999999999999d",
+            "9223372036854775807s",
+            "1 h",
+            "1é",
+        ] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn redirect_uris() {
+        for good in [
+            "https://app.example/callback?x=1",
+            "http://127.0.0.1:8765/callback",
+            "http://[::1]/callback",
+            "http://localhost:3000/cb",
+            "com.example.app:/callback",
+        ] {
+            assert_eq!(redirect_uri(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "http://app.example/callback",
+            "https://app.example/#",
+            "https://u@app.example/",
+            "/callback",
+            "myapp://callback",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "com.example.app:/callback#x",
+            "https://app.example/a b",
+            "https:\\\\app.example",
+        ] {
+            assert!(redirect_uri(bad).is_err(), "{bad}");
+        }
+        assert!(redirect_uri(&format!("com.example:/{}", "a".repeat(MAX_URL))).is_err());
+    }
+
+    #[test]
+    fn quotes_fit_on_a_line() {
+        assert_eq!(quote("a\nb"), "\"a\\nb\"");
+        assert!(quote(&"a".repeat(500)).len() < 100);
+    }
+}
