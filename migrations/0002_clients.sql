@@ -40,8 +40,8 @@ CREATE TABLE service (
 
 -- Assertion ids that were used to authenticate a client (RFC 7523 section 3): kept until they could no longer verify.
 CREATE TABLE used_jti (
-    issuer_id TEXT NOT NULL REFERENCES issuer (id),
-    client_id TEXT NOT NULL REFERENCES client (id),
+    issuer_id TEXT NOT NULL,
+    client_id TEXT NOT NULL,
     jti TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
     PRIMARY KEY (issuer_id, client_id, jti)

@@ -61,10 +61,10 @@ CREATE INDEX consent_live ON consent (account_id, aud, client_id) WHERE ended_at
 CREATE INDEX consent_delegation ON consent (delegation_id);
 CREATE INDEX consent_until ON consent (until_at) WHERE ended_at IS NULL AND until_at IS NOT NULL;
 
--- Append-only: every decision, assertion, withdrawal, attempt and admin act.
+-- Append-only: every decision, assertion, withdrawal, attempt and admin act. No foreign keys: each would lock a row per assertion.
 CREATE TABLE journal (
     id TEXT PRIMARY KEY,
-    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    issuer_id TEXT NOT NULL,
     at BIGINT NOT NULL,
     kind TEXT NOT NULL,
     account_id TEXT,

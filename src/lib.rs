@@ -5,3 +5,4 @@ pub mod domain;
 pub mod jose;
 pub mod rng;
 pub mod secret;
+pub mod store;

@@ -197,12 +197,32 @@ mod tests {
             ("no response_type", &[("response_type", "")], Refusal::Missing("response_type")),
             ("implicit", &[("response_type", "token")], Refusal::ResponseTypeUnsupported),
             ("no PKCE", &[("code_challenge", "")], Refusal::Missing("code_challenge")),
-            ("plain", &[("code_challenge_method", "plain")], Refusal::Malformed("code_challenge_method", "must be S256")),
-            ("plain by default", &[("code_challenge_method", "")], Refusal::Malformed("code_challenge_method", "must be S256")),
-            ("short challenge", &[("code_challenge", "abc")], Refusal::Malformed("code_challenge", "must be 43 characters of base64url")),
+            (
+                "plain",
+                &[("code_challenge_method", "plain")],
+                Refusal::Malformed("code_challenge_method", "must be S256"),
+            ),
+            (
+                "plain by default",
+                &[("code_challenge_method", "")],
+                Refusal::Malformed("code_challenge_method", "must be S256"),
+            ),
+            (
+                "short challenge",
+                &[("code_challenge", "abc")],
+                Refusal::Malformed("code_challenge", "must be 43 characters of base64url"),
+            ),
             ("strange scope", &[("scope", "openid api")], Refusal::ScopeNotGrantable("api".into())),
-            ("delegations for others' clients", &[("scope", "delegations")], Refusal::ScopeNotGrantable("delegations".into())),
-            ("offline without the grant", &[("scope", "offline_access")], Refusal::ScopeNotGrantable("offline_access".into())),
+            (
+                "delegations for others' clients",
+                &[("scope", "delegations")],
+                Refusal::ScopeNotGrantable("delegations".into()),
+            ),
+            (
+                "offline without the grant",
+                &[("scope", "offline_access")],
+                Refusal::ScopeNotGrantable("offline_access".into()),
+            ),
             ("request object", &[("request", "x")], Refusal::RequestNotSupported),
             ("request_uri", &[("request_uri", "x")], Refusal::RequestUriNotSupported),
             ("none with login", &[("prompt", "none login")], Refusal::Malformed("prompt", "none cannot be combined")),
@@ -217,7 +237,13 @@ mod tests {
 
     #[test]
     fn freshness() {
-        let session = Session { id: String::new(), account_id: String::new(), csrf: String::new(), auth_time: 100, expires_at: 999 };
+        let session = Session {
+            id: String::new(),
+            account_id: String::new(),
+            csrf: String::new(),
+            auth_time: 100,
+            expires_at: 999,
+        };
         let max = with(&[("max_age", "10")]).unwrap();
         assert!(max.accepts(&session, 110));
         assert!(!max.accepts(&session, 111));

@@ -97,7 +97,10 @@ impl IdJag {
             (self.exp - self.iat <= ASSERTION_LIFETIME, "it lives at most 300 seconds"),
             (0 < self.auth_time && self.auth_time <= self.iat, "auth_time is a past sign-in"),
             (self.email.is_some() || self.email_verified.is_none(), "email_verified comes with email"),
-            (self.phone_number.is_some() || self.phone_number_verified.is_none(), "phone_number_verified comes with a number"),
+            (
+                self.phone_number.is_some() || self.phone_number_verified.is_none(),
+                "phone_number_verified comes with a number",
+            ),
             (self.scope.as_deref() != Some(""), "scope is not empty"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))

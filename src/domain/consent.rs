@@ -10,7 +10,8 @@ pub const POLL_INTERVAL: i64 = 5;
 /// Most open questions per (user, client).
 pub const MOST_OPEN: i64 = 5;
 /// What "until" may be, in seconds from the decision, with the words for it.
-pub const UNTIL_CHOICES: [(i64, &str); 3] = [(3600, "For one hour"), (86_400, "For one day"), (2_592_000, "For 30 days")];
+pub const UNTIL_CHOICES: [(i64, &str); 3] =
+    [(3600, "For one hour"), (86_400, "For one day"), (2_592_000, "For 30 days")];
 
 /// How far a decision goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +112,9 @@ impl Consent {
         if self.ended_at.is_some() {
             return false;
         }
-        let within = need.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
-            && need.resources.iter().all(|r| self.resources.contains(r));
+        let within =
+            need.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
+                && need.resources.iter().all(|r| self.resources.contains(r));
         match self.mode {
             Mode::Once => self.request_key == need.request_key,
             Mode::Until(at) => at > now && within,
@@ -130,10 +132,12 @@ impl Consent {
 pub fn standing<'a>(consents: &'a [Consent], need: Need<'_>, now: i64) -> Option<&'a Consent> {
     let covering = || consents.iter().filter(move |c| c.covers(need, now));
     let denial = covering().filter(|c| c.mode == Mode::Denied).max_by(|a, b| a.id.cmp(&b.id));
-    let given = covering().filter(|c| c.mode != Mode::Denied && denial.is_none_or(|d| c.id > d.id)).max_by_key(|c| match c.mode {
-        Mode::Always => (2, i64::MAX),
-        Mode::Until(at) => (1, at),
-        Mode::Once | Mode::Denied => (0, 0),
+    let given = covering().filter(|c| c.mode != Mode::Denied && denial.is_none_or(|d| c.id > d.id)).max_by_key(|c| {
+        match c.mode {
+            Mode::Always => (2, i64::MAX),
+            Mode::Until(at) => (1, at),
+            Mode::Once | Mode::Denied => (0, 0),
+        }
     });
     given.or(denial)
 }

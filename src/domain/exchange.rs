@@ -142,7 +142,10 @@ fn claims(request: &Request, facts: &Facts, consent: &Consent, jti: &str, now: i
         email: leaves(Claim::Email).then(|| account.email.clone()),
         email_verified: (leaves(Claim::Email) && leaves(Claim::EmailVerified)).then_some(account.email_verified),
         name: account.name.clone().filter(|_| leaves(Claim::Name)),
-        phone_number_verified: phone.as_ref().filter(|_| leaves(Claim::PhoneNumberVerified)).map(|_| account.phone_verified),
+        phone_number_verified: phone
+            .as_ref()
+            .filter(|_| leaves(Claim::PhoneNumberVerified))
+            .map(|_| account.phone_verified),
         phone_number: phone,
         amr: leaves(Claim::Amr).then(|| vec!["pwd".to_owned()]),
         resource: match resources.as_slice() {
@@ -270,8 +273,23 @@ mod tests {
             ("scope", |r, _| r.scope = Some(Scope::stored("admin")), Refusal::ScopeNotGrantable("admin".into())),
             ("contact", |_, f| f.account.email_verified = false, Refusal::NoVerifiedContact),
             ("old sign-in", |_, f| f.session.auth_time = -1601, Refusal::StepUp { max_age: 3600 }),
-            ("denied", |_, f| { f.consents[0].mode = Mode::Denied; f.consents[0].asked_scope = Scope::default(); f.consents[0].resources.clear(); }, Refusal::Denied),
-            ("own audience even when allowed", |r, f| { r.audience = Audience::parse("https://id.example").unwrap(); f.client.audiences = vec!["*".into()]; }, Refusal::AudienceOwn),
+            (
+                "denied",
+                |_, f| {
+                    f.consents[0].mode = Mode::Denied;
+                    f.consents[0].asked_scope = Scope::default();
+                    f.consents[0].resources.clear();
+                },
+                Refusal::Denied,
+            ),
+            (
+                "own audience even when allowed",
+                |r, f| {
+                    r.audience = Audience::parse("https://id.example").unwrap();
+                    f.client.audiences = vec!["*".into()];
+                },
+                Refusal::AudienceOwn,
+            ),
         ];
         for (name, spoil, expected) in cases {
             let (mut r, mut f) = (request(None), facts());

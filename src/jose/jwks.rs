@@ -1,6 +1,8 @@
 //! Public keys of others, from a JWK Set (RFC 7517).
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -47,9 +49,10 @@ impl PublicKey {
             }
             ("RSA", None | Some("RS256")) => {
                 let (n, e) = (bytes("n")?, bytes("e")?);
-                let bits = n.iter().position(|b| *b != 0).map_or(0, |zeros| {
-                    (n.len() - zeros) * 8 - n[zeros].leading_zeros() as usize
-                });
+                let bits = n
+                    .iter()
+                    .position(|b| *b != 0)
+                    .map_or(0, |zeros| (n.len() - zeros) * 8 - n[zeros].leading_zeros() as usize);
                 let odd = e.last().is_some_and(|b| b % 2 == 1);
                 ((2048..=8192).contains(&bits) && odd && e != [1] && e.len() <= 8).then_some(Self::Rs256(n, e))
             }

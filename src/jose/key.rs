@@ -83,7 +83,8 @@ impl SigningKey {
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.pair.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| JoseError("signing failed"))?;
+        let signature =
+            self.pair.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| JoseError("signing failed"))?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
         Ok(token)

@@ -51,13 +51,15 @@ impl<'a> Unverified<'a> {
             return Err(JoseError("it is longer than 16 KiB"));
         }
         let mut parts = token.split('.');
-        let (Some(header), Some(payload), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Err(JoseError("it is not a signed JWT of three parts"));
         };
         let signed = &token[..header.len() + 1 + payload.len()];
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| JoseError("a part is not base64url"));
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_| JoseError("its header is not a JSON object with alg"))?;
+        let header: Header = serde_json::from_slice(&decode(header)?)
+            .map_err(|_| JoseError("its header is not a JSON object with alg"))?;
         if header.crit.is_some() || header.b64.is_some() {
             return Err(JoseError("its header demands an extension (crit) that is not supported"));
         }
@@ -105,7 +107,8 @@ impl<'a> Unverified<'a> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return Err(JoseError("its signature does not verify"));
         }
-        serde_json::from_slice(&self.payload).map_err(|_| JoseError("a claim is missing, repeated or of the wrong type"))
+        serde_json::from_slice(&self.payload)
+            .map_err(|_| JoseError("a claim is missing, repeated or of the wrong type"))
     }
 }
 

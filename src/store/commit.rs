@@ -1,0 +1,395 @@
+//! The committer: mints that wait share one transaction.
+//!
+//! A durable commit costs the same for one row and for two hundred, so one task drains what waits, runs it in one transaction and
+//! answers each waiter after COMMIT. Everything a mint was decided on (user, client, session, token family, service, key, delegation,
+//! consent) is compared again inside: the decision may have rested on a cache, the take never does.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Columns as _, Handle, Pools, Result, StoreError, Tx, on, per_engine};
+
+/// Most jobs in one transaction.
+const BATCH: usize = 256;
+/// Jobs that may wait; beyond, callers wait to be let in.
+const QUEUE: usize = 4096;
+/// How often a batch is tried again after PostgreSQL broke a deadlock by ending it.
+const TRIES: usize = 5;
+
+/// What one assertion takes, with the versions it was decided on.
+#[derive(Clone, Debug)]
+pub struct Take {
+    /// The consent.
+    pub consent_id: String,
+    /// The record.
+    pub delegation_id: String,
+    /// The user.
+    pub account_id: String,
+    /// As decided on.
+    pub account_version: i64,
+    /// The client (our key).
+    pub client_id: String,
+    /// As decided on.
+    pub client_version: i64,
+    /// The session.
+    pub session_id: String,
+    /// The family of an access token.
+    pub family_id: Option<String>,
+    /// As decided on; 0 for a service nobody configured.
+    pub service_version: i64,
+    /// The key that will sign.
+    pub kid: String,
+    /// The assertion's.
+    pub jti: String,
+    /// Now.
+    pub at: i64,
+    /// The assertion's.
+    pub exp: i64,
+    /// The journal row's id.
+    pub entry_id: String,
+    /// What the journal says beside the columns.
+    pub body: Value,
+}
+
+enum Work {
+    Take(Box<Take>),
+    Spend { client: String, jti: String, expires_at: i64 },
+}
+
+struct Job {
+    work: Work,
+    answer: oneshot::Sender<Result<bool>>,
+}
+
+/// The way in.
+#[derive(Clone)]
+pub(super) struct Committer {
+    jobs: mpsc::Sender<Job>,
+    batches: Arc<AtomicU64>,
+}
+
+impl Committer {
+    pub(super) fn start(pools: Pools, issuer: Arc<str>) -> Self {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let batches = Arc::new(AtomicU64::new(0));
+        tokio::spawn(run(pools, issuer, waiting, batches.clone()));
+        Self { jobs, batches }
+    }
+
+    pub(super) fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn take(&self, take: Take) -> Result<bool> {
+        self.submit(Work::Take(Box::new(take))).await
+    }
+
+    pub(super) async fn spend(&self, client: &str, jti: &str, expires_at: i64) -> Result<bool> {
+        self.submit(Work::Spend { client: client.into(), jti: jti.into(), expires_at }).await
+    }
+
+    async fn submit(&self, work: Work) -> Result<bool> {
+        let (answer, outcome) = oneshot::channel();
+        self.jobs.send(Job { work, answer }).await.map_err(|_| StoreError::Closing)?;
+        outcome.await.map_err(|_| StoreError::Closing)?
+    }
+}
+
+/// Runs until the last [`super::Store`] is gone.
+async fn run(pools: Pools, issuer: Arc<str>, mut waiting: mpsc::Receiver<Job>, batches: Arc<AtomicU64>) {
+    let mut jobs = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut jobs, BATCH).await > 0 {
+        let (work, answers): (Vec<Work>, Vec<_>) = jobs.drain(..).map(|job| (job.work, job.answer)).unzip();
+        match batch(&pools, &issuer, &work, &batches).await {
+            Ok(outcomes) => {
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // Whoever asked may have hung up; what they took stays taken and stands in the journal.
+                    let _ = answer.send(Ok(outcome));
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, jobs = work.len(), "a batch of mints failed");
+                for answer in answers {
+                    let _ = answer.send(Err(StoreError::Busy));
+                }
+            }
+        }
+    }
+}
+
+async fn batch(pools: &Pools, issuer: &Arc<str>, work: &[Work], batches: &AtomicU64) -> Result<Vec<bool>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        batches.fetch_add(1, Ordering::Relaxed);
+        match attempt(pools, issuer, work).await {
+            Err(StoreError::Statement(error)) if tries < TRIES && is_deadlock(&error) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
+}
+
+async fn attempt(pools: &Pools, issuer: &Arc<str>, work: &[Work]) -> Result<Vec<bool>> {
+    let handle: Handle = pools.begin().await?;
+    let mut tx = Tx { handle, issuer: issuer.clone(), changes: None };
+    let mut outcomes = vec![false; work.len()];
+    tx.spend_all(work, &mut outcomes).await?;
+    tx.take_all(work, &mut outcomes).await?;
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+/// The rows of `$1`, a JSON array, as `e(value)`.
+macro_rules! rows_of {
+    (sqlite) => {
+        "json_each($1) AS e"
+    };
+    (postgres) => {
+        "json_array_elements($1::json) AS e(value)"
+    };
+}
+
+/// A take as the statements read it: number, consent, session, key, family, then the versions of user, client and service.
+fn row(n: usize, take: &Take) -> Value {
+    json!([
+        n,
+        take.consent_id,
+        take.session_id,
+        take.kid,
+        take.family_id,
+        take.account_version,
+        take.client_version,
+        take.service_version,
+        take.account_id,
+        take.client_id,
+        take.delegation_id
+    ])
+}
+
+impl Tx {
+    async fn spend_all(&mut self, work: &[Work], outcomes: &mut [bool]) -> Result<()> {
+        macro_rules! spend {
+            ($engine:ident) => {
+                concat!(
+                    "INSERT INTO used_jti (issuer_id, client_id, jti, expires_at)
+                     SELECT $2, e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS BIGINT) FROM ",
+                    rows_of!($engine),
+                    " WHERE true ON CONFLICT DO NOTHING RETURNING client_id, jti"
+                )
+            };
+        }
+        let mut first: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut rows = Vec::new();
+        for (n, work) in work.iter().enumerate() {
+            if let Work::Spend { client, jti, expires_at } = work
+                && !first.contains_key(&(client.as_str(), jti.as_str()))
+            {
+                first.insert((client, jti), n);
+                rows.push(json!([client, jti, expires_at]));
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // In one order everywhere, so that two replicas wait for each other instead of deadlocking.
+        rows.sort_by_key(ToString::to_string);
+        let rows = Value::from(rows).to_string();
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, spend!(sqlite), spend!(postgres));
+        let spent: Vec<(String, String)> = on!(self, |c| {
+            let rows = sqlx::query(sql).bind(&rows).bind(&*id).fetch_all(c).await?;
+            rows.iter().map(|r| Ok((r.text("client_id")?, r.text("jti")?))).collect::<Result<_>>()?
+        });
+        for (client, jti) in &spent {
+            if let Some(n) = first.get(&(client.as_str(), jti.as_str())) {
+                outcomes[*n] = true;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_all(&mut self, work: &[Work], outcomes: &mut [bool]) -> Result<()> {
+        let takes: Vec<(usize, &Take)> = work
+            .iter()
+            .enumerate()
+            .filter_map(|(n, work)| if let Work::Take(take) = work { Some((n, &**take)) } else { None })
+            .collect();
+        let Some(now) = takes.iter().map(|(_, take)| take.at).max() else { return Ok(()) };
+        let rows = Value::from(takes.iter().map(|(n, take)| row(*n, take)).collect::<Vec<_>>()).to_string();
+        if self.is_postgres() {
+            self.lock_for_takes(&rows).await?;
+        }
+        let holding = self.takes_that_hold(&rows, now).await?;
+        let mut once: HashSet<&str> = HashSet::new();
+        let won: Vec<&Take> = takes
+            .iter()
+            .filter_map(|(n, take)| {
+                let is_once = holding.get(n)?;
+                // A `once` named by several waiters is the first one's.
+                if *is_once && !once.insert(&take.consent_id) {
+                    return None;
+                }
+                outcomes[*n] = true;
+                Some(*take)
+            })
+            .collect();
+        if won.is_empty() {
+            return Ok(());
+        }
+        self.use_consents(&won, now).await?;
+        self.use_delegations(&won, now).await?;
+        self.record_takes(&won).await
+    }
+
+    /// PostgreSQL reads at READ COMMITTED: what the takes rest on is locked, in the order that everyone keeps, before it is read.
+    async fn lock_for_takes(&mut self, rows: &str) -> Result<()> {
+        const SQL: &str = "
+            WITH e AS MATERIALIZED (SELECT value FROM json_array_elements($1::json) AS t(value)),
+            l1 AS MATERIALIZED (SELECT id FROM account WHERE id IN (SELECT value ->> 8 FROM e) ORDER BY id FOR SHARE),
+            l2 AS MATERIALIZED (SELECT id FROM client WHERE id IN (SELECT value ->> 9 FROM e) ORDER BY id FOR SHARE),
+            l3 AS MATERIALIZED (SELECT id FROM session WHERE id IN (SELECT value ->> 2 FROM e) ORDER BY id FOR SHARE),
+            l4 AS MATERIALIZED (SELECT id FROM token_family WHERE id IN (SELECT value ->> 4 FROM e) ORDER BY id FOR SHARE),
+            l5 AS MATERIALIZED (SELECT v.id FROM service v WHERE (v.issuer_id, v.audience) IN
+                (SELECT d.issuer_id, d.aud FROM delegation d WHERE d.id IN (SELECT value ->> 10 FROM e)) ORDER BY v.id FOR SHARE),
+            l6 AS MATERIALIZED (SELECT kid FROM signing_key WHERE kid IN (SELECT value ->> 3 FROM e) ORDER BY kid FOR SHARE),
+            l7 AS MATERIALIZED (SELECT id FROM delegation WHERE id IN (SELECT value ->> 10 FROM e) ORDER BY id FOR NO KEY UPDATE),
+            l8 AS MATERIALIZED (SELECT id FROM consent WHERE id IN (SELECT value ->> 1 FROM e) ORDER BY id FOR NO KEY UPDATE)
+            SELECT (SELECT COUNT(*) FROM l1), (SELECT COUNT(*) FROM l2), (SELECT COUNT(*) FROM l3), (SELECT COUNT(*) FROM l4),
+                   (SELECT COUNT(*) FROM l5), (SELECT COUNT(*) FROM l6), (SELECT COUNT(*) FROM l7), (SELECT COUNT(*) FROM l8)";
+        on!(self, |c| {
+            // SQLite never prepares this text.
+            sqlx::query(SQL).bind(rows).execute(c).await?;
+        });
+        Ok(())
+    }
+
+    /// The numbers of the takes whose every condition still holds, and whether their consent is a `once`.
+    async fn takes_that_hold(&mut self, rows: &str, now: i64) -> Result<HashMap<usize, bool>> {
+        macro_rules! holding {
+            ($engine:ident) => {
+                concat!(
+                    "SELECT CAST(e.value ->> 0 AS BIGINT) AS n, c.mode FROM ",
+                    rows_of!($engine),
+                    " JOIN consent c ON c.id = e.value ->> 1
+                      JOIN delegation d ON d.id = c.delegation_id
+                      JOIN account a ON a.id = c.account_id
+                      JOIN client k ON k.id = c.client_id
+                      JOIN session s ON s.id = e.value ->> 2
+                      JOIN signing_key g ON g.kid = e.value ->> 3
+                      LEFT JOIN token_family f ON f.id = e.value ->> 4
+                      LEFT JOIN service v ON v.issuer_id = d.issuer_id AND v.audience = d.aud AND v.disabled_at IS NULL
+                     WHERE c.issuer_id = $3 AND c.ended_at IS NULL AND c.mode <> 'denied' AND (c.until_at IS NULL OR c.until_at > $2)
+                       AND d.ended_at IS NULL
+                       AND a.disabled_at IS NULL AND a.version = CAST(e.value ->> 5 AS BIGINT)
+                       AND k.disabled_at IS NULL AND k.version = CAST(e.value ->> 6 AS BIGINT)
+                       AND s.account_id = a.id AND s.ended_at IS NULL AND s.expires_at > $2
+                       AND (e.value ->> 4 IS NULL OR (f.id IS NOT NULL AND f.ended_at IS NULL))
+                       AND COALESCE(v.version, 0) = CAST(e.value ->> 7 AS BIGINT)
+                       AND g.issuer_id = $3 AND g.state = 'active'"
+                )
+            };
+        }
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, holding!(sqlite), holding!(postgres));
+        on!(self, |c| {
+            let rows = sqlx::query(sql).bind(rows).bind(now).bind(&*id).fetch_all(c).await?;
+            rows.iter()
+                .map(|r| {
+                    let n = usize::try_from(r.int("n")?).map_err(|_| StoreError::Broken("n"))?;
+                    Ok((n, r.text("mode")? == "once"))
+                })
+                .collect()
+        })
+    }
+
+    async fn use_consents(&mut self, won: &[&Take], now: i64) -> Result<()> {
+        macro_rules! used {
+            ($values:literal) => {
+                concat!(
+                    "UPDATE consent SET last_used_at = $2, ended_at = CASE WHEN mode = 'once' THEN $2 ELSE ended_at END WHERE id IN (SELECT ",
+                    $values,
+                    ")"
+                )
+            };
+        }
+        let ids: HashSet<&str> = won.iter().map(|take| take.consent_id.as_str()).collect();
+        let ids = json!(ids).to_string();
+        let sql = per_engine!(self, used!("value FROM json_each($1)"), used!("json_array_elements_text($1::json)"));
+        on!(self, |c| {
+            sqlx::query(sql).bind(&ids).bind(now).execute(c).await?;
+        });
+        Ok(())
+    }
+
+    /// One row each, however many mints: an `UPDATE … FROM` takes only one of several matching rows.
+    async fn use_delegations(&mut self, won: &[&Take], now: i64) -> Result<()> {
+        macro_rules! used {
+            ($engine:ident) => {
+                concat!(
+                    "UPDATE delegation SET last_used_at = $2, last_client_id = e.value ->> 1, used = delegation.used + CAST(e.value ->> 2 AS BIGINT),
+                            last_exp = CASE WHEN last_exp > CAST(e.value ->> 3 AS BIGINT) THEN last_exp ELSE CAST(e.value ->> 3 AS BIGINT) END
+                       FROM ",
+                    rows_of!($engine),
+                    " WHERE delegation.id = e.value ->> 0"
+                )
+            };
+        }
+        let mut uses: HashMap<&str, (&str, i64, i64)> = HashMap::new();
+        for take in won {
+            let (client, count, exp) = uses.entry(&take.delegation_id).or_insert((&take.client_id, 0, 0));
+            *client = &take.client_id;
+            *count += 1;
+            *exp = take.exp.max(*exp);
+        }
+        let rows: Vec<Value> = uses.iter().map(|(id, (client, count, exp))| json!([id, client, count, exp])).collect();
+        let rows = Value::from(rows).to_string();
+        let sql = per_engine!(self, used!(sqlite), used!(postgres));
+        on!(self, |c| {
+            sqlx::query(sql).bind(&rows).bind(now).execute(c).await?;
+        });
+        Ok(())
+    }
+
+    async fn record_takes(&mut self, won: &[&Take]) -> Result<()> {
+        macro_rules! record {
+            ($engine:ident) => {
+                concat!(
+                    "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)
+                     SELECT e.value ->> 0, $2, CAST(e.value ->> 1 AS BIGINT), 'assertion', e.value ->> 2, e.value ->> 3, e.value ->> 4,
+                            e.value ->> 5, e.value ->> 6, e.value ->> 7 FROM ",
+                    rows_of!($engine)
+                )
+            };
+        }
+        let rows: Vec<Value> = won
+            .iter()
+            .map(|t| {
+                json!([
+                    t.entry_id,
+                    t.at,
+                    t.account_id,
+                    t.client_id,
+                    t.delegation_id,
+                    t.consent_id,
+                    t.jti,
+                    t.body.to_string()
+                ])
+            })
+            .collect();
+        let rows = Value::from(rows).to_string();
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, record!(sqlite), record!(postgres));
+        on!(self, |c| {
+            sqlx::query(sql).bind(&rows).bind(&*id).execute(c).await?;
+        });
+        Ok(())
+    }
+}

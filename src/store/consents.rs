@@ -1,0 +1,196 @@
+//! Consents to an audience: written once; only their use and their end come later.
+
+use super::{Columns, Consent, Result, Tx, json, on};
+use crate::domain::consent::Mode;
+use crate::domain::scope::Scope;
+
+macro_rules! consent_columns {
+    () => {
+        "id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, request_key, created_at, last_used_at, ended_at"
+    };
+}
+
+fn consent(r: &impl Columns) -> Result<Consent> {
+    Ok(Consent {
+        id: r.text("id")?,
+        delegation_id: r.maybe_text("delegation_id")?,
+        client_id: r.text("client_id")?,
+        mode: Mode::stored(&r.text("mode")?, r.maybe_int("until_at")?),
+        asked_scope: Scope::stored(&r.text("asked_scope")?),
+        scope: Scope::stored(&r.text("scope")?),
+        resources: r.json("resources")?,
+        request_key: r.text("request_key")?,
+        created_at: r.int("created_at")?,
+        last_used_at: r.maybe_int("last_used_at")?,
+        ended_at: r.maybe_int("ended_at")?,
+    })
+}
+
+impl Tx {
+    /// A user's standing decisions for a service and client.
+    pub async fn consents(&mut self, account_id: &str, aud: &str, client_id: &str) -> Result<Vec<Consent>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(concat!(
+                "SELECT ",
+                consent_columns!(),
+                " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND aud = $3 AND client_id = $4 AND ended_at IS NULL"
+            ))
+            .bind(&*id)
+            .bind(account_id)
+            .bind(aud)
+            .bind(client_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| consent(r)).collect()
+        })
+    }
+
+    /// Every decision under a delegation, the oldest first.
+    pub async fn delegation_consents(&mut self, delegation_id: &str) -> Result<Vec<Consent>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(concat!(
+                "SELECT ",
+                consent_columns!(),
+                " FROM consent WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY id"
+            ))
+            .bind(&*id)
+            .bind(delegation_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| consent(r)).collect()
+        })
+    }
+
+    /// A user's standing denials, with their audiences, the oldest first.
+    pub async fn denials(&mut self, account_id: &str) -> Result<Vec<(String, Consent)>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(concat!(
+                "SELECT aud, ",
+                consent_columns!(),
+                " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND mode = 'denied' AND ended_at IS NULL ORDER BY id"
+            ))
+            .bind(&*id)
+            .bind(account_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| Ok((r.text("aud")?, consent(r)?))).collect()
+        })
+    }
+
+    /// Whether a user ever agreed to anything for a service, and whether to anything of a client.
+    pub async fn agreed_before(&mut self, account_id: &str, aud: &str, client_id: &str) -> Result<(bool, bool)> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT (SELECT COUNT(*) FROM consent WHERE issuer_id = $1 AND account_id = $2 AND aud = $3 AND mode <> 'denied') AS service,
+                        (SELECT COUNT(*) FROM consent WHERE issuer_id = $1 AND account_id = $2 AND client_id = $4 AND mode <> 'denied') AS agent",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .bind(aud)
+            .bind(client_id)
+            .fetch_one(c)
+            .await?;
+            Ok((row.int("service")? > 0, row.int("agent")? > 0))
+        })
+    }
+
+    /// Writes a decision of the user's.
+    pub async fn add_consent(&mut self, new: &Consent, account_id: &str, aud: &str, session_id: &str) -> Result<()> {
+        let id = self.issuer.clone();
+        let until = if let Mode::Until(at) = new.mode { Some(at) } else { None };
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources,
+                                      ground, request_key, session_id, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'user', $12, $13, $14)",
+            )
+            .bind(&new.id)
+            .bind(&*id)
+            .bind(&new.delegation_id)
+            .bind(account_id)
+            .bind(&new.client_id)
+            .bind(aud)
+            .bind(new.mode.as_str())
+            .bind(until)
+            .bind(new.asked_scope.to_string())
+            .bind(new.scope.to_string())
+            .bind(json(&new.resources))
+            .bind(&new.request_key)
+            .bind(session_id)
+            .bind(new.created_at)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Ends a user's denial. `false` when there is none of that name.
+    pub async fn end_denial(&mut self, account_id: &str, consent_id: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE consent SET ended_at = $4 WHERE issuer_id = $1 AND account_id = $2 AND id = $3 AND mode = 'denied' AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .bind(consent_id)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Ends the standing consents of a delegation, of one client or of all.
+    pub async fn end_consents(&mut self, delegation_id: &str, client_id: Option<&str>, now: i64) -> Result<u64> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE consent SET ended_at = $4
+                  WHERE issuer_id = $1 AND delegation_id = $2 AND ($3 IS NULL OR client_id = $3) AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .bind(client_id)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    /// Ends the consents of a delegation whose time is over.
+    pub async fn end_lapsed(&mut self, delegation_id: &str, now: i64) -> Result<u64> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE consent SET ended_at = $3 WHERE issuer_id = $1 AND delegation_id = $2 AND ended_at IS NULL AND until_at <= $3",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    /// Whether a delegation has a consent that still stands.
+    pub async fn has_standing_consent(&mut self, delegation_id: &str) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT COUNT(*) AS n FROM consent WHERE issuer_id = $1 AND delegation_id = $2 AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .fetch_one(c)
+            .await?;
+            Ok(row.int("n")? > 0)
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! Delegations: one row per user and audience.
+
+use super::{Columns, Result, Tx, on};
+use crate::domain::delegation::{Delegation, Status};
+
+/// What a list is narrowed to. `after` is the id of the last row of the page before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Our key of the user.
+    pub account_id: Option<&'a str>,
+    /// The user's name on the wire.
+    pub sub: Option<&'a str>,
+    /// The service.
+    pub aud: Option<&'a str>,
+    /// `client_id` of a client with a consent under it.
+    pub client_id: Option<&'a str>,
+    /// Where it stands.
+    pub status: Option<Status>,
+    /// Where to go on.
+    pub after: Option<&'a str>,
+    /// Most rows.
+    pub limit: i64,
+}
+
+macro_rules! delegation_query {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.used, d.last_exp, d.ended_at,
+                    (SELECT k.name FROM client k WHERE k.id = d.last_client_id) AS last_client,
+                    (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS owed
+               FROM delegation d WHERE d.issuer_id = $1 AND ",
+            $rest
+        )
+    };
+}
+
+fn delegation(r: &impl Columns) -> Result<Delegation> {
+    Ok(Delegation {
+        id: r.text("id")?,
+        account_id: r.text("account_id")?,
+        iss: r.text("iss")?,
+        sub: r.text("sub")?,
+        aud: r.text("aud")?,
+        created_at: r.int("created_at")?,
+        last_used_at: r.maybe_int("last_used_at")?,
+        last_client: r.maybe_text("last_client")?,
+        used: r.int("used")?,
+        last_exp: r.int("last_exp")?,
+        ended_at: r.maybe_int("ended_at")?,
+        owed: r.int("owed")?,
+    })
+}
+
+impl Tx {
+    /// A delegation by its name.
+    pub async fn delegation(&mut self, delegation_id: &str) -> Result<Option<Delegation>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row =
+                sqlx::query(delegation_query!("d.id = $2")).bind(&*id).bind(delegation_id).fetch_optional(c).await?;
+            row.map(|r| delegation(&r)).transpose()
+        })
+    }
+
+    /// The delegation of a user at a service.
+    pub async fn delegation_for(&mut self, account_id: &str, aud: &str) -> Result<Option<Delegation>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(delegation_query!("d.account_id = $2 AND d.aud = $3"))
+                .bind(&*id)
+                .bind(account_id)
+                .bind(aud)
+                .fetch_optional(c)
+                .await?;
+            row.map(|r| delegation(&r)).transpose()
+        })
+    }
+
+    /// A page of delegations, by id.
+    pub async fn delegations(&mut self, filter: Filter<'_>) -> Result<Vec<Delegation>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(delegation_query!(
+                "($2 IS NULL OR d.account_id = $2) AND ($3 IS NULL OR d.sub = $3) AND ($4 IS NULL OR d.aud = $4)
+                 AND ($5 IS NULL OR EXISTS (SELECT 1 FROM consent s JOIN client k ON k.id = s.client_id
+                                             WHERE s.delegation_id = d.id AND k.client_id = $5))
+                 AND ($6 IS NULL OR $6 = CASE WHEN d.ended_at IS NULL THEN 'active'
+                        WHEN EXISTS (SELECT 1 FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') THEN 'withdrawing'
+                        ELSE 'withdrawn' END)
+                 AND ($7 IS NULL OR d.id > $7)
+               ORDER BY d.id LIMIT $8"
+            ))
+            .bind(&*id)
+            .bind(filter.account_id)
+            .bind(filter.sub)
+            .bind(filter.aud)
+            .bind(filter.client_id)
+            .bind(filter.status.map(Status::as_str))
+            .bind(filter.after)
+            .bind(filter.limit)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| delegation(r)).collect()
+        })
+    }
+
+    /// The delegation of a user at a service, made or made active again; `iss` and `sub` count only for a new one.
+    pub async fn open_delegation(
+        &mut self,
+        new_id: &str,
+        account_id: &str,
+        iss: &str,
+        sub: &str,
+        aud: &str,
+        now: i64,
+    ) -> Result<String> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, used, last_exp)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)
+                 ON CONFLICT (issuer_id, account_id, aud) DO UPDATE SET ended_at = NULL
+                 RETURNING id",
+            )
+            .bind(new_id)
+            .bind(&*id)
+            .bind(account_id)
+            .bind(iss)
+            .bind(sub)
+            .bind(aud)
+            .bind(now)
+            .fetch_one(c)
+            .await?;
+            row.text("id")
+        })
+    }
+
+    /// Locks a delegation for a withdrawal, before its consents: every multi-row lock is taken in that order. Its last `exp` is final
+    /// from here on, since a mint locks the same row.
+    pub async fn lock_delegation(&mut self, delegation_id: &str) -> Result<Option<Delegation>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            // An update that changes nothing is a lock both engines know.
+            sqlx::query("UPDATE delegation SET used = used WHERE issuer_id = $1 AND id = $2")
+                .bind(&*id)
+                .bind(delegation_id)
+                .execute(c)
+                .await?;
+        });
+        self.delegation(delegation_id).await
+    }
+
+    /// Ends a delegation. `false` when it was over.
+    pub async fn end_delegation(&mut self, delegation_id: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE delegation SET ended_at = $3 WHERE issuer_id = $1 AND id = $2 AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Delegations that have a consent whose time is over, by id.
+    pub async fn lapsed_delegations(&mut self, now: i64, limit: i64) -> Result<Vec<String>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT DISTINCT delegation_id FROM consent
+                  WHERE issuer_id = $1 AND ended_at IS NULL AND until_at <= $2 AND delegation_id IS NOT NULL ORDER BY delegation_id LIMIT $3",
+            )
+            .bind(&*id)
+            .bind(now)
+            .bind(limit)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| r.text("delegation_id")).collect()
+        })
+    }
+
+    /// Delegations with a standing consent of a client (our key), by id.
+    pub async fn delegations_of_client(&mut self, client_id: &str) -> Result<Vec<String>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT DISTINCT delegation_id FROM consent
+                  WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL AND delegation_id IS NOT NULL ORDER BY delegation_id",
+            )
+            .bind(&*id)
+            .bind(client_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| r.text("delegation_id")).collect()
+        })
+    }
+}

@@ -1,0 +1,381 @@
+//! What an authorization gave: sign-in consents, codes and the token families that come of them.
+
+use super::people::{account, session};
+use super::{Columns, Result, Tx, on};
+use crate::domain::scope::Scope;
+use crate::domain::session::{Account, Session};
+
+/// A family of tokens to write, with the code it starts from.
+#[derive(Debug)]
+pub struct NewFamily<'a> {
+    /// Names the family.
+    pub id: &'a str,
+    /// Whose.
+    pub account_id: &'a str,
+    /// For which client (our key).
+    pub client_id: &'a str,
+    /// In which session.
+    pub session_id: &'a str,
+    /// What was granted.
+    pub scope: &'a Scope,
+    /// Of the code.
+    pub code_hash: &'a str,
+    /// Of the request.
+    pub redirect_uri: &'a str,
+    /// Of the request.
+    pub code_challenge: &'a str,
+    /// Of the request.
+    pub nonce: Option<&'a str>,
+    /// Seconds since the epoch.
+    pub now: i64,
+    /// When the code expires.
+    pub expires_at: i64,
+}
+
+/// A family, found by a code or refresh token of it.
+#[derive(Debug)]
+pub struct Family {
+    /// Names it.
+    pub id: String,
+    /// The client it belongs to (our key).
+    pub client_id: String,
+    /// What was granted.
+    pub scope: Scope,
+    /// Whether it is over: withdrawn, or its session or account is.
+    pub ended: bool,
+    /// Whose.
+    pub account: Account,
+    /// In which session.
+    pub session: Session,
+    /// When this code or refresh token expires.
+    pub expires_at: i64,
+    /// Whether it was used before.
+    pub used: bool,
+    /// Of the code's request; empty for a refresh token.
+    pub redirect_uri: String,
+    /// Of the code's request; empty for a refresh token.
+    pub code_challenge: String,
+    /// Of the code's request.
+    pub nonce: Option<String>,
+}
+
+/// Whom a token speaks for.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Who.
+    pub account: Account,
+    /// In which session.
+    pub session: Session,
+    /// The family of an access token; an ID token has none.
+    pub family_id: Option<String>,
+    /// The client the token was issued to (our key); empty for an ID token, which names it itself.
+    pub client_id: String,
+    /// What the token may do.
+    pub scope: Scope,
+    /// When the token expires.
+    pub expires_at: i64,
+}
+
+macro_rules! family_columns {
+    () => {
+        "f.id AS family_id, f.client_id, f.scope, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
+         s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at, a.id AS account_id, a.sub, a.email,
+         a.email_verified_at, a.name, a.phone_number, a.phone_verified_at, a.version AS account_version"
+    };
+}
+
+fn family(r: &impl Columns, now: i64) -> Result<Family> {
+    let session = session(r)?;
+    let ended = r.is_set("family_ended_at")?
+        || r.is_set("session_ended_at")?
+        || r.is_set("disabled_at")?
+        || session.expires_at <= now;
+    Ok(Family {
+        id: r.text("family_id")?,
+        client_id: r.text("client_id")?,
+        scope: Scope::stored(&r.text("scope")?),
+        ended,
+        account: account(r)?,
+        session,
+        expires_at: r.int("expires_at")?,
+        used: r.is_set("used_at")?,
+        redirect_uri: r.text("redirect_uri")?,
+        code_challenge: r.text("code_challenge")?,
+        nonce: r.maybe_text("nonce")?,
+    })
+}
+
+impl Tx {
+    /// The scopes a user agreed to for a client's sign-in.
+    pub async fn signin_scope(&mut self, account_id: &str, client_id: &str) -> Result<Option<Scope>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT scope FROM signin_consent WHERE issuer_id = $1 AND account_id = $2 AND client_id = $3 AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .bind(client_id)
+            .fetch_all(c)
+            .await?;
+            let mut agreed: Option<Scope> = None;
+            for row in &rows {
+                let scope = Scope::stored(&row.text("scope")?);
+                agreed = Some(agreed.unwrap_or_default().or(&scope));
+            }
+            Ok(agreed)
+        })
+    }
+
+    /// Records that a user agreed to a client's sign-in.
+    pub async fn add_signin_consent(
+        &mut self,
+        row_id: &str,
+        account_id: &str,
+        client_id: &str,
+        scope: &Scope,
+        now: i64,
+    ) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO signin_consent (id, issuer_id, account_id, client_id, scope, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (account_id, client_id, scope) DO UPDATE SET ended_at = NULL",
+            )
+            .bind(row_id)
+            .bind(&*id)
+            .bind(account_id)
+            .bind(client_id)
+            .bind(scope.to_string())
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Writes a family and its code.
+    pub async fn add_family(&mut self, new: &NewFamily<'_>) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(new.id)
+            .bind(&*id)
+            .bind(new.account_id)
+            .bind(new.client_id)
+            .bind(new.session_id)
+            .bind(new.scope.to_string())
+            .bind(new.now)
+            .execute(c)
+            .await?;
+        });
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO authorization_code (hash, issuer_id, family_id, redirect_uri, code_challenge, nonce, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(new.code_hash)
+            .bind(&*id)
+            .bind(new.id)
+            .bind(new.redirect_uri)
+            .bind(new.code_challenge)
+            .bind(new.nonce)
+            .bind(new.now)
+            .bind(new.expires_at)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// The family of a code.
+    pub async fn family_by_code(&mut self, hash: &str, now: i64) -> Result<Option<Family>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                family_columns!(),
+                ", t.expires_at, t.used_at, t.redirect_uri, t.code_challenge, t.nonce
+                   FROM authorization_code t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
+                   JOIN account a ON a.id = f.account_id WHERE t.issuer_id = $1 AND t.hash = $2"
+            ))
+            .bind(&*id)
+            .bind(hash)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| family(&r, now)).transpose()
+        })
+    }
+
+    /// The family of a refresh token.
+    pub async fn family_by_refresh(&mut self, hash: &str, now: i64) -> Result<Option<Family>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                family_columns!(),
+                ", t.expires_at, t.used_at, '' AS redirect_uri, '' AS code_challenge, NULL AS nonce
+                   FROM refresh_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
+                   JOIN account a ON a.id = f.account_id WHERE t.issuer_id = $1 AND t.hash = $2"
+            ))
+            .bind(&*id)
+            .bind(hash)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| family(&r, now)).transpose()
+        })
+    }
+
+    /// Uses a code. `false` when somebody used it before.
+    pub async fn use_code(&mut self, hash: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE authorization_code SET used_at = $3 WHERE issuer_id = $1 AND hash = $2 AND used_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(hash)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Uses a refresh token. `false` when somebody used it before.
+    pub async fn use_refresh(&mut self, hash: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE refresh_token SET used_at = $3 WHERE issuer_id = $1 AND hash = $2 AND used_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(hash)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Ends a family: every token of it is dead. `false` when it was over.
+    pub async fn end_family(&mut self, family_id: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND id = $2 AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(family_id)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Writes an access token.
+    pub async fn add_access_token(
+        &mut self,
+        hash: &str,
+        family_id: &str,
+        scope: &Scope,
+        now: i64,
+        expires_at: i64,
+    ) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query("INSERT INTO access_token (hash, issuer_id, family_id, scope, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)")
+                .bind(hash)
+                .bind(&*id)
+                .bind(family_id)
+                .bind(scope.to_string())
+                .bind(now)
+                .bind(expires_at)
+                .execute(c)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Writes a refresh token.
+    pub async fn add_refresh_token(&mut self, hash: &str, family_id: &str, now: i64, expires_at: i64) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query("INSERT INTO refresh_token (hash, issuer_id, family_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
+                .bind(hash)
+                .bind(&*id)
+                .bind(family_id)
+                .bind(now)
+                .bind(expires_at)
+                .execute(c)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Whom an access token speaks for, while token, family, session and account are alive.
+    pub async fn subject_by_access_token(&mut self, hash: &str, now: i64) -> Result<Option<Subject>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                family_columns!(),
+                ", t.expires_at, t.scope AS token_scope
+                   FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
+                   JOIN account a ON a.id = f.account_id
+                  WHERE t.issuer_id = $1 AND t.hash = $2 AND t.expires_at > $3 AND f.ended_at IS NULL AND s.ended_at IS NULL
+                    AND s.expires_at > $3 AND a.disabled_at IS NULL"
+            ))
+            .bind(&*id)
+            .bind(hash)
+            .bind(now)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| {
+                Ok(Subject {
+                    account: account(&r)?,
+                    session: session(&r)?,
+                    family_id: Some(r.text("family_id")?),
+                    client_id: r.text("client_id")?,
+                    scope: Scope::stored(&r.text("token_scope")?),
+                    expires_at: r.int("expires_at")?,
+                })
+            })
+            .transpose()
+        })
+    }
+
+    /// Whom an ID token speaks for, by its `sid` and `sub`, while session and account are alive.
+    pub async fn subject_by_session(&mut self, session_id: &str, sub: &str, now: i64) -> Result<Option<Subject>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at,
+                        a.id AS account_id, a.sub, a.email, a.email_verified_at, a.name, a.phone_number, a.phone_verified_at,
+                        a.version AS account_version
+                   FROM session s JOIN account a ON a.id = s.account_id
+                  WHERE s.issuer_id = $1 AND s.id = $2 AND a.sub = $3 AND s.ended_at IS NULL AND s.expires_at > $4 AND a.disabled_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(session_id)
+            .bind(sub)
+            .bind(now)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| {
+                Ok(Subject {
+                    account: account(&r)?,
+                    session: session(&r)?,
+                    family_id: None,
+                    client_id: String::new(),
+                    scope: Scope::default(),
+                    expires_at: 0,
+                })
+            })
+            .transpose()
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! The journal: append-only.
+
+use serde_json::Value;
+
+use super::{Columns as _, Result, Tx, on};
+
+/// One row of it.
+#[derive(Debug, Default)]
+pub struct Entry<'a> {
+    /// Sorts by time.
+    pub id: String,
+    /// Seconds since the epoch.
+    pub at: i64,
+    /// What happened, such as `consent.given`.
+    pub kind: &'a str,
+    /// Whose.
+    pub account_id: Option<&'a str>,
+    /// By which client (our key).
+    pub client_id: Option<&'a str>,
+    /// Under which record.
+    pub delegation_id: Option<&'a str>,
+    /// By which decision.
+    pub consent_id: Option<&'a str>,
+    /// What else is to be known: never a secret, never a token.
+    pub body: Value,
+}
+
+impl Tx {
+    /// Appends a row.
+    pub async fn record(&mut self, entry: Entry<'_>) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, body)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            )
+            .bind(&entry.id)
+            .bind(&*id)
+            .bind(entry.at)
+            .bind(entry.kind)
+            .bind(entry.account_id)
+            .bind(entry.client_id)
+            .bind(entry.delegation_id)
+            .bind(entry.consent_id)
+            .bind(entry.body.to_string())
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Kind, time and body of the rows under a delegation, the oldest first.
+    pub async fn history(&mut self, delegation_id: &str) -> Result<Vec<(String, i64, Value)>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT kind, at, body FROM journal WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY at, id",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| Ok((r.text("kind")?, r.int("at")?, r.json("body")?))).collect()
+        })
+    }
+}

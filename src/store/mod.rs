@@ -1,0 +1,339 @@
+//! The only place with SQL: one text for SQLite and PostgreSQL, its body type-checked against each driver.
+//!
+//! A [`Tx`] *is* the transaction: every read and write goes through one, and every one belongs to an issuer, which each statement
+//! names, so that no row of another issuer can be reached by accident. Portable rules: `migrations/README.md`.
+
+mod clients;
+mod commit;
+mod consents;
+mod delegations;
+mod grants;
+mod issuers;
+mod journal;
+mod keys;
+mod outbox;
+mod people;
+mod sweep;
+mod tickets;
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+
+pub use clients::{NewClient, NewService};
+pub use commit::Take;
+pub use delegations::Filter;
+pub use grants::{Family, NewFamily, Subject};
+pub use journal::Entry;
+pub use keys::KeyRow;
+pub use outbox::{Delivery, NewDelivery, Settled};
+pub use people::{NewAccount, NewSession, StoredAccount};
+pub use tickets::Ticket;
+
+use crate::domain::consent::Consent;
+
+/// What went wrong below. The text never leaves the process.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached or opened.
+    #[error("the database cannot be opened: {0}")]
+    Unreachable(#[source] sqlx::Error),
+    /// Its schema is not ours.
+    #[error("the database's schema cannot be brought up to date: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// No connection was free in time: a moment later it may work.
+    #[error("the database is busy")]
+    Busy,
+    /// A statement failed.
+    #[error("a statement failed: {0}")]
+    Statement(#[source] sqlx::Error),
+    /// A row does not say what every row of its table must.
+    #[error("a row is broken: {0}")]
+    Broken(&'static str),
+    /// The committer is gone: the process is ending.
+    #[error("the store is closing")]
+    Closing,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Busy,
+            other => Self::Statement(other),
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Where the rows live.
+#[derive(Clone)]
+enum Pools {
+    /// One connection writes, some read: WAL lets them.
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// The rows of one issuer. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pools: Pools,
+    issuer: Arc<str>,
+    committer: commit::Committer,
+    changes: Arc<AtomicU64>,
+}
+
+impl Store {
+    /// Opens a SQLite file, creating it and its folder's file if need be.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`], [`StoreError::Schema`].
+    pub async fn sqlite(file: &std::path::Path, issuer: &str) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A row must be durable before its caller hears of it: NORMAL would lose commits with the power.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10))
+            .foreign_keys(true);
+        let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(10));
+        let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
+        migrator().run(&write).await?;
+        let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(10));
+        let read = read.connect_lazy_with(options.read_only(true));
+        Ok(Self::over(Pools::Sqlite { write, read }, issuer))
+    }
+
+    /// Opens a PostgreSQL database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`], [`StoreError::Schema`].
+    pub async fn postgres(url: &str, issuer: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url).map_err(StoreError::Unreachable)?;
+        let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(Duration::from_secs(10));
+        let pool = pool.connect_with(options).await.map_err(StoreError::Unreachable)?;
+        migrator().run(&pool).await?;
+        Ok(Self::over(Pools::Postgres(pool), issuer))
+    }
+
+    fn over(pools: Pools, issuer: &str) -> Self {
+        let committer = commit::Committer::start(pools.clone(), issuer.into());
+        Self { pools, issuer: issuer.into(), committer, changes: Arc::default() }
+    }
+
+    /// A transaction that may write. On SQLite it takes the one writer at once: a read that later writes would fail instead of waiting.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] and what the database says.
+    pub async fn begin(&self) -> Result<Tx> {
+        let changes = Some(self.changes.clone());
+        Ok(Tx { handle: self.pools.begin().await?, issuer: self.issuer.clone(), changes })
+    }
+
+    /// A handle that only reads, each statement for itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] and what the database says.
+    pub async fn read(&self) -> Result<Tx> {
+        let handle = match &self.pools {
+            Pools::Sqlite { read, .. } => Handle::SqliteRead(read.acquire().await?),
+            Pools::Postgres(pool) => Handle::PostgresRead(pool.acquire().await?),
+        };
+        Ok(Tx { handle, issuer: self.issuer.clone(), changes: None })
+    }
+
+    /// Grows with every transaction committed here, mints aside: what was read at another number may be stale.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether only this process writes to the database: then a lease found at start is a dead process's.
+    pub fn is_private(&self) -> bool {
+        matches!(self.pools, Pools::Sqlite { .. })
+    }
+
+    /// How many transactions the committer has run.
+    pub fn batches(&self) -> u64 {
+        self.committer.batches()
+    }
+
+    /// Takes a consent for one assertion and writes its journal row, in a transaction shared with the mints that wait at the same time.
+    /// `true` is durable; `false` means that a condition no longer holds and nothing was written.
+    ///
+    /// # Errors
+    /// What the database says; nothing was written then.
+    pub async fn take(&self, take: Take) -> Result<bool> {
+        self.committer.take(take).await
+    }
+
+    /// Spends the `jti` of a client's assertion. `false` when it was spent before.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn spend_jti(&self, client: &str, jti: &str, expires_at: i64) -> Result<bool> {
+        self.committer.spend(client, jti, expires_at).await
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Pools {
+    async fn begin(&self) -> Result<Handle> {
+        Ok(match self {
+            Self::Sqlite { write, .. } => Handle::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Handle::Postgres(pool.begin().await?),
+        })
+    }
+}
+
+/// A transaction on the rows of one issuer. Dropped without [`Tx::commit`], nothing of it happened.
+pub struct Tx {
+    handle: Handle,
+    issuer: Arc<str>,
+    changes: Option<Arc<AtomicU64>>,
+}
+
+enum Handle {
+    Sqlite(Transaction<'static, Sqlite>),
+    SqliteRead(PoolConnection<Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+    PostgresRead(PoolConnection<Postgres>),
+}
+
+enum Connection<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Postgres(&'a mut PgConnection),
+}
+
+impl Tx {
+    fn connection(&mut self) -> Connection<'_> {
+        match &mut self.handle {
+            Handle::Sqlite(tx) => Connection::Sqlite(&mut *tx),
+            Handle::SqliteRead(c) => Connection::Sqlite(&mut *c),
+            Handle::Postgres(tx) => Connection::Postgres(&mut *tx),
+            Handle::PostgresRead(c) => Connection::Postgres(&mut *c),
+        }
+    }
+
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// What the database says; whether it happened is then unknown.
+    pub async fn commit(self) -> Result<()> {
+        match self.handle {
+            Handle::Sqlite(tx) => tx.commit().await?,
+            Handle::Postgres(tx) => tx.commit().await?,
+            Handle::SqliteRead(_) | Handle::PostgresRead(_) => {}
+        }
+        if let Some(changes) = self.changes {
+            changes.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+}
+
+/// Writes the body once and type-checks it against each driver.
+macro_rules! on {
+    ($tx:expr, |$c:ident| $body:expr) => {
+        match $tx.connection() {
+            $crate::store::Connection::Sqlite($c) => $body,
+            $crate::store::Connection::Postgres($c) => $body,
+        }
+    };
+}
+use on;
+
+/// One text for each engine, where they need two.
+macro_rules! per_engine {
+    ($tx:expr, $sqlite:expr, $postgres:expr) => {
+        if $tx.is_postgres() { $postgres } else { $sqlite }
+    };
+}
+use per_engine;
+
+impl Tx {
+    fn is_postgres(&self) -> bool {
+        matches!(self.handle, Handle::Postgres(_) | Handle::PostgresRead(_))
+    }
+}
+
+/// The four kinds of column there are: text and whole number, each perhaps null.
+trait Columns {
+    fn text(&self, name: &'static str) -> Result<String>;
+    fn maybe_text(&self, name: &'static str) -> Result<Option<String>>;
+    fn int(&self, name: &'static str) -> Result<i64>;
+    fn maybe_int(&self, name: &'static str) -> Result<Option<i64>>;
+
+    /// A nullable time read as yes or no.
+    fn is_set(&self, name: &'static str) -> Result<bool> {
+        Ok(self.maybe_int(name)?.is_some())
+    }
+
+    /// A column that holds JSON.
+    fn json<T: serde::de::DeserializeOwned>(&self, name: &'static str) -> Result<T> {
+        serde_json::from_str(&self.text(name)?).map_err(|_| StoreError::Broken(name))
+    }
+}
+
+macro_rules! columns {
+    ($row:ty) => {
+        impl Columns for $row {
+            fn text(&self, name: &'static str) -> Result<String> {
+                Ok(self.try_get(name)?)
+            }
+            fn maybe_text(&self, name: &'static str) -> Result<Option<String>> {
+                Ok(self.try_get(name)?)
+            }
+            fn int(&self, name: &'static str) -> Result<i64> {
+                Ok(self.try_get(name)?)
+            }
+            fn maybe_int(&self, name: &'static str) -> Result<Option<i64>> {
+                Ok(self.try_get(name)?)
+            }
+        }
+    };
+}
+columns!(SqliteRow);
+columns!(PgRow);
+
+/// A column's JSON.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("lists and maps of text are JSON")
+}
+
+fn migrator() -> Migrator {
+    let files = [
+        (1, "people", include_str!("../../migrations/0001_people.sql")),
+        (2, "clients", include_str!("../../migrations/0002_clients.sql")),
+        (3, "grants", include_str!("../../migrations/0003_grants.sql")),
+        (4, "delegations", include_str!("../../migrations/0004_delegations.sql")),
+        (5, "keys and outbox", include_str!("../../migrations/0005_keys_and_outbox.sql")),
+    ];
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.into_iter().map(migration).collect())
+}

@@ -1,0 +1,218 @@
+//! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
+
+use super::{Columns, Result, Tx, on, per_engine};
+
+/// A notice on its way.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Names it.
+    pub id: String,
+    /// Of which delegation.
+    pub delegation_id: String,
+    /// `logout+jwt`.
+    pub format: String,
+    /// Where it goes.
+    pub endpoint: String,
+    /// Host and port of that: one attempt at a time to each.
+    pub host: String,
+    /// As first emitted.
+    pub iss: String,
+    /// As first emitted.
+    pub sub: String,
+    /// As first emitted.
+    pub aud: String,
+    /// `queued`, `delivered`, `refused` or `given_up`.
+    pub state: String,
+    /// Attempts begun.
+    pub attempts: i64,
+    /// When the next one is due, seconds since the epoch.
+    pub due_at: i64,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// After which nothing is tried.
+    pub give_up_at: i64,
+    /// Seconds since the epoch.
+    pub ended_at: Option<i64>,
+    /// The last answer.
+    pub last_status: Option<i64>,
+    /// Why there was none.
+    pub last_error: Option<String>,
+}
+
+/// A notice to send.
+#[derive(Debug)]
+pub struct NewDelivery<'a> {
+    /// Names it.
+    pub id: &'a str,
+    /// Of which delegation.
+    pub delegation_id: &'a str,
+    /// `logout+jwt`.
+    pub format: &'a str,
+    /// Where it goes.
+    pub endpoint: &'a str,
+    /// Host and port of that.
+    pub host: &'a str,
+    /// As first emitted.
+    pub iss: &'a str,
+    /// As first emitted.
+    pub sub: &'a str,
+    /// As first emitted.
+    pub aud: &'a str,
+    /// Now.
+    pub created_at: i64,
+    /// When to send it.
+    pub due_at: i64,
+    /// After which nothing is tried.
+    pub give_up_at: i64,
+}
+
+/// How an attempt left its delivery.
+#[derive(Debug)]
+pub struct Settled<'a> {
+    /// `queued` again, or an end.
+    pub state: &'a str,
+    /// When the next attempt is due.
+    pub due_at: i64,
+    /// The answer.
+    pub status: Option<i64>,
+    /// Why there was none.
+    pub error: Option<&'a str>,
+}
+
+macro_rules! delivery_columns {
+    () => {
+        "id, delegation_id, format, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at, ended_at,
+         last_status, last_error"
+    };
+}
+
+fn delivery(r: &impl Columns) -> Result<Delivery> {
+    Ok(Delivery {
+        id: r.text("id")?,
+        delegation_id: r.text("delegation_id")?,
+        format: r.text("format")?,
+        endpoint: r.text("endpoint")?,
+        host: r.text("host")?,
+        iss: r.text("iss")?,
+        sub: r.text("sub")?,
+        aud: r.text("aud")?,
+        state: r.text("state")?,
+        attempts: r.int("attempts")?,
+        due_at: r.int("due_at")?,
+        created_at: r.int("created_at")?,
+        give_up_at: r.int("give_up_at")?,
+        ended_at: r.maybe_int("ended_at")?,
+        last_status: r.maybe_int("last_status")?,
+        last_error: r.maybe_text("last_error")?,
+    })
+}
+
+impl Tx {
+    /// Owes a notice.
+    pub async fn enqueue(&mut self, new: &NewDelivery<'_>) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO delivery (id, issuer_id, delegation_id, format, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', 0, $10, $11, $12)",
+            )
+            .bind(new.id)
+            .bind(&*id)
+            .bind(new.delegation_id)
+            .bind(new.format)
+            .bind(new.endpoint)
+            .bind(new.host)
+            .bind(new.iss)
+            .bind(new.sub)
+            .bind(new.aud)
+            .bind(new.due_at)
+            .bind(new.created_at)
+            .bind(new.give_up_at)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Leases due notices to a worker: one for each host, the oldest, so that a service that hangs holds up nobody else; no host that has a leased
+    /// one already. Counts the attempt before it is made, so that a crash cannot try for ever.
+    pub async fn claim(&mut self, worker: &str, now: i64, lease: i64, limit: i64) -> Result<Vec<Delivery>> {
+        macro_rules! claim {
+            ($skip_locked:literal) => {
+                concat!(
+                    "UPDATE delivery SET lease = $2, leased_until = $4, attempts = attempts + 1
+                      WHERE state = 'queued' AND (leased_until IS NULL OR leased_until <= $3) AND id IN (
+                        SELECT o.id FROM delivery o
+                         WHERE o.issuer_id = $1 AND o.state = 'queued' AND o.due_at <= $3 AND (o.leased_until IS NULL OR o.leased_until <= $3)
+                           AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.issuer_id = $1 AND b.host = o.host AND b.state = 'queued' AND b.id <> o.id
+                                              AND (b.leased_until > $3 OR (b.due_at <= $3 AND (b.due_at < o.due_at OR (b.due_at = o.due_at AND b.id < o.id)))))
+                         ORDER BY o.due_at, o.id LIMIT $5 ",
+                    $skip_locked,
+                    ") RETURNING ",
+                    delivery_columns!()
+                )
+            };
+        }
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, claim!(""), claim!("FOR UPDATE OF o SKIP LOCKED"));
+        on!(self, |c| {
+            let rows =
+                sqlx::query(sql).bind(&*id).bind(worker).bind(now).bind(now + lease).bind(limit).fetch_all(c).await?;
+            rows.iter().map(|r| delivery(r)).collect()
+        })
+    }
+
+    /// Ends an attempt of a worker that still holds the lease. `false` when it lost it.
+    pub async fn settle(&mut self, delivery_id: &str, worker: &str, settled: &Settled<'_>, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        let ended_at = (settled.state != "queued").then_some(now);
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE delivery SET state = $4, due_at = $5, last_status = $6, last_error = $7, ended_at = $8, lease = NULL, leased_until = NULL
+                  WHERE issuer_id = $1 AND id = $2 AND lease = $3 AND state = 'queued'",
+            )
+            .bind(&*id)
+            .bind(delivery_id)
+            .bind(worker)
+            .bind(settled.state)
+            .bind(settled.due_at)
+            .bind(settled.status)
+            .bind(settled.error)
+            .bind(ended_at)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Takes back every lease: of a process that is dead, on a database that is ours alone.
+    pub async fn clear_leases(&mut self) -> Result<u64> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE delivery SET lease = NULL, leased_until = NULL WHERE issuer_id = $1 AND lease IS NOT NULL",
+            )
+            .bind(&*id)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected())
+        })
+    }
+
+    /// The deliveries of a delegation, the oldest first.
+    pub async fn deliveries(&mut self, delegation_id: &str) -> Result<Vec<Delivery>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(concat!(
+                "SELECT ",
+                delivery_columns!(),
+                " FROM delivery WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY created_at, due_at, id"
+            ))
+            .bind(&*id)
+            .bind(delegation_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| delivery(r)).collect()
+        })
+    }
+}

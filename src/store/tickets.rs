@@ -1,0 +1,216 @@
+//! Questions to the user.
+
+use super::{Columns, Result, Tx, json, on};
+use crate::domain::scope::Scope;
+
+/// A question; it never changes but for its end.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// Names it, in its URL.
+    pub id: String,
+    /// The request it stands for.
+    pub request_key: String,
+    /// Whom it asks.
+    pub account_id: String,
+    /// In which session it came up.
+    pub session_id: String,
+    /// Who wants it (our key).
+    pub client_id: String,
+    /// For which service.
+    pub aud: String,
+    /// With which scopes.
+    pub scope: Scope,
+    /// For which resources.
+    pub resources: Vec<String>,
+    /// As the agent named it.
+    pub agent_platform: Option<String>,
+    /// As the agent named it.
+    pub agent_context_id: Option<String>,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// Seconds since the epoch.
+    pub expires_at: i64,
+    /// When the agent last asked.
+    pub polled_at: i64,
+    /// When it was decided.
+    pub closed_at: Option<i64>,
+    /// By which decision.
+    pub consent_id: Option<String>,
+}
+
+macro_rules! ticket_columns {
+    () => {
+        "id, request_key, account_id, session_id, client_id, aud, scope, resources, agent_platform, agent_context_id,
+         created_at, expires_at, polled_at, closed_at, consent_id"
+    };
+}
+
+fn ticket(r: &impl Columns) -> Result<Ticket> {
+    Ok(Ticket {
+        id: r.text("id")?,
+        request_key: r.text("request_key")?,
+        account_id: r.text("account_id")?,
+        session_id: r.text("session_id")?,
+        client_id: r.text("client_id")?,
+        aud: r.text("aud")?,
+        scope: Scope::stored(&r.text("scope")?),
+        resources: r.json("resources")?,
+        agent_platform: r.maybe_text("agent_platform")?,
+        agent_context_id: r.maybe_text("agent_context_id")?,
+        created_at: r.int("created_at")?,
+        expires_at: r.int("expires_at")?,
+        polled_at: r.int("polled_at")?,
+        closed_at: r.maybe_int("closed_at")?,
+        consent_id: r.maybe_text("consent_id")?,
+    })
+}
+
+impl Tx {
+    /// Closes the question of a request if it has expired, so that it can be asked again.
+    pub async fn close_expired_ticket(&mut self, request_key: &str, now: i64) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE ticket SET closed_at = expires_at WHERE issuer_id = $1 AND request_key = $2 AND closed_at IS NULL AND expires_at <= $3",
+            )
+            .bind(&*id)
+            .bind(request_key)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Asks a question. `false` when the same one is open.
+    pub async fn add_ticket(&mut self, new: &Ticket) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "INSERT INTO ticket (id, issuer_id, request_key, account_id, session_id, client_id, aud, scope, resources, agent_platform,
+                                     agent_context_id, created_at, expires_at, polled_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $12) ON CONFLICT DO NOTHING",
+            )
+            .bind(&new.id)
+            .bind(&*id)
+            .bind(&new.request_key)
+            .bind(&new.account_id)
+            .bind(&new.session_id)
+            .bind(&new.client_id)
+            .bind(&new.aud)
+            .bind(new.scope.to_string())
+            .bind(json(&new.resources))
+            .bind(&new.agent_platform)
+            .bind(&new.agent_context_id)
+            .bind(new.created_at)
+            .bind(new.expires_at)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// The open question of a request.
+    pub async fn open_ticket(&mut self, request_key: &str) -> Result<Option<Ticket>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                ticket_columns!(),
+                " FROM ticket WHERE issuer_id = $1 AND request_key = $2 AND closed_at IS NULL"
+            ))
+            .bind(&*id)
+            .bind(request_key)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| ticket(&r)).transpose()
+        })
+    }
+
+    /// A question by its name.
+    pub async fn ticket(&mut self, ticket_id: &str) -> Result<Option<Ticket>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row =
+                sqlx::query(concat!("SELECT ", ticket_columns!(), " FROM ticket WHERE issuer_id = $1 AND id = $2"))
+                    .bind(&*id)
+                    .bind(ticket_id)
+                    .fetch_optional(c)
+                    .await?;
+            row.map(|r| ticket(&r)).transpose()
+        })
+    }
+
+    /// The questions that wait for a user, the oldest first.
+    pub async fn open_tickets(&mut self, account_id: &str, now: i64) -> Result<Vec<Ticket>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(concat!(
+                "SELECT ",
+                ticket_columns!(),
+                " FROM ticket WHERE issuer_id = $1 AND account_id = $2 AND expires_at > $3 AND closed_at IS NULL ORDER BY created_at, id"
+            ))
+            .bind(&*id)
+            .bind(account_id)
+            .bind(now)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| ticket(r)).collect()
+        })
+    }
+
+    /// Locks the account's row, so that two requests cannot both add the last question that is allowed. SQLite has one writer anyway.
+    pub async fn lock_account(&mut self, account_id: &str) -> Result<()> {
+        if self.is_postgres() {
+            let id = self.issuer.clone();
+            on!(self, |c| {
+                // SQLite never prepares this text.
+                sqlx::query("SELECT id FROM account WHERE issuer_id = $1 AND id = $2 FOR UPDATE")
+                    .bind(&*id)
+                    .bind(account_id)
+                    .execute(c)
+                    .await?;
+            });
+        }
+        Ok(())
+    }
+
+    /// Notes that the agent asked again.
+    pub async fn polled(&mut self, ticket_id: &str, now: i64) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query("UPDATE ticket SET polled_at = $3 WHERE issuer_id = $1 AND id = $2")
+                .bind(&*id)
+                .bind(ticket_id)
+                .bind(now)
+                .execute(c)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Decides a question of a user. `false` when it was decided, has expired, or is not theirs.
+    pub async fn close_ticket(
+        &mut self,
+        ticket_id: &str,
+        account_id: &str,
+        consent_id: &str,
+        now: i64,
+    ) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE ticket SET closed_at = $5, consent_id = $4
+                  WHERE issuer_id = $1 AND id = $2 AND account_id = $3 AND closed_at IS NULL AND expires_at > $5",
+            )
+            .bind(&*id)
+            .bind(ticket_id)
+            .bind(account_id)
+            .bind(consent_id)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+}
