@@ -1,7 +1,20 @@
 //! Avouch: an agent provider's identity service.
+//!
+//! Arrows point down; `tests/it/layers.rs` keeps them:
+//!
+//! - [`cli`] starts things; [`http`] and [`delivery`] speak to the world and call [`flow`];
+//! - [`flow`] composes: one file for each thing Avouch does, over [`store`] (the only SQL), [`net`] (the only way out) and [`jose`]
+//!   (the only signatures);
+//! - [`domain`] holds the rules and knows nobody;
+//! - [`lab`] tests other people's services, and ours;
+//! - [`config`], [`secret`], [`clock`] and [`rng`] are the floor.
+//!
+//! [`spec`] maps every section we build to the item that does it and the test that proves it.
+
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod jose;
 pub mod rng;
 pub mod secret;

@@ -1,0 +1,2 @@
+//! The HTTP surface.
+pub mod pages;

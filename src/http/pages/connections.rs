@@ -1,0 +1,159 @@
+//! What the user agreed to, and the way to end it.
+
+use askama::Template;
+
+use super::{Account, Agent, Known, Service, Site, render};
+
+/// The user's dashboard. Its forms post `csrf` to `/connections/denials/{id}/revise`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "connections.html")]
+pub struct Connections {
+    /// Whose page this is.
+    pub site: Site,
+    /// Whose connections these are.
+    pub account: Account,
+    /// Questions that wait for an answer.
+    pub pending: Vec<PendingQuestion>,
+    /// One for each service.
+    pub items: Vec<Connection>,
+    /// What the user refused and may want to be asked again.
+    pub denied: Vec<DeniedLine>,
+}
+
+/// A question that waits for an answer.
+#[derive(Clone, Debug)]
+pub struct PendingQuestion {
+    /// Its ticket, for the link to `/consent/{ticket}`.
+    pub ticket: String,
+    /// Who asks.
+    pub agent: Agent,
+    /// Who would be told.
+    pub service: Service,
+    /// When it was asked.
+    pub asked: String,
+}
+
+/// One service that is, or was, told who the user is.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The delegation's id: letters, digits, `-` and `_`.
+    pub id: String,
+    /// Who is told.
+    pub service: Service,
+    /// Where it stands.
+    pub state: State,
+    /// What each agent may.
+    pub agents: Vec<AgentLine>,
+    /// When and by whom it was last used.
+    pub last_used: Option<String>,
+    /// Each step of telling the service that it is over, the oldest first.
+    pub way: Vec<WayLine>,
+    /// Whether there is anything to stop; shows a link to `/connections/{id}/stop`.
+    pub can_stop: bool,
+}
+
+/// Where a connection stands, each with the words that say so.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// An agent may use it.
+    Active(String),
+    /// Stopped here; the service has not confirmed yet.
+    Withdrawing(String),
+    /// Stopped, and the service confirmed it.
+    Withdrawn(String),
+    /// Stopped here; the service refused, never answered or cannot be told.
+    Unconfirmed(String),
+}
+
+impl State {
+    /// The kind of mark beside the words.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Active(_) => "good",
+            Self::Withdrawing(_) => "waiting",
+            Self::Withdrawn(_) => "ended",
+            Self::Unconfirmed(_) => "bad",
+        }
+    }
+
+    /// The words.
+    fn text(&self) -> &str {
+        match self {
+            Self::Active(text) | Self::Withdrawing(text) | Self::Withdrawn(text) | Self::Unconfirmed(text) => text,
+        }
+    }
+
+    /// Whether the way to the service is news rather than history.
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Withdrawing(_) | Self::Unconfirmed(_))
+    }
+}
+
+/// What one agent may at one service.
+#[derive(Clone, Debug)]
+pub struct AgentLine {
+    /// Who may.
+    pub agent: Agent,
+    /// For how long: "Until you stop it".
+    pub mode: String,
+    /// What, in the service's words; none where the service decides.
+    pub scopes: Vec<String>,
+    /// When, and if known on what, the user agreed.
+    pub agreed: String,
+}
+
+/// One step of telling a service.
+#[derive(Clone, Debug)]
+pub struct WayLine {
+    /// When.
+    pub time: String,
+    /// What happened. The service's own words in it are bounded and quoted by the caller.
+    pub text: String,
+}
+
+/// Something the user refused.
+#[derive(Clone, Debug)]
+pub struct DeniedLine {
+    /// The consent's id.
+    pub id: String,
+    /// Who asked.
+    pub agent: Agent,
+    /// Who would have been told.
+    pub service: Service,
+    /// When it was refused.
+    pub when: String,
+}
+
+/// The question before a connection is ended, which posts `csrf` to `/connections/{id}/stop`.
+///
+/// A notice to the service names no agent, so the page says first that every agent's access there ends.
+#[derive(Clone, Debug, Template)]
+#[template(path = "stop.html")]
+pub struct Stop {
+    /// Whose page this is.
+    pub site: Site,
+    /// Whose connection it is.
+    pub account: Account,
+    /// The delegation's id.
+    pub id: String,
+    /// Which service.
+    pub service: Service,
+    /// The names of all agents that lose it.
+    pub agents: Vec<String>,
+    /// The service has no endpoint to be told.
+    pub no_revocation: bool,
+}
+
+impl Connections {
+    /// The page.
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}
+
+impl Stop {
+    /// The page.
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}
