@@ -18,7 +18,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin avouch \
+    && groupadd --gid 10001 avouch \
+    && useradd --uid 10001 --gid avouch --no-log-init --home-dir /data --no-create-home --shell /usr/sbin/nologin avouch \
     && install -d -o avouch -g avouch -m 0700 /data /keys
 COPY --from=build /src/target/release/avouch /usr/local/bin/avouch
 
