@@ -540,4 +540,14 @@ mod tests {
             assert_eq!(judge(URL, &document(json!({"scope": bad})), false), Err(CimdError::Scope), "{bad}");
         }
     }
+
+    #[test]
+    fn our_own_template_keeps_the_rules() {
+        let template = include_str!("../../cimd/agent-auth.json");
+        for (issuer, allow_loopback) in [("https://id.example", false), ("http://localhost:4000", true)] {
+            let body = serde_json::from_str(&template.replace("{{issuer}}", issuer)).unwrap();
+            let own = judge(&format!("{issuer}/agent-auth.json"), &body, allow_loopback).unwrap();
+            assert_eq!(own.auth_method, AuthMethod::PrivateKeyJwt);
+        }
+    }
 }
