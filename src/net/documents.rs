@@ -425,4 +425,15 @@ mod tests {
             assert!(places <= 3 * bounds.documents, "{places} places: documents of two kinds and what is missing");
         }
     }
+
+    #[tokio::test]
+    async fn callers_that_go_away_fill_no_cache() {
+        let server = Server::start(|_| Vec::new()).await;
+        let documents = Documents::with_bounds(open(), Bounds { documents: 3, bytes: 1000 });
+        for i in 0..10 {
+            let url = url(&server, &format!("/{i}"));
+            let _ = tokio::time::timeout(Duration::ZERO, documents.get(&url, Limits::CIMD, NOW)).await;
+        }
+        assert_eq!(lock(&documents.0.cache).slots.len(), 3);
+    }
 }

@@ -171,6 +171,10 @@ mod tests {
         Policy { allow_private_addresses: false, allowed_networks }
     }
 
+    fn nat64() -> Policy {
+        Policy { allow_private_addresses: false, allowed_networks: vec!["64:ff9b::/96".parse().unwrap()] }
+    }
+
     fn admit(policy: &Policy, url: &str) -> Result<Way, Denied> {
         policy.admit(&Url::parse(url).unwrap())
     }
@@ -214,6 +218,14 @@ mod tests {
             ("unspecified v6, open", &open(), "http://[::]:8000/", address("::")),
             ("multicast, open", &open(), "https://224.0.0.1/", address("224.0.0.1")),
             ("broadcast, open", &open(), "https://255.255.255.255/", address("255.255.255.255")),
+            ("metadata in a private range, open", &open(), "https://[fd00:ec2::254]/", address("fd00:ec2::254")),
+            (
+                "link-local behind a listed NAT64",
+                &nat64(),
+                "https://[64:ff9b::a9fe:a9fe]/",
+                address("64:ff9b::a9fe:a9fe"),
+            ),
+            ("public behind a listed NAT64", &nat64(), "https://[64:ff9b::808:808]/", Ok(Way::Tls)),
             ("listed https", &intranet(), "https://10.20.1.1/", Ok(Way::Tls)),
             ("listed http", &intranet(), "http://10.20.1.1/", Ok(Way::Plain)),
             ("beside the listed", &intranet(), "https://10.21.0.1/", address("10.21.0.1")),
