@@ -3,6 +3,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod jose;
+pub mod lab;
 pub mod net;
 pub mod rng;
 pub mod secret;
