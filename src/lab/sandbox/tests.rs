@@ -204,6 +204,15 @@ async fn headers_and_signatures_that_are_refused() {
     ] {
         assert_eq!(refusal(w.register(&token, "api_key").await), (400, code.into()), "{name}");
     }
+    let fetched = w.provider.fetched(JWKS);
+    w.clock.advance(31);
+    for (header, why) in [
+        (json!({"alg": "HS256", "typ": typ, "kid": kid}), "the algorithm is neither ES256 nor RS256"),
+        (json!({"alg": "ES256", "typ": typ}), "the header names no key"),
+    ] {
+        assert_eq!(w.register(&headed(header), "api_key").await.1["message"], why);
+    }
+    assert_eq!(w.provider.fetched(JWKS), fetched, "neither is worth a fetch");
     assert_eq!(w.register(&good, "api_key").await.0, 200);
 }
 
@@ -272,6 +281,31 @@ async fn a_client_by_its_document() {
     }
     document("/other.json", id(JWKS));
     w.credential(json!({"client_id": id("/other.json")})).await;
+
+    let used = w.assertion(json!({"client_id": id("/good.json")}));
+    assert_eq!(w.register(&used, "api_key").await.0, 200);
+    document("/good.json", "http://127.0.0.1:1/.well-known/jwks.json".into());
+    w.clock.advance(61);
+    assert_eq!(refusal(w.register(&used, "api_key").await).1, "replay_detected", "the jti is judged before the client");
+}
+
+#[tokio::test]
+async fn one_of_many_redeems_an_assertion() {
+    let w = std::sync::Arc::new(World::new().await);
+    let client_id = format!("{}/agent.json", w.provider.origin);
+    let jwks_uri = format!("{}{JWKS}", w.provider.origin);
+    let document =
+        json!({"client_id": client_id, "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": jwks_uri});
+    w.provider.publish("/agent.json", document);
+    let token = w.assertion(json!({"client_id": client_id}));
+    let mut agents = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (w, token) = (w.clone(), token.clone());
+        agents.spawn(async move { w.register(&token, "api_key").await });
+    }
+    let answers = agents.join_all().await;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1);
+    assert_eq!(answers.iter().filter(|(_, body)| body["error"] == "replay_detected").count(), 19);
 }
 
 #[tokio::test]
