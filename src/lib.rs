@@ -16,6 +16,8 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod jose;
+pub mod lab;
+pub mod net;
 pub mod rng;
 pub mod secret;
 pub mod store;

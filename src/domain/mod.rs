@@ -1,6 +1,7 @@
 //! The rules, without I/O: what may be said, to whom, and when it ends.
 
 pub mod authorize;
+pub mod cimd;
 pub mod claims;
 pub mod client;
 pub mod consent;

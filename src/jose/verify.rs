@@ -76,6 +76,11 @@ impl<'a> Unverified<'a> {
         &self.header.alg
     }
 
+    /// The kind of token it says it is, as written. Good for refusing one before its keys are fetched, and for nothing else.
+    pub fn typ(&self) -> Option<&str> {
+        self.header.typ.as_deref()
+    }
+
     /// The issuer it names, for finding keys.
     pub fn issuer(&self) -> Option<String> {
         #[derive(Deserialize)]

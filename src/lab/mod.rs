@@ -1,0 +1,3 @@
+//! Proving services, other people's and our own.
+
+pub mod sandbox;

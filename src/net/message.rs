@@ -1,0 +1,95 @@
+//! What goes out and what comes back.
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::NetError;
+
+/// An HTTP method that is used outwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Fetch.
+    Get,
+    /// Deliver.
+    Post,
+}
+
+/// One request. It has no `Debug`: headers and body carry credentials.
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Where to; https, or http where the [`super::Policy`] allows it.
+    pub url: Url,
+    /// Headers in the order given; a name may stand several times.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; may be empty.
+    pub body: Vec<u8>,
+    /// Time for the whole exchange: name, connection, TLS, head and the last byte of the body.
+    pub timeout: Duration,
+    /// Most bytes of body that are accepted.
+    pub max_body: usize,
+}
+
+/// A complete answer, whatever its status: a redirect is an answer like any other.
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: Headers,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// The headers of a [`Response`].
+pub struct Headers(pub(super) HeaderMap);
+
+impl Request {
+    pub(super) fn into_reqwest(self) -> Result<reqwest::Request, NetError> {
+        let method = match self.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+        };
+        let mut headers = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in self.headers {
+            let key = HeaderName::try_from(name).map_err(|_| NetError::Header(name))?;
+            let mut value = HeaderValue::try_from(value).map_err(|_| NetError::Header(name))?;
+            value.set_sensitive(true);
+            headers.append(key, value);
+        }
+        let mut outgoing = reqwest::Request::new(method, self.url);
+        *outgoing.headers_mut() = headers;
+        if self.method == Method::Post || !self.body.is_empty() {
+            *outgoing.body_mut() = Some(self.body.into());
+        }
+        Ok(outgoing)
+    }
+}
+
+impl Response {
+    /// The first value of a header, or `None` when it is absent or not visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
+    }
+}
+
+impl Headers {
+    /// The first value of a header, or `None` when it is absent or not visible ASCII.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    /// Every value of a header that may stand several times, as `Set-Cookie` does; values outside ASCII are left out.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+}
+
+/// Shows neither headers nor body: they may hold tokens.
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = self.body.len();
+        f.debug_struct("Response").field("status", &self.status).field("bytes", &bytes).finish_non_exhaustive()
+    }
+}
