@@ -11,9 +11,14 @@
 //!
 //! [`spec`] maps every section we build to the item that does it and the test that proves it.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod domain;
+pub mod error;
+pub mod flow;
 pub mod http;
 pub mod jose;
 pub mod lab;

@@ -80,6 +80,19 @@ impl Tx {
         })
     }
 
+    /// What a decision was.
+    pub async fn consent_mode(&mut self, consent_id: &str) -> Result<Option<Mode>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query("SELECT mode, until_at FROM consent WHERE issuer_id = $1 AND id = $2")
+                .bind(&*id)
+                .bind(consent_id)
+                .fetch_optional(c)
+                .await?;
+            row.map(|r| Ok(Mode::stored(&r.text("mode")?, r.maybe_int("until_at")?))).transpose()
+        })
+    }
+
     /// Whether a user ever agreed to anything for a service, and whether to anything of a client.
     pub async fn agreed_before(&mut self, account_id: &str, aud: &str, client_id: &str) -> Result<(bool, bool)> {
         let id = self.issuer.clone();

@@ -183,19 +183,35 @@ impl Tx {
         })
     }
 
-    /// Delegations with a standing consent of a client (our key), by id.
-    pub async fn delegations_of_client(&mut self, client_id: &str) -> Result<Vec<String>> {
+    /// (id, audience) of the delegations with a standing consent of a client (our key), by id.
+    pub async fn delegations_of_client(&mut self, client_id: &str) -> Result<Vec<(String, String)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT DISTINCT delegation_id FROM consent
+                "SELECT DISTINCT delegation_id, aud FROM consent
                   WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL AND delegation_id IS NOT NULL ORDER BY delegation_id",
             )
             .bind(&*id)
             .bind(client_id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| r.text("delegation_id")).collect()
+            rows.iter().map(|r| Ok((r.text("delegation_id")?, r.text("aud")?))).collect()
+        })
+    }
+
+    /// The active delegations of a user, of a service, or of both, by id.
+    pub async fn active_delegations(&mut self, account_id: Option<&str>, aud: Option<&str>) -> Result<Vec<Delegation>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(delegation_query!(
+                "($2 IS NULL OR d.account_id = $2) AND ($3 IS NULL OR d.aud = $3) AND d.ended_at IS NULL ORDER BY d.id"
+            ))
+            .bind(&*id)
+            .bind(account_id)
+            .bind(aud)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| delegation(r)).collect()
         })
     }
 }

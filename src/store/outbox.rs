@@ -134,6 +134,22 @@ impl Tx {
         })
     }
 
+    /// When the next notice is due that nobody has leased; a look that costs no transaction.
+    pub async fn next_due(&mut self, now: i64) -> Result<Option<i64>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT MIN(due_at) AS due_at FROM delivery
+                  WHERE issuer_id = $1 AND state = 'queued' AND (leased_until IS NULL OR leased_until <= $2)",
+            )
+            .bind(&*id)
+            .bind(now)
+            .fetch_one(c)
+            .await?;
+            row.maybe_int("due_at")
+        })
+    }
+
     /// Leases due notices to a worker: one for each host, the oldest, so that a service that hangs holds up nobody else; no host that has a leased
     /// one already. Counts the attempt before it is made, so that a crash cannot try for ever.
     pub async fn claim(&mut self, worker: &str, now: i64, lease: i64, limit: i64) -> Result<Vec<Delivery>> {

@@ -1,0 +1,92 @@
+//! The worker: sends what is owed, ends what has lapsed, sweeps what is over, and keeps the key ring current.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::app::App;
+use crate::flow::{notify, setup, withdraw};
+
+/// Notices on their way at the same time: well above the number of hosts that could hang, since each host has one at a time.
+const AT_ONCE: usize = 128;
+/// How often to look for what replicas owe and what has come due.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often, in looks, keys are loaded again.
+const KEYS: u64 = 5;
+/// How often, in looks, expired rows are deleted.
+const SWEEP: u64 = 600;
+
+/// Works until `stop` turns true; what is under way then is finished, and what is not stays in the outbox.
+pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
+    let worker = app.id();
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let mut under_way = JoinSet::new();
+    let mut looks = 0_u64;
+    while !*stop.borrow() {
+        if looks.is_multiple_of(KEYS) {
+            log(setup::reload_keys(&app).await, "loading keys");
+        }
+        if looks.is_multiple_of(SWEEP) {
+            log(setup::sweep(&app).await, "sweeping");
+        }
+        log(withdraw::lapse(&app).await.map(drop), "ending what lapsed");
+        while start_due(&app, &worker, &permits, &mut under_way).await {}
+        while under_way.try_join_next().is_some() {}
+        tokio::select! {
+            () = app.owed.notified() => {}
+            // A host has one notice at a time: when one is through, its next may go.
+            Some(_) = under_way.join_next() => {}
+            () = tokio::time::sleep(LOOK) => looks += 1,
+            _ = stop.changed() => {}
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+/// Starts attempts at what is due, as far as permits go. Says whether there may be more.
+async fn start_due(app: &App, worker: &str, permits: &Arc<Semaphore>, under_way: &mut JoinSet<()>) -> bool {
+    let free = permits.available_permits();
+    if free == 0 {
+        return false;
+    }
+    let claimed = match notify::claim(app, worker, i64::try_from(free).unwrap_or(1)).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "claiming notices failed");
+            return false;
+        }
+    };
+    let more = claimed.len() == free;
+    for delivery in claimed {
+        let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+        let (app, worker) = (app.clone(), worker.to_owned());
+        under_way.spawn(async move {
+            log(notify::attempt(&app, &delivery, &worker).await, "a delivery attempt");
+            drop(permit);
+        });
+    }
+    more
+}
+
+/// Sends everything that is due, one notice after the other, until nothing is: for tests and the end of a script, with a clock that stands.
+pub async fn run_until_idle(app: &App) {
+    let worker = app.id();
+    loop {
+        log(withdraw::lapse(app).await.map(drop), "ending what lapsed");
+        let claimed = notify::claim(app, &worker, 1).await.unwrap_or_default();
+        if claimed.is_empty() {
+            return;
+        }
+        for delivery in &claimed {
+            log(notify::attempt(app, delivery, &worker).await, "a delivery attempt");
+        }
+    }
+}
+
+fn log(outcome: Result<(), crate::error::Error>, what: &str) {
+    if let Err(error) = outcome {
+        tracing::error!(error = &error as &dyn std::error::Error, "{what} failed");
+    }
+}

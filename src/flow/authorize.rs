@@ -1,0 +1,124 @@
+//! The authorization endpoint's decision (OpenID Connect Core section 3.1.2, RFC 6749 section 4.1).
+
+use url::Url;
+
+use crate::app::App;
+use crate::domain::authorize::{CODE_LIFETIME, Request};
+use crate::domain::client::Client;
+use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
+use crate::domain::session::{Account, Session};
+use crate::error::Error;
+use crate::secret::token_hash;
+use crate::store::{Entry, NewFamily};
+
+/// What happens next.
+#[derive(Debug)]
+pub enum Step {
+    /// The user signs in first, or again.
+    SignIn,
+    /// The user is asked whether the client may sign them in.
+    Ask,
+    /// The answer for the client.
+    Done {
+        /// The code.
+        code: String,
+    },
+}
+
+/// Decides on a request whose redirect URI is trusted. `answer` is what the user said to [`Step::Ask`].
+///
+/// # Errors
+/// What goes to the redirect URI.
+pub async fn decide(
+    app: &App,
+    client: &Client,
+    request: &Request,
+    user: Option<&(Session, Account)>,
+    answer: Option<bool>,
+) -> Result<Step, Error> {
+    let fresh = user.filter(|(session, _)| request.accepts(session, app.now()));
+    let Some((session, account)) = fresh else {
+        return if request.prompt.none { Err(Refusal::LoginRequired.into()) } else { Ok(Step::SignIn) };
+    };
+    match answer {
+        Some(false) => return Err(Refusal::SignInDenied.into()),
+        Some(true) => {}
+        None => {
+            let agreed = if request.prompt.consent && !client.first_party {
+                false
+            } else {
+                client.first_party || agreed(app, account, client, &request.scope).await?
+            };
+            if !agreed {
+                return if request.prompt.none { Err(Refusal::SignInConsentRequired.into()) } else { Ok(Step::Ask) };
+            }
+        }
+    }
+    issue_code(app, client, request, session, answer == Some(true)).await
+}
+
+async fn agreed(app: &App, account: &Account, client: &Client, scope: &Scope) -> Result<bool, Error> {
+    let agreed = app.store.read().await?.signin_scope(&account.id, &client.id).await?;
+    Ok(agreed.is_some_and(|agreed| scope.within(&agreed)))
+}
+
+async fn issue_code(
+    app: &App,
+    client: &Client,
+    request: &Request,
+    session: &Session,
+    agreed_now: bool,
+) -> Result<Step, Error> {
+    let now = app.now();
+    let code = app.rng.token();
+    let (family, account_id) = (app.id(), session.account_id.as_str());
+    let mut tx = app.store.begin().await?;
+    if agreed_now {
+        let consent_id = app.id();
+        tx.add_signin_consent(&consent_id, account_id, &client.id, &request.scope, now).await?;
+        let body = serde_json::json!({ "scope": request.scope.to_string() });
+        let (account_id, client_id) = (Some(account_id), Some(client.id.as_str()));
+        let entry = Entry {
+            id: app.id(),
+            at: now,
+            kind: "signin_consent.given",
+            account_id,
+            client_id,
+            body,
+            ..Entry::default()
+        };
+        tx.record(entry).await?;
+    }
+    tx.add_family(&NewFamily {
+        id: &family,
+        account_id,
+        client_id: &client.id,
+        session_id: &session.id,
+        scope: &request.scope,
+        code_hash: &token_hash(&code),
+        redirect_uri: &request.redirect_uri,
+        code_challenge: &request.code_challenge,
+        nonce: request.nonce.as_deref(),
+        now,
+        expires_at: now + CODE_LIFETIME,
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(Step::Done { code })
+}
+
+/// The redirect that carries an answer: parameters added to whatever query the registered URI has, always with `iss` (RFC 9207).
+#[must_use]
+pub fn answer(app: &App, redirect_uri: &str, state: Option<&str>, params: &[(&str, &str)]) -> String {
+    let Ok(mut url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
+    {
+        let mut query = url.query_pairs_mut();
+        query.extend_pairs(params);
+        if let Some(state) = state {
+            query.append_pair("state", state);
+        }
+        query.append_pair("iss", app.issuer.as_str());
+    }
+    url.into()
+}

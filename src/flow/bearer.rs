@@ -1,0 +1,55 @@
+//! Who calls the API: an operator with the admin token, or a user through a first-party client (RFC 6750).
+
+use crate::app::App;
+use crate::domain::refusal::Refusal;
+use crate::domain::scope::DELEGATIONS;
+use crate::error::Error;
+use crate::secret::{same, token_hash};
+
+/// Whom a bearer token speaks for.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The issuer's operator: every row of the issuer.
+    Admin,
+    /// A user (our key): their own rows.
+    User(String),
+}
+
+impl Caller {
+    /// The user whose rows alone may be seen.
+    #[must_use]
+    pub fn account_id(&self) -> Option<&str> {
+        match self {
+            Self::Admin => None,
+            Self::User(id) => Some(id),
+        }
+    }
+
+    /// For the journal.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::User(_) => "user",
+        }
+    }
+}
+
+/// Finds out who calls.
+///
+/// # Errors
+/// [`Refusal::BearerInvalid`], [`Refusal::BearerScope`].
+pub async fn caller(app: &App, token: &str) -> Result<Caller, Error> {
+    let hash = token_hash(token);
+    if same(&hash, &app.admin_token_hash) {
+        return Ok(Caller::Admin);
+    }
+    let subject =
+        app.store.read().await?.subject_by_access_token(&hash, app.now()).await?.ok_or(Refusal::BearerInvalid)?;
+    // The scope is only ever granted to first-party clients; a client that is no longer one loses it at once.
+    let client = app.store.read().await?.client_by_key(&subject.client_id).await?;
+    if !subject.scope.has(DELEGATIONS) || !client.is_some_and(|c| c.first_party) {
+        return Err(Refusal::BearerScope(DELEGATIONS).into());
+    }
+    Ok(Caller::User(subject.account.id))
+}

@@ -1,0 +1,158 @@
+//! Client authentication: from a credential somebody sent to a client one may believe (RFC 6749 section 2.3, RFC 7523 section 3,
+//! OpenID Connect Core section 9). First, always: nothing else of a request is judged before it.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::app::{App, Registered};
+use crate::domain::client::AuthMethod;
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::jose::{Jwks, Unverified};
+use crate::secret::{Secret, same, token_hash};
+
+/// Most seconds a client assertion may be valid for.
+const MAX_LIFETIME: i64 = 300;
+/// Seconds a client's clock may be ahead of ours.
+const LEEWAY: i64 = 60;
+
+/// What a request says about its client. Unverified.
+#[derive(Debug)]
+pub enum Credential {
+    /// Only a `client_id`: a public client.
+    Public {
+        /// As sent.
+        client_id: String,
+    },
+    /// A secret, and the method it came by.
+    Secret {
+        /// `client_secret_basic` or `client_secret_post`.
+        method: AuthMethod,
+        /// As sent.
+        client_id: String,
+        /// As sent.
+        secret: Secret,
+    },
+    /// A JWT of the client's own.
+    Assertion {
+        /// As sent beside it, if it was.
+        client_id: Option<String>,
+        /// The JWT.
+        assertion: String,
+    },
+}
+
+/// A client that proved who it is. Only [`authenticate`] makes one.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedClient(Arc<Registered>);
+
+impl std::ops::Deref for AuthenticatedClient {
+    type Target = crate::domain::client::Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.client
+    }
+}
+
+/// Finds out who asks.
+///
+/// # Errors
+/// [`Refusal::ClientAuthenticationFailed`] for whoever is unknown, disabled, wrong or uses another method than the registered one;
+/// [`Refusal::ClientAssertion`] for an assertion that its maker should mend.
+pub async fn authenticate(app: &App, credential: Credential) -> Result<AuthenticatedClient, Error> {
+    match credential {
+        Credential::Public { client_id } => {
+            let registered = known(app, &client_id).await?;
+            match registered.client.auth_method {
+                AuthMethod::None => Ok(AuthenticatedClient(registered)),
+                _ => Err(Refusal::ClientUnauthenticated.into()),
+            }
+        }
+        Credential::Secret { method, client_id, secret } => {
+            let given = token_hash(secret.expose());
+            let registered = known(app, &client_id).await?;
+            let client = &registered.client;
+            let right = client.secret_hash.as_deref().is_some_and(|hash| same(hash, &given));
+            if client.auth_method == method && right {
+                Ok(AuthenticatedClient(registered))
+            } else {
+                Err(Refusal::ClientAuthenticationFailed.into())
+            }
+        }
+        Credential::Assertion { client_id, assertion } => by_assertion(app, client_id, &assertion).await,
+    }
+}
+
+async fn known(app: &App, client_id: &str) -> Result<Arc<Registered>, Error> {
+    find(app, client_id).await?.ok_or(Error::Refused(Refusal::ClientAuthenticationFailed))
+}
+
+/// The enabled client with a `client_id`, with its keys parsed.
+///
+/// # Errors
+/// Faults.
+pub async fn find(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>, Error> {
+    let (changes, now) = (app.store.changes(), app.now());
+    let key = client_id.to_owned();
+    if let Some(registered) = app.clients.get(&key, changes, now) {
+        return Ok(Some(registered));
+    }
+    let Some(client) = app.store.read().await?.client(client_id).await? else { return Ok(None) };
+    let jwks = client.jwks.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let jwks = jwks.as_ref().map(Jwks::parse).unwrap_or_default();
+    let registered = Arc::new(Registered { client, jwks });
+    app.clients.put(key, registered.clone(), changes, now);
+    Ok(Some(registered))
+}
+
+/// RFC 7523 section 3. A missing or repeated claim, and an `aud` that is a list, fail to parse.
+#[derive(Deserialize)]
+struct Assertion {
+    iss: String,
+    sub: String,
+    aud: String,
+    exp: i64,
+    jti: String,
+    #[serde(default)]
+    iat: Option<i64>,
+    #[serde(default)]
+    nbf: Option<i64>,
+}
+
+async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> Result<AuthenticatedClient, Error> {
+    let wrong = |why| Error::Refused(Refusal::ClientAssertion(why));
+    let unverified = Unverified::parse(assertion).map_err(|e| wrong(e.0))?;
+    let named = unverified.issuer().ok_or(wrong("it names no client (iss)"))?;
+    if client_id.is_some_and(|id| id != named) {
+        return Err(wrong("client_id is not its iss"));
+    }
+    let registered = known(app, &named).await?;
+    if registered.client.auth_method != AuthMethod::PrivateKeyJwt {
+        return Err(Refusal::ClientAuthenticationFailed.into());
+    }
+    let key = registered.jwks.find(unverified.kid(), unverified.alg());
+    let key = key.ok_or(wrong("none of the client's registered keys has its kid and alg"))?;
+    let claims: Assertion = unverified.verify(key, None).map_err(|e| wrong(e.0))?;
+    let now = app.now();
+    let rules = [
+        (claims.iss == named && claims.sub == named, "iss and sub must both be the client_id"),
+        (
+            claims.aud == app.issuer.as_str() || claims.aud == app.issuer.at("/token"),
+            "aud must be the issuer or the token endpoint",
+        ),
+        (claims.exp > now, "it has expired"),
+        (claims.exp <= now + MAX_LIFETIME, "exp is more than 5 minutes ahead"),
+        (claims.iat.is_none_or(|iat| iat <= now + LEEWAY), "iat is in the future"),
+        (claims.nbf.is_none_or(|nbf| nbf <= now + LEEWAY), "it is not valid yet"),
+        ((1..=256).contains(&claims.jti.len()), "jti must have 1 to 256 bytes"),
+    ];
+    if let Some((_, rule)) = rules.iter().find(|(holds, _)| !holds) {
+        return Err(wrong(rule));
+    }
+    // Kept beyond `exp` by the leeway, so that no replica with a slower clock takes it again.
+    if !app.store.spend_jti(&registered.client.id, &claims.jti, claims.exp + LEEWAY).await? {
+        return Err(wrong("its jti was used before"));
+    }
+    Ok(AuthenticatedClient(registered))
+}

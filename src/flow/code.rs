@@ -1,0 +1,58 @@
+//! The authorization code grant (RFC 6749 section 4.1.3, RFC 7636 section 4.6, RFC 9700 section 2.1.1).
+
+use crate::app::App;
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::flow::client_auth::AuthenticatedClient;
+use crate::flow::tokens::{TokenSet, issue};
+use crate::secret::{same, sha256, token_hash};
+use crate::store::Entry;
+
+/// What the client sends.
+#[derive(Debug)]
+pub struct Request {
+    /// `code`
+    pub code: String,
+    /// `redirect_uri`
+    pub redirect_uri: String,
+    /// `code_verifier`
+    pub code_verifier: String,
+}
+
+/// Exchanges a code for tokens. A code that comes back a second time ends everything it ever gave (RFC 6749 section 4.1.2).
+///
+/// # Errors
+/// [`Refusal::CodeInvalid`], [`Refusal::CodeRedirectMismatch`], [`Refusal::CodeVerifierWrong`].
+pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> Result<TokenSet, Error> {
+    let now = app.now();
+    let hash = token_hash(&request.code);
+    let mut tx = app.store.begin().await?;
+    let family =
+        tx.family_by_code(&hash, now).await?.filter(|f| f.client_id == client.id).ok_or(Refusal::CodeInvalid)?;
+    if family.used || family.expires_at <= now || family.ended {
+        if family.used && tx.end_family(&family.id, now).await? {
+            let body = serde_json::json!({"family": family.id});
+            let kind = "code.reused";
+            let (account_id, client_id) = (Some(family.account.id.as_str()), Some(client.id.as_str()));
+            tx.record(Entry { id: app.id(), at: now, kind, account_id, client_id, body, ..Entry::default() }).await?;
+            tx.commit().await?;
+        }
+        return Err(Refusal::CodeInvalid.into());
+    }
+    if family.redirect_uri != request.redirect_uri {
+        return Err(Refusal::CodeRedirectMismatch.into());
+    }
+    let plausible = (43..=128).contains(&request.code_verifier.len());
+    if !plausible || !same(&sha256(request.code_verifier.as_bytes()), &family.code_challenge) {
+        return Err(Refusal::CodeVerifierWrong.into());
+    }
+    if !tx.use_code(&hash, now).await? {
+        tx.end_family(&family.id, now).await?;
+        tx.commit().await?;
+        return Err(Refusal::CodeInvalid.into());
+    }
+    let scope = family.scope.clone();
+    let tokens = issue(app, &mut tx, client, &family, &scope).await?;
+    tx.commit().await?;
+    Ok(tokens)
+}

@@ -1,0 +1,96 @@
+//! What a user, or an operator, sees of the delegations.
+
+use crate::app::App;
+use crate::domain::client::Client;
+use crate::domain::consent::Consent;
+use crate::domain::delegation::Delegation;
+use crate::domain::refusal::Refusal;
+use crate::domain::service::Service;
+use crate::domain::session::Account;
+use crate::error::Error;
+use crate::flow::bearer::Caller;
+use crate::store::{Delivery, Filter, Ticket, Tx};
+
+/// A delegation with what belongs to it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The record.
+    pub delegation: Delegation,
+    /// What is known of the service, if it is configured.
+    pub service: Option<Service>,
+    /// The decisions under it, each with its client.
+    pub consents: Vec<(Client, Consent)>,
+    /// Its notices.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Everything the dashboard shows.
+#[derive(Debug)]
+pub struct Dashboard {
+    /// Questions that wait.
+    pub pending: Vec<(Client, Option<Service>, Ticket)>,
+    /// Delegations, the newest first.
+    pub connections: Vec<Connection>,
+    /// Standing denials: client, service or audience, decision.
+    pub denials: Vec<(Client, Option<Service>, String, Consent)>,
+}
+
+/// Most delegations on one dashboard.
+const MOST: i64 = 500;
+
+/// Reads a user's dashboard.
+///
+/// # Errors
+/// Faults.
+pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error> {
+    let mut tx = app.store.read().await?;
+    let mut pending = Vec::new();
+    for ticket in tx.open_tickets(&account.id, app.now()).await? {
+        pending.push((client(&mut tx, &ticket.client_id).await?, tx.service(&ticket.aud).await?, ticket));
+    }
+    let mut connections = Vec::new();
+    let filter = Filter { account_id: Some(&account.id), limit: MOST, ..Filter::default() };
+    for delegation in tx.delegations(filter).await?.into_iter().rev() {
+        connections.push(complete(&mut tx, delegation).await?);
+    }
+    let mut denials = Vec::new();
+    for (aud, consent) in tx.denials(&account.id).await? {
+        denials.push((client(&mut tx, &consent.client_id).await?, tx.service(&aud).await?, aud, consent));
+    }
+    Ok(Dashboard { pending, connections, denials })
+}
+
+/// One delegation that `caller` may see.
+///
+/// # Errors
+/// [`Refusal::NotFound`] also for somebody else's.
+pub async fn connection(app: &App, caller: &Caller, delegation_id: &str) -> Result<Connection, Error> {
+    let mut tx = app.store.read().await?;
+    let found = tx.delegation(delegation_id).await?;
+    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| own == d.account_id));
+    complete(&mut tx, allowed.ok_or(Refusal::NotFound)?).await
+}
+
+/// A page of delegations that `caller` may see.
+///
+/// # Errors
+/// Faults.
+pub async fn list(app: &App, caller: &Caller, mut filter: Filter<'_>) -> Result<Vec<Delegation>, Error> {
+    let own = caller.account_id().map(str::to_owned);
+    filter.account_id = own.as_deref();
+    Ok(app.store.read().await?.delegations(filter).await?)
+}
+
+async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Error> {
+    let service = tx.service(&delegation.aud).await?;
+    let mut consents = Vec::new();
+    for consent in tx.delegation_consents(&delegation.id).await? {
+        consents.push((client(tx, &consent.client_id).await?, consent));
+    }
+    let deliveries = tx.deliveries(&delegation.id).await?;
+    Ok(Connection { delegation, service, consents, deliveries })
+}
+
+async fn client(tx: &mut Tx, key: &str) -> Result<Client, Error> {
+    tx.client_by_key(key).await?.ok_or(Error::invariant("a client is never deleted"))
+}

@@ -1,0 +1,208 @@
+//! The consent page's question and the user's answer.
+
+use crate::app::App;
+use crate::domain::client::Client;
+use crate::domain::consent::{Consent, Mode};
+use crate::domain::ids::Audience;
+use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
+use crate::domain::service::{Claim, Service};
+use crate::domain::session::{Account, Session};
+use crate::error::Error;
+use crate::secret::{same, sha256};
+use crate::store::{Entry, Ticket, Tx};
+
+/// A question as its page shows it.
+#[derive(Debug)]
+pub struct Question {
+    /// The question.
+    pub ticket: Ticket,
+    /// Who asks.
+    pub client: Client,
+    /// For which service.
+    pub service: Service,
+    /// Claim and value of what would leave.
+    pub told: Vec<(Claim, String)>,
+    /// Of everything the page shows: the form posts it back.
+    pub digest: String,
+    /// Whether the user agreed to something for this service before, and to something of this client.
+    pub known: (bool, bool),
+    /// The decision, if it was made: `None` also for a question that expired.
+    pub decided: Option<Mode>,
+    /// Whether it can still be answered.
+    pub open: bool,
+}
+
+/// Finds a question for its user.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; `Ok(None)` when it is somebody else's, of which nothing is told.
+pub async fn question(app: &App, account: &Account, ticket_id: &str) -> Result<Option<Question>, Error> {
+    let mut tx = app.store.read().await?;
+    load(app, &mut tx, account, ticket_id).await
+}
+
+async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Result<Option<Question>, Error> {
+    let ticket = tx.ticket(ticket_id).await?.ok_or(Refusal::NotFound)?;
+    if ticket.account_id != account.id {
+        return Ok(None);
+    }
+    let client = tx.client_by_key(&ticket.client_id).await?.ok_or(Error::invariant("a question has its client"))?;
+    let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a question's audience parses"))?;
+    let service = tx.service(&ticket.aud).await?.unwrap_or_else(|| Service::unknown(audience));
+    let known = tx.agreed_before(&account.id, &ticket.aud, &client.id).await?;
+    let decided = match &ticket.consent_id {
+        Some(id) => tx.consent_mode(id).await?,
+        None => None,
+    };
+    let told = told(&service, account);
+    let digest = digest(&ticket, &client, &service, &told);
+    let open = ticket.closed_at.is_none() && ticket.expires_at > app.now();
+    Ok(Some(Question { ticket, client, service, told, digest, known, decided, open }))
+}
+
+fn told(service: &Service, account: &Account) -> Vec<(Claim, String)> {
+    let verified = |yes: bool| if yes { "verified" } else { "not verified" }.to_owned();
+    let value = |claim: Claim| match claim {
+        Claim::Email => Some(account.email.clone()),
+        Claim::EmailVerified => service.claims.contains(&Claim::Email).then(|| verified(account.email_verified)),
+        Claim::Name => account.name.clone(),
+        Claim::PhoneNumber => account.phone_number.clone(),
+        Claim::PhoneNumberVerified => account
+            .phone_number
+            .as_ref()
+            .filter(|_| service.claims.contains(&Claim::PhoneNumber))
+            .map(|_| verified(account.phone_verified)),
+        Claim::Amr => Some("password".to_owned()),
+    };
+    service.claims.iter().filter_map(|claim| value(*claim).map(|v| (*claim, v))).collect()
+}
+
+fn digest(ticket: &Ticket, client: &Client, service: &Service, told: &[(Claim, String)]) -> String {
+    let told: Vec<_> = told.iter().map(|(claim, value)| (claim.as_str(), value)).collect();
+    let shown = serde_json::json!([
+        ticket.id,
+        ticket.request_key,
+        client.client_id,
+        client.name,
+        client.version,
+        ticket.aud,
+        service.name,
+        service.version,
+        ticket.scope.to_string(),
+        ticket.resources,
+        ticket.agent_platform,
+        ticket.agent_context_id,
+        told
+    ]);
+    sha256(shown.to_string().as_bytes())
+}
+
+/// What the form says.
+#[derive(Debug)]
+pub struct Answer {
+    /// Of what the page showed.
+    pub digest: String,
+    /// `None`: no.
+    pub mode: Option<Mode>,
+    /// The scopes that were left ticked.
+    pub scope: Scope,
+}
+
+/// Records the user's decision: consent, record, end of the question and journal in one transaction.
+///
+/// # Errors
+/// [`Refusal::NotFound`] also for somebody else's question; [`Refusal::TicketClosed`]; [`Refusal::TicketMismatch`] when the page showed
+/// something else; [`Refusal::ScopeNotGrantable`] for more than was asked.
+pub async fn decide(
+    app: &App,
+    session: &Session,
+    account: &Account,
+    ticket_id: &str,
+    answer: &Answer,
+) -> Result<(), Error> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    let question = load(app, &mut tx, account, ticket_id).await?.ok_or(Refusal::NotFound)?;
+    if !question.open {
+        return Err(Refusal::TicketClosed.into());
+    }
+    if !same(&answer.digest, &question.digest) {
+        return Err(Refusal::TicketMismatch.into());
+    }
+    let ticket = &question.ticket;
+    if let Some(beyond) = answer.scope.iter().find(|token| !ticket.scope.has(token)) {
+        return Err(Refusal::ScopeNotGrantable(beyond.to_owned()).into());
+    }
+    if answer.mode.is_some() && !ticket.scope.is_empty() && answer.scope.is_empty() {
+        return Err(Refusal::Malformed("scope", "must keep at least one; to give none, deny").into());
+    }
+    let delegation_id = match answer.mode {
+        None => None,
+        Some(_) => {
+            Some(tx.open_delegation(&app.id(), &account.id, app.issuer.as_str(), &account.sub, &ticket.aud, now).await?)
+        }
+    };
+    let mode = answer.mode.unwrap_or(Mode::Denied);
+    let consent = Consent {
+        id: app.id(),
+        delegation_id,
+        client_id: ticket.client_id.clone(),
+        mode,
+        asked_scope: ticket.scope.clone(),
+        scope: if mode == Mode::Denied { Scope::default() } else { answer.scope.clone() },
+        resources: ticket.resources.clone(),
+        request_key: ticket.request_key.clone(),
+        created_at: now,
+        last_used_at: None,
+        ended_at: None,
+    };
+    tx.add_consent(&consent, &account.id, &ticket.aud, &session.id).await?;
+    if !tx.close_ticket(&ticket.id, &account.id, &consent.id, now).await? {
+        return Err(Refusal::TicketClosed.into());
+    }
+    let until = if let Mode::Until(at) = mode { Some(at) } else { None };
+    let body = serde_json::json!({
+        "aud": ticket.aud, "mode": mode.as_str(), "until": until, "scope": consent.scope.to_string(), "resources": consent.resources, "sid": session.id,
+        "agent_platform": ticket.agent_platform, "agent_context_id": ticket.agent_context_id,
+    });
+    tx.record(Entry {
+        id: app.id(),
+        at: now,
+        kind: if mode == Mode::Denied { "consent.denied" } else { "consent.given" },
+        account_id: Some(&account.id),
+        client_id: Some(&ticket.client_id),
+        delegation_id: consent.delegation_id.as_deref(),
+        consent_id: Some(&consent.id),
+        body,
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Takes a denial back: the agent may ask again.
+///
+/// # Errors
+/// [`Refusal::NotFound`] also for somebody else's.
+pub async fn revise(app: &App, account: &Account, consent_id: &str) -> Result<(), Error> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    if !tx.end_denial(&account.id, consent_id, now).await? {
+        return Err(Refusal::NotFound.into());
+    }
+    let (kind, body) = ("consent.revised", serde_json::json!({}));
+    let account_id = Some(account.id.as_str());
+    tx.record(Entry {
+        id: app.id(),
+        at: now,
+        kind,
+        account_id,
+        consent_id: Some(consent_id),
+        body,
+        ..Entry::default()
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! What Avouch does, one file for each thing. The only composers: they read facts, let `domain` decide, and write.
+
+pub mod authorize;
+pub mod bearer;
+pub mod client_auth;
+pub mod code;
+pub mod connections;
+pub mod consent;
+pub mod exchange;
+pub mod keyfile;
+pub mod notify;
+pub mod refresh;
+pub mod setup;
+pub mod sign_in;
+pub mod tokens;
+pub mod withdraw;

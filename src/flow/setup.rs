@@ -1,0 +1,428 @@
+//! From a configuration to a running [`App`]: database, keys, declared users, clients and services.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::app::{App, Cache, Inner};
+use crate::clock::Clock;
+use crate::config::{ClientAuth, ClientDecl, Config, Database, Password, ServiceDecl, UserDecl};
+use crate::domain::cimd;
+use crate::domain::client::AuthMethod;
+use crate::domain::service::{Claim, Dialect, Service};
+use crate::error::Error;
+use crate::flow::keyfile::{self, KeyFileError};
+use crate::flow::sign_in::{hash_password, verify_password};
+use crate::flow::withdraw::{self, Why};
+use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
+use crate::net::{Net, NetError, Policy};
+use crate::rng::Rng;
+use crate::secret::token_hash;
+use crate::store::{KeyRow, NewAccount, NewClient, NewService, Store, StoreError, Tx};
+
+/// Our key of the one issuer there is until there are more.
+const DEFAULT_ISSUER: &str = "default";
+
+/// Seconds a cached client may be used without looking again.
+const CLIENTS_LIFETIME: i64 = 2;
+/// Seconds what a mint rests on may be used without looking again; the take compares it every time.
+const FACTS_LIFETIME: i64 = 30;
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something the operator has to set right.
+    #[error("{0}")]
+    Configuration(String),
+    /// A key file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The keys in the database.
+    #[error("the signing keys in the database cannot be used: {0}")]
+    Keys(#[from] JoseError),
+    /// Outbound settings.
+    #[error("[network]: {0}")]
+    Network(#[from] NetError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Applying what is declared.
+    #[error(transparent)]
+    Apply(#[from] Error),
+}
+
+impl StartError {
+    /// Whether the configuration is to blame, rather than what it points to.
+    #[must_use]
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Configuration(_) | Self::KeyFile(_) | Self::Keys(_) | Self::Network(_))
+    }
+}
+
+/// What the start made, for telling the operator.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// Files, with what they are.
+    pub files: Vec<(std::path::PathBuf, &'static str)>,
+    /// Whether the database was empty.
+    pub first_start: bool,
+    /// How many users and clients there are.
+    pub users: usize,
+    /// How many users and clients there are.
+    pub clients: usize,
+}
+
+/// Opens everything. On an empty database makes the sealing key, the admin token and the first signing key; on any other a missing or
+/// unreadable sealing key stops the start, for a new one could open none of the old keys.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made), StartError> {
+    let document = own_document(config)?;
+    let net = Net::new(Policy {
+        allow_private_addresses: config.network.allow_private_addresses,
+        allowed_networks: config.network.allowed_networks.clone(),
+    })?;
+    let store = open_store(&config.database).await?;
+    let mut made = Made { users: config.users.len(), clients: config.clients.len(), ..Made::default() };
+    let now = clock.now();
+    let (sealing, admin_token_hash) = found(config, &store, &rng, now, &mut made).await?;
+    let ring = first_ring(&store, &sealing, &rng, now).await?;
+    let app = App::new(Inner {
+        issuer: config.issuer.clone(),
+        issuer_id: DEFAULT_ISSUER.into(),
+        product: config.cimd.client_name.clone(),
+        cimd: document.to_string().into(),
+        admin_token_hash,
+        trusted_proxies: config.trusted_proxies.clone(),
+        store,
+        net,
+        clock,
+        rng,
+        sealing,
+        owed: Notify::new(),
+        hashing: Semaphore::new(2),
+        passwords_ready: watch::Sender::new(false),
+        clients: Cache::new(CLIENTS_LIFETIME),
+        facts: Cache::new(FACTS_LIFETIME),
+        ring: RwLock::new(Arc::new(ring)),
+    });
+    apply(&app, config).await?;
+    if app.store.is_private() {
+        let mut tx = app.store.begin().await?;
+        tx.clear_leases().await?;
+        tx.commit().await?;
+    }
+    Ok((app, made))
+}
+
+/// Judges what can be judged without touching anything.
+///
+/// # Errors
+/// [`StartError`].
+pub fn check(config: &Config) -> Result<(), StartError> {
+    own_document(config)?;
+    Ok(())
+}
+
+/// Brings the schema up to date.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    open_store(&config.database).await?.close().await;
+    Ok(())
+}
+
+/// Our own Client ID Metadata Document, put through the rules that judge everybody's.
+fn own_document(config: &Config) -> Result<Value, StartError> {
+    let issuer = config.issuer.as_str();
+    let text = include_str!("../../cimd/agent-auth.json").replace("{{issuer}}", issuer);
+    let broken = |e: &dyn std::fmt::Display| {
+        StartError::Configuration(format!("[cimd]: the document about ourselves is not valid: {e}"))
+    };
+    let mut document: Value = serde_json::from_str(&text).map_err(|e| broken(&e))?;
+    document["client_name"] = json!(config.cimd.client_name);
+    let uris = [
+        ("client_uri", &config.cimd.client_uri),
+        ("logo_uri", &config.cimd.logo_uri),
+        ("tos_uri", &config.cimd.tos_uri),
+        ("policy_uri", &config.cimd.policy_uri),
+    ];
+    for (name, uri) in uris {
+        if let Some(uri) = uri {
+            document[name] = json!(uri);
+        }
+    }
+    cimd::judge(&config.issuer.at("/agent-auth.json"), &document, config.issuer.is_loopback())
+        .map_err(|e| broken(&e))?;
+    Ok(document)
+}
+
+async fn open_store(database: &Database) -> Result<Store, StartError> {
+    match database {
+        Database::Sqlite(file) => {
+            if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
+                std::fs::create_dir_all(folder).map_err(|e| {
+                    StartError::Configuration(format!(
+                        "database_url: the folder {} cannot be made: {e}",
+                        folder.display()
+                    ))
+                })?;
+            }
+            Ok(Store::sqlite(file, DEFAULT_ISSUER).await?)
+        }
+        Database::Postgres(url) => Ok(Store::postgres(url.expose(), DEFAULT_ISSUER).await?),
+    }
+}
+
+/// The issuer's row and the sealing key: read, or made together on an empty database.
+async fn found(
+    config: &Config,
+    store: &Store,
+    rng: &Rng,
+    now: i64,
+    made: &mut Made,
+) -> Result<(SealingKey, String), StartError> {
+    let path = config.keys_dir.join("sealing.key");
+    let known = store.read().await?.issuer().await?;
+    if known.is_none() {
+        made.first_start = true;
+        if keyfile::make(&path, &rng.bytes::<32>())? {
+            made.files.push((path.clone(), "the sealing key: keep a copy, without it the signing keys are lost"));
+        }
+        let token = rng.token();
+        if keyfile::make(&config.admin_token_file, token.as_bytes())? {
+            made.files.push((config.admin_token_file.clone(), "the admin token, bearer for /api/v1"));
+        }
+        // A second process may have been quicker with the file; what stands there is the token.
+        let token = keyfile::read_text(&config.admin_token_file)?;
+        let mut tx = store.begin().await?;
+        tx.found_issuer(config.issuer.as_str(), &token_hash(token.expose()), now).await?;
+        tx.commit().await?;
+    }
+    let Some((url, admin_token_hash)) = store.read().await?.issuer().await? else {
+        return Err(StartError::Apply(Error::invariant("an issuer that was just written is there")));
+    };
+    if url != config.issuer.as_str() {
+        return Err(StartError::Configuration(format!(
+            "issuer: the database belongs to {url}, not to {}. Everything ever signed names its issuer; use another database for another one",
+            config.issuer
+        )));
+    }
+    Ok((SealingKey::from_bytes(&keyfile::read(&path)?).map_err(|e| KeyFileError::new(&path, e.0))?, admin_token_hash))
+}
+
+async fn first_ring(store: &Store, sealing: &SealingKey, rng: &Rng, now: i64) -> Result<Keyring, StartError> {
+    let mut rows = store.read().await?.published_keys().await?;
+    if !rows.iter().any(|row| row.state == "active") {
+        // Nobody has seen our JWKS yet, so the first key may sign at once.
+        let (key, sealed) = SigningKey::generate(sealing, DEFAULT_ISSUER, rng)?;
+        let mut tx = store.begin().await?;
+        tx.add_active_key(key.kid(), &key.public_jwk().to_string(), &sealed, now).await?;
+        tx.commit().await?;
+        rows = store.read().await?.published_keys().await?;
+    }
+    Ok(ring(sealing, &rows)?)
+}
+
+fn ring(sealing: &SealingKey, rows: &[KeyRow]) -> Result<Keyring, JoseError> {
+    let active = rows.iter().find(|row| row.state == "active").ok_or(JoseError("there is no active key"))?;
+    let active = SigningKey::open(sealing, DEFAULT_ISSUER, &active.kid, &active.sealed)?;
+    let jwks: Result<Vec<Value>, _> = rows.iter().map(|row| serde_json::from_str(&row.public_jwk)).collect();
+    Keyring::new(active, &jwks.map_err(|_| JoseError("a published key is not JSON"))?)
+}
+
+/// Loads the key ring again if its rows have changed.
+///
+/// # Errors
+/// Faults; the ring then stays what it was.
+pub async fn reload_keys(app: &App) -> Result<(), Error> {
+    let rows = app.store.read().await?.published_keys().await?;
+    let current = app.keyring();
+    let same_published = rows.iter().map(|r| &r.kid).eq(current.published.iter().map(|(kid, _)| kid));
+    let same_active = rows.iter().any(|r| r.state == "active" && r.kid == current.active.kid());
+    if !same_published || !same_active {
+        let ring = ring(&app.sealing, &rows)?;
+        *app.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+    Ok(())
+}
+
+/// Deletes rows that can no longer matter.
+///
+/// # Errors
+/// Faults.
+pub async fn sweep(app: &App) -> Result<(), Error> {
+    let mut tx = app.store.begin().await?;
+    let swept = tx.sweep(app.now()).await?;
+    tx.commit().await?;
+    tracing::debug!(swept, "swept expired rows");
+    Ok(())
+}
+
+/// Makes the database say what the configuration declares, in one transaction. What disappeared from it is disabled, and what stood
+/// under it is withdrawn.
+async fn apply(app: &App, config: &Config) -> Result<(), Error> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    for user in &config.users {
+        apply_user(app, &mut tx, user, now).await?;
+    }
+    for client in &config.clients {
+        apply_client(app, &mut tx, client, now).await?;
+    }
+    for service in &config.services {
+        apply_service(app, &mut tx, service, now).await?;
+    }
+    remove_undeclared(app, &mut tx, config, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result<(), Error> {
+    let (id, sub) = (app.id(), app.rng.token());
+    let new = NewAccount {
+        id: &id,
+        sub: &sub,
+        email: &user.email,
+        email_verified: user.email_verified,
+        name: user.name.as_deref(),
+        phone_number: user.phone_number.as_deref(),
+        phone_verified: user.phone_number_verified,
+    };
+    tx.apply_account(&new, now).await?;
+    if let Some(Password::Hash(hash)) = &user.password {
+        tx.set_password(&user.email, hash.expose()).await?;
+    }
+    Ok(())
+}
+
+async fn apply_client(app: &App, tx: &mut Tx, client: &ClientDecl, now: i64) -> Result<(), Error> {
+    let (auth_method, secret_hash, jwks) = match &client.auth {
+        ClientAuth::None => (AuthMethod::None, None, None),
+        ClientAuth::SecretBasic(secret) => (AuthMethod::SecretBasic, Some(token_hash(secret.expose())), None),
+        ClientAuth::SecretPost(secret) => (AuthMethod::SecretPost, Some(token_hash(secret.expose())), None),
+        ClientAuth::PrivateKeyJwt { jwks } => (AuthMethod::PrivateKeyJwt, None, Some(jwks.to_string())),
+    };
+    let id = app.id();
+    let new = NewClient {
+        id: &id,
+        client_id: &client.client_id,
+        name: &client.client_name,
+        auth_method,
+        secret_hash: secret_hash.as_deref(),
+        jwks: jwks.as_deref(),
+        redirect_uris: &client.redirect_uris,
+        grant_types: &client.grant_types,
+        audiences: &client.audiences,
+        first_party: client.first_party,
+    };
+    Ok(tx.apply_client(&new, now).await?)
+}
+
+async fn apply_service(app: &App, tx: &mut Tx, service: &ServiceDecl, now: i64) -> Result<(), Error> {
+    // A service that takes `logout+jwt` pushes at a `revocation_uri` speaks auth.md v0.1; of another nothing is known.
+    let dialect = if service.revocation_uri.is_some() { Dialect::AuthMd } else { Dialect::IdJag };
+    let declared = |names: &Vec<String>| names.iter().filter_map(|name| Claim::parse(name)).collect();
+    let claims: Vec<Claim> = service.claims.as_ref().map_or_else(|| Service::usual_claims(dialect), declared);
+    let id = app.id();
+    let new = NewService {
+        id: &id,
+        audience: service.audience.as_str(),
+        name: service.name.as_deref(),
+        dialect,
+        resources: &service.resources,
+        scopes: &service.scopes,
+        client_ids: &service.client_ids,
+        claims: &claims,
+        revocation_uri: service.revocation_uri.as_deref(),
+        max_auth_age: service.max_auth_age,
+    };
+    Ok(tx.apply_service(&new, now).await?)
+}
+
+/// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.
+async fn remove_undeclared(app: &App, tx: &mut Tx, config: &Config, now: i64) -> Result<(), Error> {
+    let users: HashSet<&str> = config.users.iter().map(|u| u.email.as_str()).collect();
+    let clients: HashSet<&str> = config.clients.iter().map(|c| c.client_id.as_str()).collect();
+    let services: HashSet<&str> = config.services.iter().map(|s| s.audience.as_str()).collect();
+    let mut gone_users = tx.configured_accounts().await?;
+    gone_users.retain(|(_, email)| !users.contains(email.as_str()));
+    let mut gone_clients = tx.configured_clients().await?;
+    gone_clients.retain(|(_, client_id)| !clients.contains(client_id.as_str()));
+    let mut gone_services = tx.configured_services().await?;
+    gone_services.retain(|(_, audience)| !services.contains(audience.as_str()));
+    // The notices of a service that goes still go to where it was.
+    let mut endpoints = std::collections::HashMap::new();
+    for (_, audience) in &gone_services {
+        endpoints.insert(audience.clone(), withdraw::endpoint(tx, audience).await?);
+    }
+    for (id, _) in &gone_users {
+        tx.disable_account(id, now).await?;
+    }
+    for (id, _) in &gone_clients {
+        tx.disable_client(id, now).await?;
+    }
+    for (id, _) in &gone_services {
+        tx.disable_service(id, now).await?;
+    }
+    let mut whole = std::collections::BTreeMap::new();
+    for (id, _) in &gone_users {
+        for delegation in tx.active_delegations(Some(id), None).await? {
+            whole.insert(delegation.id, delegation.aud);
+        }
+    }
+    for (_, audience) in &gone_services {
+        for delegation in tx.active_delegations(None, Some(audience)).await? {
+            whole.insert(delegation.id, delegation.aud);
+        }
+    }
+    for (id, aud) in whole {
+        let endpoint = match endpoints.get(&aud) {
+            Some(endpoint) => endpoint.clone(),
+            None => withdraw::endpoint(tx, &aud).await?,
+        };
+        withdraw::end(app, tx, &id, endpoint.as_deref(), Why::Configuration).await?;
+    }
+    for (client, _) in &gone_clients {
+        for (id, aud) in tx.delegations_of_client(client).await? {
+            let endpoint = withdraw::endpoint(tx, &aud).await?;
+            withdraw::end_client(app, tx, &id, client, endpoint.as_deref(), Why::Configuration).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Hashes the plain passwords of the configuration, after the server is ready: each takes tens of milliseconds. Sign-ins wait for it.
+pub async fn hash_passwords(app: App, users: Vec<UserDecl>) {
+    for user in users {
+        if let Some(Password::Plain(password)) = user.password
+            && let Err(error) = hash_one(&app, &user.email, password).await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a password of the configuration could not be stored"
+            );
+        }
+    }
+    app.passwords_ready.send_replace(true);
+}
+
+async fn hash_one(app: &App, email: &str, password: crate::secret::Secret) -> Result<(), Error> {
+    let stored = app.store.read().await?.account_by_email(email).await?;
+    if let Some(hash) = stored.and_then(|s| s.password_hash)
+        && verify_password(app, password.clone(), hash).await?
+    {
+        return Ok(());
+    }
+    let salt = app.rng.bytes::<16>();
+    let hash = tokio::task::spawn_blocking(move || hash_password(&password, &salt)).await;
+    let hash = hash.map_err(|_| Error::invariant("hashing a password does not panic"))??;
+    let mut tx = app.store.begin().await?;
+    tx.set_password(email, &hash).await?;
+    tx.commit().await?;
+    Ok(())
+}

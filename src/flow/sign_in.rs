@@ -1,0 +1,217 @@
+//! Signing in with a password, and out again.
+
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
+use std::net::IpAddr;
+
+use crate::app::App;
+use crate::domain::refusal::Refusal;
+use crate::domain::session::{Account, LIFETIME, Session};
+use crate::error::Error;
+use crate::secret::{Secret, sha256, token_hash};
+use crate::store::{Entry, NewSession};
+
+/// Seconds after which a failed attempt no longer counts.
+const FORGET: i64 = 900;
+/// Failed attempts for one e-mail before it has to wait.
+const FREE_FOR_EMAIL: i64 = 5;
+/// Failed attempts from one address before it has to wait.
+const FREE_FOR_ADDRESS: i64 = 50;
+/// Longest wait, in seconds.
+const LONGEST_WAIT: i64 = 900;
+/// Longest password that is hashed, in bytes.
+const MAX_PASSWORD: usize = 1024;
+
+/// A hash of nobody's password, with the parameters of [`hash_password`]: an unknown e-mail costs what a known one does.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlz$MNtt9JMuHGsvNmv7iLKt8jmLXyHeDWe2MNHJeY3phGs";
+
+/// What the sign-in form says.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// As typed.
+    pub email: &'a str,
+    /// As typed.
+    pub password: Secret,
+    /// From where.
+    pub address: Option<IpAddr>,
+    /// What the browser calls itself.
+    pub user_agent: Option<String>,
+    /// The session the browser has already.
+    pub current: Option<&'a Session>,
+}
+
+/// Checks a password and opens a session, or renews the `auth_time` of the one the same user has. Answers with the cookie's token.
+///
+/// # Errors
+/// [`Refusal::CredentialsWrong`], [`Refusal::Throttled`].
+pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
+    wait_for_passwords(app).await;
+    let email = attempt.email.trim().to_lowercase();
+    let names = throttle_names(&email, attempt.address);
+    count(app, &names).await?;
+    let stored = app.store.read().await?.account_by_email(&email).await?;
+    let usable = stored.as_ref().filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
+    let known = usable.is_some();
+    let right = verify_password(app, attempt.password, usable.unwrap_or_else(|| NOBODY.to_owned())).await?;
+    let Some(stored) = stored.filter(|_| known && right) else { return Err(Refusal::CredentialsWrong.into()) };
+    open(app, &stored.account, &attempt.user_agent, attempt.current, &names).await
+}
+
+async fn wait_for_passwords(app: &App) {
+    // An error means that the sender is gone, which the App keeps.
+    let _ = app.passwords_ready.subscribe().wait_for(|ready| *ready).await;
+}
+
+/// The rows that count this attempt, and how many are free. Hashed, so that the table holds no list of e-mails that were tried.
+fn throttle_names(email: &str, address: Option<IpAddr>) -> Vec<(String, i64)> {
+    let mut names = vec![(sha256(format!("email {email}").as_bytes()), FREE_FOR_EMAIL)];
+    if let Some(address) = address {
+        // One IPv6 customer has a whole /64.
+        let block = match address {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => {
+                ip.to_ipv4_mapped().map_or_else(|| format!("{:?}", &ip.segments()[..4]), |v4| v4.to_string())
+            }
+        };
+        names.push((sha256(format!("address {block}").as_bytes()), FREE_FOR_ADDRESS));
+    }
+    names
+}
+
+/// Counts before the password is looked at: a hundred attempts at once are a hundred attempts.
+async fn count(app: &App, names: &[(String, i64)]) -> Result<(), Error> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    for (name, _) in names {
+        let until = tx.blocked_until(name).await?;
+        if until > now {
+            return Err(Refusal::Throttled(until - now).into());
+        }
+    }
+    for (name, free) in names {
+        let failures = tx.count_attempt(name, now, FORGET).await?;
+        if failures >= *free {
+            let doublings = u32::try_from(failures - free).unwrap_or(u32::MAX).min(10);
+            tx.block(name, now + (5_i64 << doublings).min(LONGEST_WAIT)).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn open(
+    app: &App,
+    account: &Account,
+    user_agent: &Option<String>,
+    current: Option<&Session>,
+    names: &[(String, i64)],
+) -> Result<Secret, Error> {
+    let now = app.now();
+    let token = app.rng.token();
+    let hash = token_hash(&token);
+    let mut tx = app.store.begin().await?;
+    for (n, (name, _)) in names.iter().enumerate() {
+        // The address keeps the count of its other failures: one known password must not wash them away.
+        tx.forgive(name, n == 0).await?;
+    }
+    let mut kind = "session.renewed";
+    let same = current.filter(|s| s.account_id == account.id);
+    let session_id = match same {
+        Some(session) if tx.reauthenticate(&session.id, &hash, now).await? => session.id.clone(),
+        _ => {
+            kind = "session.opened";
+            if let Some(other) = current {
+                tx.end_session(&other.id, now).await?;
+            }
+            let id = app.id();
+            let csrf = app.rng.token();
+            let user_agent = user_agent.as_deref();
+            let expires_at = now + LIFETIME;
+            let new = NewSession {
+                id: &id,
+                account_id: &account.id,
+                token_hash: &hash,
+                csrf: &csrf,
+                user_agent,
+                now,
+                expires_at,
+            };
+            tx.add_session(&new).await?;
+            id
+        }
+    };
+    let body = serde_json::json!({ "sid": session_id });
+    tx.record(Entry { id: app.id(), at: now, kind, account_id: Some(&account.id), body, ..Entry::default() }).await?;
+    tx.commit().await?;
+    Ok(Secret::new(token))
+}
+
+/// The session behind a cookie.
+///
+/// # Errors
+/// Faults.
+pub async fn session(app: &App, token: &str) -> Result<Option<(Session, Account)>, Error> {
+    Ok(app.store.read().await?.session_by_token(&token_hash(token), app.now()).await?)
+}
+
+/// Ends a session: nothing that rests on it is valid any more.
+///
+/// # Errors
+/// Faults.
+pub async fn sign_out(app: &App, session: &Session) -> Result<(), Error> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    if tx.end_session(&session.id, now).await? {
+        let body = serde_json::json!({ "sid": session.id });
+        let account_id = Some(session.account_id.as_str());
+        tx.record(Entry { id: app.id(), at: now, kind: "session.ended", account_id, body, ..Entry::default() }).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+fn argon2() -> Argon2<'static> {
+    // OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
+    let params = Params::new(19_456, 2, 1, None).expect("these parameters are in range");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// Hashes a password as a PHC string. Takes tens of milliseconds: call it where it may block.
+///
+/// # Errors
+/// For a password longer than 1024 bytes.
+pub fn hash_password(password: &Secret, salt: &[u8; 16]) -> Result<String, Error> {
+    if password.expose().len() > MAX_PASSWORD {
+        return Err(Refusal::Malformed("password", "is longer than 1024 bytes").into());
+    }
+    let hash = argon2().hash_password_with_salt(password.expose().as_bytes(), salt);
+    Ok(hash.map_err(|_| Error::invariant("argon2id hashes every password of at most 1024 bytes"))?.to_string())
+}
+
+/// Compares a password with a PHC string, beside the requests that are quicker.
+///
+/// # Errors
+/// Faults.
+pub async fn verify_password(app: &App, password: Secret, hash: String) -> Result<bool, Error> {
+    let _turn = app.hashing.acquire().await.map_err(|_| Error::invariant("the hashing semaphore is never closed"))?;
+    let verified = tokio::task::spawn_blocking(move || {
+        let parsed = PasswordHash::new(&hash);
+        password.expose().len() <= MAX_PASSWORD
+            && parsed.is_ok_and(|parsed| argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())
+    });
+    verified.await.map_err(|_| Error::invariant("verifying a password does not panic"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_costs_what_somebody_does() {
+        let somebody = hash_password(&Secret::new("x"), &[1; 16]).unwrap();
+        let params = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
+        assert_eq!(params(NOBODY), params(&somebody));
+        let parsed = PasswordHash::new(NOBODY).expect("it parses");
+        assert!(argon2().verify_password(b"nobody", &parsed).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! The tokens of a sign-in: ID token, access token, refresh token.
+
+use crate::app::App;
+use crate::domain::authorize::{ACCESS_LIFETIME, REFRESH_LIFETIME};
+use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken};
+use crate::domain::client::{Client, REFRESH_TOKEN};
+use crate::domain::scope::Scope;
+use crate::error::Error;
+use crate::secret::{Secret, token_hash};
+use crate::store::{Family, Tx};
+
+/// What the token endpoint answers with (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
+#[derive(Debug)]
+pub struct TokenSet {
+    /// Opaque.
+    pub access_token: Secret,
+    /// Seconds.
+    pub expires_in: i64,
+    /// For clients registered for the grant.
+    pub refresh_token: Option<Secret>,
+    /// With the scope `openid`.
+    pub id_token: Option<Secret>,
+    /// What was granted.
+    pub scope: Scope,
+}
+
+/// Makes the tokens of a family and writes their hashes.
+///
+/// # Errors
+/// Faults.
+pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, scope: &Scope) -> Result<TokenSet, Error> {
+    let now = app.now();
+    let access_token = app.rng.token();
+    tx.add_access_token(&token_hash(&access_token), &family.id, scope, now, now + ACCESS_LIFETIME).await?;
+    let mut refresh_token = None;
+    if client.may_use(REFRESH_TOKEN) {
+        let token = app.rng.token();
+        tx.add_refresh_token(&token_hash(&token), &family.id, now, now + REFRESH_LIFETIME).await?;
+        refresh_token = Some(Secret::new(token));
+    }
+    let id_token = if scope.has("openid") { Some(Secret::new(id_token(app, client, family, scope)?)) } else { None };
+    Ok(TokenSet {
+        access_token: Secret::new(access_token),
+        expires_in: ACCESS_LIFETIME,
+        refresh_token,
+        id_token,
+        scope: scope.clone(),
+    })
+}
+
+fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Result<String, Error> {
+    let now = app.now();
+    let account = &family.account;
+    let phone = account.phone_number.clone().filter(|_| scope.has("phone"));
+    let claims = IdToken {
+        iss: app.issuer.as_str().to_owned(),
+        sub: account.sub.clone(),
+        aud: client.client_id.clone(),
+        exp: now + ID_TOKEN_LIFETIME,
+        iat: now,
+        auth_time: family.session.auth_time,
+        sid: family.session.id.clone(),
+        nonce: family.nonce.clone(),
+        amr: vec!["pwd".to_owned()],
+        email: scope.has("email").then(|| account.email.clone()),
+        email_verified: scope.has("email").then_some(account.email_verified),
+        name: account.name.clone().filter(|_| scope.has("profile")),
+        phone_number_verified: phone.as_ref().map(|_| account.phone_verified),
+        phone_number: phone,
+    };
+    Ok(app.keyring().active.sign(ID_TOKEN, &claims)?)
+}

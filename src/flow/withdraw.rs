@@ -1,0 +1,179 @@
+//! Withdrawal: one transaction ends the consents, writes the journal and owes the notice. Nobody waits for the service.
+
+use serde_json::json;
+use url::Url;
+
+use crate::app::App;
+use crate::domain::delegation::{Delegation, NOTICE_LIFETIME, notices_due};
+use crate::domain::ids::authority;
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::flow::bearer::Caller;
+use crate::store::{Delivery, Entry, NewDelivery, Tx};
+
+/// Why a delegation ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Why {
+    /// The user said so, on a page or through the API.
+    User,
+    /// An operator said so.
+    Admin,
+    /// What it was agreed for is over.
+    Lapsed,
+    /// User, client or service disappeared from the configuration.
+    Configuration,
+}
+
+impl Why {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::Lapsed => "lapsed",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+/// Withdraws a delegation that `caller` may see. Withdrawing what is withdrawn changes nothing and answers the same.
+///
+/// # Errors
+/// [`Refusal::NotFound`] also for somebody else's.
+pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result<(Delegation, Vec<Delivery>), Error> {
+    let mut tx = app.store.begin().await?;
+    let found = tx.delegation(delegation_id).await?;
+    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| own == d.account_id));
+    let delegation = allowed.ok_or(Refusal::NotFound)?;
+    if delegation.ended_at.is_none() {
+        let endpoint = endpoint(&mut tx, &delegation.aud).await?;
+        let why = if matches!(caller, Caller::Admin) { Why::Admin } else { Why::User };
+        end(app, &mut tx, delegation_id, endpoint.as_deref(), why).await?;
+    }
+    let delegation = tx.delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
+    let deliveries = tx.deliveries(delegation_id).await?;
+    tx.commit().await?;
+    app.owed.notify_one();
+    Ok((delegation, deliveries))
+}
+
+/// Where a service takes notices.
+///
+/// # Errors
+/// Faults.
+pub async fn endpoint(tx: &mut Tx, aud: &str) -> Result<Option<String>, Error> {
+    Ok(tx.service(aud).await?.and_then(|s| s.revocation_uri))
+}
+
+/// Ends a delegation and all its consents, in the caller's transaction.
+///
+/// # Errors
+/// Faults.
+pub async fn end(app: &App, tx: &mut Tx, delegation_id: &str, endpoint: Option<&str>, why: Why) -> Result<(), Error> {
+    let now = app.now();
+    let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
+    if !tx.end_delegation(delegation_id, now).await? {
+        return Ok(());
+    }
+    let ended = tx.end_consents(delegation_id, None, now).await?;
+    owe(app, tx, &locked, endpoint, why, &json!({ "consents": ended })).await
+}
+
+/// Ends one client's consents under a delegation; the delegation with them when nothing else stands. The notice names no client, so
+/// it ends every agent's access at that service: the others mint again.
+///
+/// # Errors
+/// Faults.
+pub async fn end_client(
+    app: &App,
+    tx: &mut Tx,
+    delegation_id: &str,
+    client_id: &str,
+    endpoint: Option<&str>,
+    why: Why,
+) -> Result<(), Error> {
+    let now = app.now();
+    let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
+    let ended = tx.end_consents(delegation_id, Some(client_id), now).await?;
+    if ended == 0 {
+        return Ok(());
+    }
+    if !tx.has_standing_consent(delegation_id).await? {
+        tx.end_delegation(delegation_id, now).await?;
+    }
+    owe(app, tx, &locked, endpoint, why, &json!({ "consents": ended, "client": client_id })).await
+}
+
+/// Ends what was agreed until a time that has come. Says how many delegations that touched.
+///
+/// # Errors
+/// Faults.
+pub async fn lapse(app: &App) -> Result<usize, Error> {
+    const AT_ONCE: i64 = 100;
+    let now = app.now();
+    let lapsed = app.store.read().await?.lapsed_delegations(now, AT_ONCE).await?;
+    for id in &lapsed {
+        let mut tx = app.store.begin().await?;
+        let locked = tx.lock_delegation(id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
+        let ended = tx.end_lapsed(id, now).await?;
+        // Another replica may have been quicker.
+        if ended > 0 {
+            if !tx.has_standing_consent(id).await? {
+                tx.end_delegation(id, now).await?;
+            }
+            let endpoint = endpoint(&mut tx, &locked.aud).await?;
+            owe(app, &mut tx, &locked, endpoint.as_deref(), Why::Lapsed, &json!({ "consents": ended })).await?;
+            tx.commit().await?;
+            app.owed.notify_one();
+        }
+    }
+    Ok(lapsed.len())
+}
+
+/// Journal and outbox of an end. `locked` was read under the lock, so its last `exp` is final: what is minted after this is minted under
+/// a new consent.
+async fn owe(
+    app: &App,
+    tx: &mut Tx,
+    locked: &Delegation,
+    endpoint: Option<&str>,
+    why: Why,
+    what: &serde_json::Value,
+) -> Result<(), Error> {
+    let now = app.now();
+    let (first, second) = notices_due(now, locked.last_exp);
+    let mut notices = Vec::new();
+    // A delegation nothing was minted under has nothing to end at the service.
+    let used = locked.used > 0;
+    for due_at in [Some(first), second].into_iter().flatten().filter(|_| used) {
+        let Some(endpoint) = endpoint else { break };
+        let host = Url::parse(endpoint).map_or_else(|_| endpoint.to_owned(), |url| authority(&url));
+        let id = app.id();
+        tx.enqueue(&NewDelivery {
+            id: &id,
+            delegation_id: &locked.id,
+            format: "logout+jwt",
+            endpoint,
+            host: &host,
+            iss: &locked.iss,
+            sub: &locked.sub,
+            aud: &locked.aud,
+            created_at: now,
+            due_at,
+            give_up_at: due_at + NOTICE_LIFETIME,
+        })
+        .await?;
+        notices.push(json!({ "id": id, "due_at": due_at }));
+    }
+    let body = json!({ "aud": locked.aud, "sub": locked.sub, "why": why.as_str(), "ended": what, "notices": notices });
+    tx.record(Entry {
+        id: app.id(),
+        at: now,
+        kind: "withdrawal",
+        account_id: Some(&locked.account_id),
+        delegation_id: Some(&locked.id),
+        body,
+        ..Entry::default()
+    })
+    .await?;
+    Ok(())
+}
