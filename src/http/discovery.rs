@@ -1,0 +1,85 @@
+//! Metadata, keys, and the document about ourselves.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::json;
+
+use super::{pages, reply};
+use crate::app::App;
+use crate::domain::scope::{DELEGATIONS, SIGN_IN};
+use crate::secret::sha256;
+
+/// How long a consumer may keep keys and documents, in seconds. A key that leaves is published this much longer than it is needed.
+const MAX_AGE: &str = "public, max-age=300";
+
+/// RFC 8414 section 2 and OpenID Connect Discovery section 3, as one document. Only what works is named; members without a value are
+/// left out (RFC 8414 section 3.2).
+pub(super) async fn metadata(State(app): State<App>, headers: HeaderMap) -> Response {
+    let at = |path: &str| app.issuer.at(path);
+    let scopes: Vec<&str> = SIGN_IN.into_iter().filter(|s| !s.starts_with(DELEGATIONS)).collect();
+    let document = json!({
+        "issuer": app.issuer.as_str(),
+        "authorization_endpoint": at("/authorize"),
+        "token_endpoint": at("/token"),
+        "jwks_uri": at("/.well-known/jwks.json"),
+        "scopes_supported": scopes,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256"],
+        "code_challenge_methods_supported": ["S256"],
+        "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "amr", "email", "email_verified", "name",
+            "phone_number", "phone_number_verified"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "claims_parameter_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "authorization_response_iss_parameter_supported": true,
+        "identity_chaining_requested_token_types_supported": ["urn:ietf:params:oauth:token-type:id-jag"],
+    });
+    document_of(&headers, "application/json", &document.to_string())
+}
+
+/// RFC 7517 section 5.
+pub(super) async fn jwks(State(app): State<App>, headers: HeaderMap) -> Response {
+    document_of(&headers, "application/json", &app.keyring().jwks)
+}
+
+/// Our Client ID Metadata Document: the `client_id` that auth.md services see in our assertions.
+pub(super) async fn cimd(State(app): State<App>, headers: HeaderMap) -> Response {
+    document_of(&headers, "application/json", &app.cimd)
+}
+
+/// The pages' stylesheet; its name changes with it.
+pub(super) async fn stylesheet() -> Response {
+    let mut response = reply::body(StatusCode::OK, "text/css; charset=utf-8", pages::STYLESHEET);
+    let for_good = HeaderValue::from_static("public, max-age=31536000, immutable");
+    response.headers_mut().insert(header::CACHE_CONTROL, for_good);
+    response
+}
+
+/// A public document with a validator (RFC 9110 section 8.8.3), readable by pages of any origin.
+fn document_of(headers: &HeaderMap, kind: &'static str, text: &str) -> Response {
+    let etag = format!("\"{}\"", sha256(text.as_bytes()));
+    let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+    let known =
+        asked.flat_map(|v| v.split(',')).map(|v| v.trim().trim_start_matches("W/")).any(|v| v == "*" || v == etag);
+    let mut response = if known {
+        let mut unchanged = reply::body(StatusCode::NOT_MODIFIED, kind, "");
+        unchanged.headers_mut().remove(header::CONTENT_TYPE);
+        unchanged
+    } else {
+        reply::json_as(StatusCode::OK, kind, text)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(MAX_AGE));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(header::ETAG, etag);
+    }
+    response
+}

@@ -1,0 +1,88 @@
+//! Forms and queries: taken apart once, every value bounded, repetitions told apart from lists.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+
+use crate::domain::refusal::Refusal;
+
+/// Most bytes of a form: two tokens of 16 KiB do not fit, one and the rest does.
+const MAX: usize = 32 * 1024;
+/// Time to send it.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Pairs in the order they came. Values that are empty are absent (RFC 6749 section 3.1 and 3.2).
+pub(super) struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Takes an encoded text apart.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let pairs = url::form_urlencoded::parse(text).filter(|(_, value)| !value.is_empty());
+        Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    /// Reads the body of a form post.
+    pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Refusal> {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Refusal::NotAForm);
+        }
+        let bytes = tokio::time::timeout(TIMEOUT, axum::body::to_bytes(body, MAX)).await;
+        let bytes = bytes.map_err(|_| Refusal::NotAForm)?.map_err(|_| Refusal::NotAForm)?;
+        Ok(Self::parse(&bytes))
+    }
+
+    /// The value of a parameter that may come once.
+    pub(super) fn single(&self, name: &str) -> Result<Option<String>, Refusal> {
+        let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value.cloned()),
+            _ => Err(Refusal::Twice(name.to_owned())),
+        }
+    }
+
+    /// The value of a parameter that must come, once.
+    pub(super) fn required(&self, name: &'static str) -> Result<String, Refusal> {
+        self.single(name)?.ok_or(Refusal::Missing(name))
+    }
+
+    /// All values of a parameter that may come several times.
+    pub(super) fn many(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
+    }
+
+    /// The first name that is none of `known`.
+    pub(super) fn unknown(&self, known: &[&str]) -> Option<&str> {
+        self.0.iter().map(|(n, _)| n.as_str()).find(|n| !known.contains(n))
+    }
+
+    /// The pairs again as a query, each value passed through `change`; `None` leaves it out.
+    pub(super) fn rebuild(&self, change: impl Fn(&str, &str) -> Option<String>) -> String {
+        let mut out = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &self.0 {
+            if let Some(value) = change(name, value) {
+                out.append_pair(name, &value);
+            }
+        }
+        out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        let pairs = Pairs::parse(b"a=1&b=&c=x%20y&d=1&d=2&b=");
+        assert_eq!(pairs.single("a"), Ok(Some("1".into())));
+        assert_eq!(pairs.single("b"), Ok(None), "empty is absent");
+        assert_eq!(pairs.single("c"), Ok(Some("x y".into())));
+        assert_eq!(pairs.single("d"), Err(Refusal::Twice("d".into())));
+        assert_eq!(pairs.many("d"), ["1", "2"]);
+        assert_eq!(pairs.required("e"), Err(Refusal::Missing("e")));
+        assert_eq!(pairs.unknown(&["a", "c"]), Some("d"));
+    }
+}

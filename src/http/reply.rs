@@ -1,0 +1,72 @@
+//! Answers: JSON, pages and redirects, each with the headers that belong to it.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::Value;
+
+use super::pages::Site;
+use crate::app::App;
+
+/// What a page may load and be put into (RFC 9700 section 4.16). No `form-action`: browsers hold it against the redirect that follows a
+/// form, and ours lead to clients.
+const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
+
+/// An answer with a body of a type.
+pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// JSON.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response {
+    json_as(status, "application/json", &value.to_string())
+}
+
+/// JSON of another name.
+pub(super) fn json_as(status: StatusCode, kind: &'static str, text: &str) -> Response {
+    body(status, kind, text.to_owned())
+}
+
+/// Kept by nobody (RFC 6749 section 5.1).
+pub(super) fn no_store(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+/// A page.
+pub(super) fn page(status: StatusCode, html: &str) -> Response {
+    let mut response = body(status, "text/html; charset=utf-8", html.to_owned());
+    no_store(&mut response);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    // `no-referrer` would make browsers send `Origin: null` with our own forms.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// A redirect that turns a post into a get (RFC 9700 section 4.12).
+pub(super) fn see_other(location: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    match HeaderValue::try_from(location) {
+        Ok(location) => {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Err(_) => *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+    }
+    no_store(&mut response);
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// Whose pages these are.
+pub(super) fn site(app: &App) -> Site {
+    Site { product: app.product.clone(), base: String::new() }
+}
