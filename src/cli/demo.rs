@@ -1,0 +1,350 @@
+//! `avouch demo`: the whole loop on this machine, through the real HTTP surface.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::level_filters::LevelFilter;
+use url::Url;
+
+use super::serve::{Provider, stop_on_signal};
+use super::story::{Answer, Browser, Http, Told};
+use super::{Failure, log_to_stderr, sandbox};
+use crate::config::Config;
+use crate::net::{Net, Policy};
+use crate::rng::Rng;
+use crate::secret::sha256;
+
+const CLIENT: &str = "desk-agent";
+const EMAIL: &str = "alice@example.com";
+const PASSWORD: &str = "correct horse battery staple";
+const REDIRECT: &str = "http://127.0.0.1:8765/callback";
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// How long to wait for the notice to arrive.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where everything is.
+struct Scene {
+    provider: String,
+    service: String,
+    secret: String,
+    http: Http,
+}
+
+pub(super) async fn run(keep: bool) -> Result<(), Failure> {
+    log_to_stderr(LevelFilter::ERROR);
+    let folder = Folder::make(keep)?;
+    let (listener, service) = sandbox::bind(0).await?;
+    let provider_listener = TcpListener::bind("127.0.0.1:0").await;
+    let provider_listener =
+        provider_listener.map_err(|e| Failure::Unable(format!("cannot listen on 127.0.0.1: {e}")))?;
+    let port = provider_listener.local_addr().map_err(|e| Failure::Unable(e.to_string()))?.port();
+    let provider = format!("http://localhost:{port}");
+    let secret = Rng::Os.token();
+    let config = configuration(&folder.0, &provider, &service, &secret)?;
+
+    let (stop, stopped) = watch::channel(false);
+    let running = Provider::start(&config, provider_listener, stopped.clone()).await?;
+    let sandbox = sandbox::start(listener, &service, Vec::new(), stopped)?;
+    println!("{provider}");
+    println!();
+    println!("Three parties, all on this machine:");
+    println!("  the provider  {provider}   knows Alice, vouches for her");
+    println!("  the service   {service}   a stranger that accepts what the provider vouches for");
+    println!("  Desk Agent    a program that works for Alice");
+
+    let net = Net::new(Policy { allow_private_addresses: true, allowed_networks: Vec::new() });
+    let http = Http(net.map_err(|e| Failure::Unable(e.to_string()))?);
+    let scene = Scene { provider, service, secret, http };
+    let outcome = play(&scene).await;
+    if outcome.is_ok() && keep {
+        stay(&scene, &folder.0).await?;
+    }
+    stop.send_replace(true);
+    running.finish().await;
+    let _ = sandbox.await;
+    outcome.map_err(|what| Failure::Unable(format!("the demo stopped: {what}")))
+}
+
+/// A folder for this run, removed at its end.
+struct Folder(PathBuf, bool);
+
+impl Folder {
+    fn make(keep: bool) -> Result<Self, Failure> {
+        let name = URL_SAFE_NO_PAD.encode(Rng::Os.bytes::<9>());
+        let path = std::env::temp_dir().join(format!("avouch-demo-{name}"));
+        std::fs::create_dir(&path).map_err(|e| Failure::Unable(format!("{}: {e}", path.display())))?;
+        Ok(Self(path, keep))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.1 {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// What an operator would write, loaded the way an operator's file is.
+fn configuration(folder: &Path, provider: &str, service: &str, secret: &str) -> Result<Config, Failure> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let text = format!(
+        r#"issuer = "{provider}"
+database_url = "sqlite://{database}"
+network = {{ allow_private_addresses = true }}
+
+[keys]
+dir = "{keys}"
+
+[[users]]
+email = "{EMAIL}"
+email_verified = true
+name = "Alice Example"
+password = "{PASSWORD}"
+
+[[clients]]
+client_id = "{CLIENT}"
+client_name = "Desk Agent"
+client_secret = "{secret}"
+redirect_uris = ["{REDIRECT}"]
+grant_types = ["authorization_code", "refresh_token", "{EXCHANGE}"]
+audiences = ["{service}"]
+
+[[services]]
+audience = "{service}"
+name = "Avouch Sandbox"
+resources = ["{service}/api/"]
+scopes = ["api.read", "api.write"]
+revocation_uri = "{service}/agent/auth/revoke"
+"#,
+        database = at("avouch.db"),
+        keys = at("keys"),
+    );
+    let file = folder.join("avouch.toml");
+    std::fs::write(&file, text).map_err(|e| Failure::Unable(format!("{}: {e}", file.display())))?;
+    Config::load(Some(&file), Vec::new()).map_err(|e| Failure::Unable(e.to_string()))
+}
+
+async fn play(scene: &Scene) -> Told<()> {
+    let mut browser = Browser::new(scene.http.clone());
+    let metadata = discover(scene).await?;
+    let token = sign_in(scene, &mut browser).await?;
+    agree(scene, &mut browser, &token).await?;
+    let assertion = assertion(scene, &token).await?;
+    let key = redeem(scene, &metadata, &assertion).await?;
+    call(scene, &key).await?;
+    withdraw(scene, &mut browser, &token, &key).await
+}
+
+fn step(n: u8, title: &str) {
+    println!();
+    println!("{n}. {title}");
+}
+
+fn expect(answer: &Answer, status: u16, what: &str) -> Told<()> {
+    if answer.status == status {
+        return Ok(());
+    }
+    Err(format!("{what} should answer {status}, but it answered {} {}", answer.status, answer.body))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Told<&'a str> {
+    value[name].as_str().ok_or_else(|| format!("{name} is missing in {value}"))
+}
+
+async fn discover(scene: &Scene) -> Told<Value> {
+    step(1, "Desk Agent calls the service and is told how to get in.");
+    let url = format!("{}/api/resource", scene.service);
+    let answer = scene.http.get(&url, None).await?;
+    expect(&answer, 401, "a call without credential")?;
+    let hint = answer.header("www-authenticate").unwrap_or_default().to_owned();
+    println!("   GET {url} -> 401, {hint}");
+    let resource = hint.split("resource_metadata=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let resource = scene.http.get(resource.ok_or("the 401 names no resource_metadata")?, None).await?.json()?;
+    let server = resource["authorization_servers"][0].as_str().ok_or("the resource names no authorization server")?;
+    let metadata = scene.http.get(&format!("{server}/.well-known/oauth-authorization-server"), None).await?.json()?;
+    println!(
+        "   Its authorization server is {}; agents register at {}.",
+        text(&metadata, "issuer")?,
+        metadata["agent_auth"]["register_uri"]
+    );
+    Ok(metadata)
+}
+
+async fn sign_in(scene: &Scene, browser: &mut Browser) -> Told<String> {
+    step(2, "Alice signs in to Desk Agent with the provider (OpenID Connect: code, PKCE).");
+    let (verifier, state) = (Rng::Os.token(), Rng::Os.token());
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("response_type", "code"),
+            ("client_id", CLIENT),
+            ("redirect_uri", REDIRECT),
+            ("scope", "openid email"),
+            ("state", &state),
+            ("code_challenge", &sha256(verifier.as_bytes())),
+            ("code_challenge_method", "S256"),
+        ])
+        .finish();
+    let site = &scene.provider;
+    let (at, page) = browser.open(site, &format!("{site}/authorize?{query}")).await?;
+    expect(&page, 200, &at)?;
+    let (at, page) = browser.submit(site, &page, "/login", &[("email", EMAIL), ("password", PASSWORD)]).await?;
+    expect(&page, 200, &at)?;
+    println!("   She types her password, and lets Desk Agent sign her in.");
+    let (at, _) = browser.submit(site, &page, "/authorize/decision", &[("decision", "allow")]).await?;
+    let back = Url::parse(&at).map_err(|e| format!("{at}: {e}"))?;
+    let answer = |name: &str| back.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v.into_owned());
+    if !at.starts_with(REDIRECT) || answer("state").as_deref() != Some(&state) || answer("iss").as_deref() != Some(site)
+    {
+        return Err(format!("the sign-in came back to {at}"));
+    }
+    let code = answer("code").ok_or_else(|| format!("the sign-in came back without code: {at}"))?;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", REDIRECT),
+        ("code_verifier", &verifier),
+    ];
+    let answer = scene.http.post_form(&format!("{site}/token"), (CLIENT, &scene.secret), &form).await?;
+    expect(&answer, 200, "the token endpoint")?;
+    println!("   POST {site}/token -> 200: Desk Agent has an access token for Alice, at the provider only.");
+    Ok(text(&answer.json()?, "access_token")?.to_owned())
+}
+
+async fn exchange(scene: &Scene, token: &str) -> Told<Answer> {
+    let resource = format!("{}/api/", scene.service);
+    let form = [
+        ("grant_type", EXCHANGE),
+        ("requested_token_type", ID_JAG),
+        ("audience", scene.service.as_str()),
+        ("resource", &resource),
+        ("scope", "api.read"),
+        ("subject_token", token),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("agent_context_id", "Reconcile October"),
+    ];
+    scene.http.post_form(&format!("{}/token", scene.provider), (CLIENT, &scene.secret), &form).await
+}
+
+async fn agree(scene: &Scene, browser: &mut Browser, token: &str) -> Told<()> {
+    step(3, "Desk Agent asks the provider to vouch for Alice there. Deny is the default: Alice is asked first.");
+    let answer = exchange(scene, token).await?;
+    expect(&answer, 400, "a token exchange nobody agreed to")?;
+    let body = answer.json()?;
+    if body["error"] != "consent_required" {
+        return Err(format!("expected consent_required, got {body}"));
+    }
+    println!("   POST {}/token -> 400 consent_required", scene.provider);
+    let uri = text(&body, "consent_uri")?;
+    let (at, page) = browser.open(&scene.provider, uri).await?;
+    expect(&page, 200, &at)?;
+    let path = Url::parse(uri).map_err(|e| e.to_string())?.path().to_owned();
+    let said = [("scope", "api.read"), ("mode", "always"), ("decision", "allow")];
+    let (_, page) = browser.submit(&scene.provider, &page, &path, &said).await?;
+    expect(&page, 200, "the answer to the question")?;
+    println!("   She opens {uri}");
+    println!("   and allows it, for api.read, until she stops it.");
+    Ok(())
+}
+
+async fn assertion(scene: &Scene, token: &str) -> Told<String> {
+    step(4, "Desk Agent asks again and gets a signed assertion (ID-JAG) for that one service, good for five minutes.");
+    let answer = exchange(scene, token).await?;
+    expect(&answer, 200, "a token exchange Alice agreed to")?;
+    let body = answer.json()?;
+    let assertion = text(&body, "access_token")?.to_owned();
+    for part in assertion.split('.').take(2) {
+        let decoded = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
+        let decoded: Value = serde_json::from_slice(&decoded).map_err(|e| e.to_string())?;
+        for line in serde_json::to_string_pretty(&decoded).map_err(|e| e.to_string())?.lines() {
+            println!("   {line}");
+        }
+    }
+    Ok(assertion)
+}
+
+async fn redeem(scene: &Scene, metadata: &Value, assertion: &str) -> Told<String> {
+    step(
+        5,
+        "Desk Agent presents it. The service checks keys, issuer, audience, times and who signed, and gives a credential.",
+    );
+    let url = text(&metadata["agent_auth"], "register_uri")?;
+    let body = json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion, "requested_credential_type": "api_key"});
+    let answer = scene.http.post_json(url, &body).await?;
+    expect(&answer, 200, "the registration")?;
+    let body = answer.json()?;
+    println!("   POST {url} -> 200: an {} for {}", text(&body, "credential_type")?, body["scopes"]);
+    Ok(text(&body, "credential")?.to_owned())
+}
+
+async fn call(scene: &Scene, key: &str) -> Told<()> {
+    step(6, "With it the first call succeeds.");
+    let url = format!("{}/api/resource", scene.service);
+    let answer = scene.http.get(&url, Some(key)).await?;
+    expect(&answer, 200, "a call with the credential")?;
+    println!("   GET {url} -> 200 {}", answer.json()?);
+    Ok(())
+}
+
+async fn withdraw(scene: &Scene, browser: &mut Browser, token: &str, key: &str) -> Told<()> {
+    step(7, "Alice changes her mind and stops it under Connections. The provider tells the service (logout+jwt).");
+    let site = &scene.provider;
+    let (_, page) = browser.open(site, &format!("{site}/connections")).await?;
+    expect(&page, 200, "Connections")?;
+    let path =
+        page.body.split("href=\"").filter_map(|rest| rest.split('"').next()).find(|path| path.ends_with("/stop"));
+    let path = path.ok_or("Connections shows nothing to stop")?.to_owned();
+    let (_, page) = browser.open(site, &format!("{site}{path}")).await?;
+    expect(&page, 200, "the confirmation")?;
+    let began = Instant::now();
+    let (at, page) = browser.submit(site, &page, &path, &[]).await?;
+    expect(&page, 200, &at)?;
+    println!("   POST {site}{path} -> stopped, answered after {} ms", began.elapsed().as_millis());
+
+    step(8, "The same call is refused.");
+    let url = format!("{}/api/resource", scene.service);
+    loop {
+        let answer = scene.http.get(&url, Some(key)).await?;
+        if answer.status == 401 {
+            break;
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(format!(
+                "the service still answers {} {} s after the withdrawal",
+                answer.status,
+                PATIENCE.as_secs()
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    println!("   GET {url} -> 401, {} ms after Alice pressed Stop", began.elapsed().as_millis());
+    let answer = exchange(scene, token).await?;
+    if answer.status == 200 {
+        return Err("the provider still vouches after the withdrawal".into());
+    }
+    println!("   And the provider vouches no more: {}", text(&answer.json()?, "error")?);
+    println!();
+    println!("The last assertion could be presented for minutes yet, so a second notice follows when it is dead.");
+    println!("Every step did what it should.");
+    Ok(())
+}
+
+async fn stay(scene: &Scene, folder: &Path) -> Result<(), Failure> {
+    println!();
+    println!("Both are left running. Open in a browser:");
+    println!("  {}/connections   sign in as {EMAIL}, password: {PASSWORD}", scene.provider);
+    println!("  {}/", scene.service);
+    println!("  {}/.well-known/oauth-authorization-server", scene.provider);
+    println!("  configuration and database: {}", folder.display());
+    println!("Ctrl-C ends it.");
+    let mut stopped = stop_on_signal()?;
+    while !*stopped.borrow() && stopped.changed().await.is_ok() {}
+    Ok(())
+}

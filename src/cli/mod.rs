@@ -1,0 +1,135 @@
+//! The command line. Every command ends with one of four codes: 0 done, 1 the thing examined fell short, 2 wrong usage or
+//! configuration, 3 could not run.
+
+mod config;
+mod demo;
+mod sandbox;
+mod serve;
+mod story;
+mod user;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How a command ends when it does not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Wrong usage or configuration: exit 2.
+    Usage(String),
+    /// It could not run: exit 3.
+    Unable(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Unable(_) => 3,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Usage(text) | Self::Unable(text) => text,
+        }
+    }
+}
+
+#[derive(Parser)]
+#[command(name = "avouch", version, about = "An agent provider's identity service", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server. Without any configuration: issuer http://localhost:4000, SQLite in ./data, keys in ./keys
+    Serve {
+        /// Configuration file [default: avouch.toml if there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Port to listen on, instead of the configured one; 0 picks a free one
+        #[arg(long, value_name = "N")]
+        port: Option<u16>,
+    },
+    /// Play the whole loop on this machine: provider, service and agent, up to the withdrawn credential that is refused
+    Demo {
+        /// Leave provider and service running, and print the addresses to open in a browser
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run a strict relying service (auth.md v0.1) to test against
+    Sandbox {
+        /// Port to listen on; 0 picks a free one
+        #[arg(long, value_name = "N", default_value_t = 8000)]
+        port: u16,
+        /// An issuer to trust; may be repeated [default: any issuer on loopback]
+        #[arg(long, value_name = "ISSUER")]
+        trust: Vec<String>,
+    },
+    /// Read the configuration, say what is wrong with it or what it comes to, and do nothing else
+    CheckConfig {
+        /// Configuration file [default: avouch.toml if there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Bring the database's schema up to date and do nothing else; `serve` does it as well
+    Migrate {
+        /// Configuration file [default: avouch.toml if there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Users
+    #[command(subcommand)]
+    User(user::Command),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    // The first random byte of the process costs the cryptography library tens of milliseconds: have it over with beside the rest.
+    std::thread::spawn(|| aws_lc_rs::rand::fill(&mut [0]).is_ok());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("avouch: no runtime: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Serve { config, port } => serve::run(config.as_deref(), port).await,
+            Command::Demo { keep } => demo::run(keep).await,
+            Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
+            Command::CheckConfig { config } => config::check(config.as_deref()),
+            Command::Migrate { config } => config::migrate(config.as_deref()).await,
+            Command::User(command) => user::run(&command),
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("avouch: {}", failure.text());
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Logs to standard error; standard output belongs to the command.
+fn log_to_stderr(level: tracing::level_filters::LevelFilter) {
+    use std::io::IsTerminal as _;
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // A second call in one process changes nothing.
+    let _ = subscriber.with_max_level(level).with_target(false).try_init();
+}

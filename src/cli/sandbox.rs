@@ -1,0 +1,51 @@
+//! `avouch sandbox`.
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::level_filters::LevelFilter;
+
+use super::serve::stop_on_signal;
+use super::{Failure, log_to_stderr};
+use crate::clock::Clock;
+use crate::domain::ids::Issuer;
+use crate::http::serve::serve;
+use crate::lab::sandbox::{self, Options};
+use crate::rng::Rng;
+
+pub(super) async fn run(port: u16, trust: &[String]) -> Result<(), Failure> {
+    log_to_stderr(LevelFilter::INFO);
+    let issuer = |text: &String| Issuer::parse(text).map_err(|e| Failure::Usage(format!("--trust {text}: {e}")));
+    let trust: Vec<Issuer> = trust.iter().map(issuer).collect::<Result<_, _>>()?;
+    let (listener, origin) = bind(port).await?;
+    let stop = stop_on_signal()?;
+    println!("{origin}");
+    let trusted = if trust.is_empty() {
+        "any issuer on loopback".to_owned()
+    } else {
+        trust.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    eprintln!("avouch sandbox is ready: a strict service of auth.md v0.1 that trusts {trusted}");
+    eprintln!("  what to ask it     curl -i {origin}/api/resource");
+    eprintln!("  what it is         {origin}/");
+    start(listener, &origin, trust, stop)?.await.map_err(|e| Failure::Unable(format!("the sandbox ended: {e}")))
+}
+
+/// Listens on loopback; the address as a browser would type it is the service's issuer.
+pub(super) async fn bind(port: u16) -> Result<(TcpListener, String), Failure> {
+    let unable = |e: std::io::Error| Failure::Unable(format!("cannot listen on 127.0.0.1:{port}: {e}"));
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(unable)?;
+    let port = listener.local_addr().map_err(unable)?.port();
+    Ok((listener, format!("http://localhost:{port}")))
+}
+
+/// Answers on `listener` until `stop` turns true.
+pub(super) fn start(
+    listener: TcpListener,
+    origin: &str,
+    trust: Vec<Issuer>,
+    stop: watch::Receiver<bool>,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    let options = Options { trust, clock: Clock::System, rng: Rng::Os };
+    let sandbox = sandbox::new(origin.to_owned(), options).map_err(|e| Failure::Unable(e.to_string()))?;
+    Ok(tokio::spawn(serve(listener, sandbox.router(), stop)))
+}

@@ -1,0 +1,121 @@
+//! `avouch serve`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::level_filters::LevelFilter;
+
+use super::config::{cannot_start, load};
+use super::{Failure, log_to_stderr};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::flow::setup::{self, Made};
+use crate::rng::Rng;
+use crate::{delivery, http};
+
+pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Failure> {
+    log_to_stderr(LevelFilter::INFO);
+    let mut config = load(file)?;
+    if let Some(port) = port {
+        config.listen.set_port(port);
+    }
+    let listener = bind(config.listen).await?;
+    let address =
+        listener.local_addr().map_err(|e| Failure::Unable(format!("the listening socket has no address: {e}")))?;
+    config.set_default_issuer(address.port());
+    let stop = stop_on_signal()?;
+    let provider = Provider::start(&config, listener, stop).await?;
+    announce(&config, address, &provider.made);
+    provider.finish().await;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| Failure::Unable(format!("cannot listen on {address}: {e}")))
+}
+
+/// Turns true at the first SIGTERM or SIGINT.
+pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
+    let unable = |e: std::io::Error| Failure::Unable(format!("signals cannot be received: {e}"));
+    let (mut term, mut int) =
+        (signal(SignalKind::terminate()).map_err(unable)?, signal(SignalKind::interrupt()).map_err(unable)?);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping: requests in flight are finished first");
+        stop.send_replace(true);
+    });
+    Ok(stopped)
+}
+
+/// A provider at work: server, delivery worker and password hashing.
+pub(super) struct Provider {
+    pub(super) made: Made,
+    app: App,
+    server: tokio::task::JoinHandle<()>,
+    worker: tokio::task::JoinHandle<()>,
+}
+
+impl Provider {
+    /// Opens everything and begins to answer on `listener`, until `stop` turns true.
+    pub(super) async fn start(
+        config: &Config,
+        listener: TcpListener,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, Failure> {
+        let (app, made) = setup::open(config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
+        let server = tokio::spawn(http::serve::serve(listener, http::router(app.clone()), stop.clone()));
+        let worker = tokio::spawn(delivery::run(app.clone(), stop));
+        tokio::spawn(setup::hash_passwords(app.clone(), config.users.clone()));
+        Ok(Self { made, app, server, worker })
+    }
+
+    /// Waits for the end: requests and deliveries in flight are finished, the database is closed.
+    pub(super) async fn finish(self) {
+        let _ = self.server.await;
+        let _ = self.worker.await;
+        self.app.store.close().await;
+    }
+}
+
+fn announce(config: &Config, address: SocketAddr, made: &Made) {
+    println!("{}", config.issuer);
+    eprintln!("avouch {} is ready: issuer {}, listening on {address}", env!("CARGO_PKG_VERSION"), config.issuer);
+    for (path, what) in &made.files {
+        eprintln!("  made {}: {what}", path.display());
+    }
+    if made.users == 0 || made.clients == 0 {
+        eprintln!(
+            "  There is no {} yet. Declare both in avouch.toml and start again:",
+            if made.users == 0 { "user" } else { "client" }
+        );
+        eprintln!();
+        for line in FIRST_STEPS.lines() {
+            eprintln!("    {line}");
+        }
+        eprintln!();
+        eprintln!("  examples/avouch.toml explains every key; `avouch demo` plays the whole loop.");
+    }
+    eprintln!("  metadata     {}", config.issuer.at("/.well-known/oauth-authorization-server"));
+    eprintln!("  connections  {}", config.issuer.at("/connections"));
+}
+
+const FIRST_STEPS: &str = r#"[[users]]
+email = "you@example.com"
+email_verified = true
+password = "choose one"            # only with a loopback issuer; else password_hash
+
+[[clients]]
+client_id = "desk-agent"
+client_name = "Desk Agent"
+client_secret = "…"                # openssl rand -hex 32
+redirect_uris = ["http://127.0.0.1:8765/callback"]
+grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"]
+audiences = ["http://localhost:8000"]"#;
