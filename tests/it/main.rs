@@ -1,3 +1,5 @@
-//! The tests of the whole: one binary, so that it is linked once. Run them with `tests/run`.
+//! Every test that needs more than one function: one binary, through real HTTP where it matters. Run by `tests/run`.
 
 mod browser;
+mod harness;
+mod whole;

@@ -1,0 +1,634 @@
+//! A provider as its users meet it: real HTTP on loopback, a real database, a clock that stands, randomness from a seed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use avouch::app::App;
+use avouch::clock::Clock;
+use avouch::config::Config;
+use avouch::flow::setup;
+use avouch::jose::{SealingKey, SigningKey};
+use avouch::rng::Rng;
+use avouch::{delivery, http};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const ALICE: &str = "alice@example.com";
+pub(crate) const BOB: &str = "bob@example.com";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const SECRET: &str = "example-only-4f9a1c7be02d58a36e1b7790cd24ab5f8e";
+pub(crate) const CALLBACK: &str = "http://127.0.0.1:8765/callback";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(crate) const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
+/// Where the rows live in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Declares a test that runs on both engines: `both!(name, |world| async { … })` with a started [`World`].
+macro_rules! both {
+    ($(#[$doc:meta])* async fn $name:ident($world:ident: World) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn body($world: $crate::harness::World) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                body($crate::harness::World::start($crate::harness::Engine::Sqlite).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                body($crate::harness::World::start($crate::harness::Engine::Postgres).await).await;
+            }
+        }
+    };
+}
+pub(crate) use both;
+
+/// A database of its own for one test.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    folder: TempDir,
+    schema: Option<String>,
+}
+
+static SCHEMAS: AtomicU64 = AtomicU64::new(0);
+
+fn cluster() -> String {
+    let variable = std::env::vars().find(|(name, _)| name == "AVOUCH_TEST_POSTGRES");
+    variable.expect("AVOUCH_TEST_POSTGRES names a PostgreSQL cluster: run tests/run").1
+}
+
+impl Database {
+    pub(crate) async fn make(engine: Engine) -> Self {
+        let folder = TempDir::new().unwrap();
+        match engine {
+            Engine::Sqlite => {
+                let url = format!("sqlite://{}", folder.path().join("avouch.db").display());
+                Self { url, folder, schema: None }
+            }
+            Engine::Postgres => {
+                use sqlx::{AssertSqlSafe, Connection as _};
+                let n = SCHEMAS.fetch_add(1, Ordering::SeqCst);
+                let schema = format!("t{}_{n}", std::process::id());
+                let mut admin = sqlx::PgConnection::connect(&cluster()).await.unwrap();
+                let sql = AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
+                sqlx::query(sql).execute(&mut admin).await.unwrap();
+                admin.close().await.unwrap();
+                let cluster = cluster();
+                let and = if cluster.contains('?') { '&' } else { '?' };
+                let url = format!("{cluster}{and}options=-c%20search_path%3D{schema}");
+                Self { url, folder, schema: Some(schema) }
+            }
+        }
+    }
+
+    pub(crate) fn keys(&self) -> String {
+        self.folder.path().join("keys").display().to_string()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Rows of a query's first column, as text, for looking at what no endpoint shows.
+    pub(crate) async fn column(&self, sql: &str) -> Vec<String> {
+        use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+        let sql = AssertSqlSafe(sql.to_owned());
+        if self.schema.is_some() {
+            let mut c = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            let rows = sqlx::query(sql).fetch_all(&mut c).await.unwrap();
+            rows.iter().map(|r| r.try_get::<String, _>(0).unwrap_or_else(|_| r.get::<i64, _>(0).to_string())).collect()
+        } else {
+            let mut c = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            let rows = sqlx::query(sql).fetch_all(&mut c).await.unwrap();
+            rows.iter().map(|r| r.try_get::<String, _>(0).unwrap_or_else(|_| r.get::<i64, _>(0).to_string())).collect()
+        }
+    }
+}
+
+/// A running provider, its database and the service it tells of withdrawals.
+pub(crate) struct World {
+    pub(crate) app: App,
+    pub(crate) url: String,
+    pub(crate) clock: Clock,
+    pub(crate) service: FakeService,
+    pub(crate) database: Arc<Database>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+/// The key of the client `jwt-agent`.
+pub(crate) fn client_key() -> &'static SigningKey {
+    static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
+    KEY.get_or_init(|| {
+        SigningKey::generate(&SealingKey::from_bytes(&[3; 32]).unwrap(), "client", &Rng::seeded(7)).unwrap().0
+    })
+}
+
+/// What every test's provider declares: users alice and bob (bob's e-mail is not verified); clients desk-agent (secret, basic), travel-agent
+/// (secret, post), jwt-agent (`private_key_jwt`), public-app (`none`) and console (first-party); the fake service.
+pub(crate) fn declarations(service: &str) -> String {
+    let jwks = json!({ "keys": [client_key().public_jwk()] }).to_string();
+    format!(
+        r#"
+[[users]]
+email = "{ALICE}"
+email_verified = true
+name = "Alice Example"
+password = "{PASSWORD}"
+
+[[users]]
+email = "{BOB}"
+password = "{PASSWORD}"
+
+[[clients]]
+client_id = "desk-agent"
+client_name = "Desk Agent"
+client_secret = "{SECRET}"
+redirect_uris = ["{CALLBACK}"]
+grant_types = ["authorization_code", "refresh_token", "{EXCHANGE}"]
+audiences = ["{service}", "https://other.example"]
+
+[[clients]]
+client_id = "travel-agent"
+client_name = "Travel Agent"
+client_secret = "{SECRET}"
+token_endpoint_auth_method = "client_secret_post"
+redirect_uris = ["{CALLBACK}"]
+grant_types = ["authorization_code", "refresh_token", "{EXCHANGE}"]
+audiences = ["{service}"]
+
+[[clients]]
+client_id = "jwt-agent"
+client_name = "JWT Agent"
+jwks = '{jwks}'
+redirect_uris = ["{CALLBACK}"]
+grant_types = ["authorization_code", "{EXCHANGE}"]
+audiences = ["{service}"]
+
+[[clients]]
+client_id = "public-app"
+client_name = "Public App"
+redirect_uris = ["{CALLBACK}"]
+grant_types = ["authorization_code", "refresh_token"]
+
+[[clients]]
+client_id = "console"
+client_name = "Console"
+client_secret = "{SECRET}"
+redirect_uris = ["{CALLBACK}"]
+grant_types = ["authorization_code", "refresh_token"]
+first_party = true
+
+[[services]]
+audience = "{service}"
+name = "Fake Service"
+resources = ["{service}/api/"]
+scopes = ["api.read", "api.write"]
+revocation_uri = "{service}/agent/auth/revoke"
+"#
+    )
+}
+
+static SEEDS: AtomicU64 = AtomicU64::new(1);
+
+impl World {
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::with(engine, declarations).await
+    }
+
+    /// A provider whose declarations are made from the fake service's address.
+    pub(crate) async fn with(engine: Engine, declare: impl Fn(&str) -> String) -> Self {
+        let service = FakeService::start().await;
+        let database = Arc::new(Database::make(engine).await);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let declared = declare(&service.url);
+        Self::replica_on(listener, url, Clock::fixed(NOW), service, database, &declared).await
+    }
+
+    /// A second process, as far as anyone can tell: the same database and issuer, its own caches, randomness and address.
+    pub(crate) async fn replica(&self, declared: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = self.service.clone();
+        Self::replica_on(listener, self.issuer(), self.clock.clone(), service, self.database.clone(), declared).await
+    }
+
+    async fn replica_on(
+        listener: TcpListener,
+        issuer: String,
+        clock: Clock,
+        service: FakeService,
+        database: Arc<Database>,
+        declared: &str,
+    ) -> Self {
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let config = config(&database, &issuer, declared);
+        let seed = SEEDS.fetch_add(1, Ordering::SeqCst);
+        let (app, _) = setup::open(&config, clock.clone(), Rng::seeded(seed)).await.unwrap();
+        setup::hash_passwords(app.clone(), config.users).await;
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(http::serve::serve(listener, http::router(app.clone()), stopped));
+        Self { app, url, clock, service, database, http: client(), stop }
+    }
+
+    pub(crate) fn issuer(&self) -> String {
+        self.app.issuer.as_str().to_owned()
+    }
+
+    /// Sends every notice that is due by the clock.
+    pub(crate) async fn settle(&self) {
+        delivery::run_until_idle(&self.app).await;
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser { site: self.url.clone(), origin: self.issuer(), http: self.http.clone(), cookies: Mutex::default() }
+    }
+
+    /// A browser in which somebody is signed in.
+    pub(crate) async fn signed_in(&self, email: &str) -> Browser {
+        let browser = self.browser();
+        let page = browser.get("/login").await;
+        let answer = browser.submit(&page, "/login", &[("email", email), ("password", PASSWORD)]).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        browser
+    }
+
+    /// The authorization request of a client, with changes: an empty value takes a parameter out.
+    pub(crate) fn authorize_path(client_id: &str, changes: &[(&str, &str)]) -> String {
+        let usual = [
+            ("response_type", "code"),
+            ("client_id", client_id),
+            ("redirect_uri", CALLBACK),
+            ("scope", "openid email profile"),
+            ("state", "st"),
+            ("nonce", "no"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+        ];
+        format!("/authorize?{}", encode(&changed(&usual, changes)))
+    }
+
+    /// Signs a user in to a client, agreeing if asked. Answers with the code.
+    pub(crate) async fn code(&self, browser: &Browser, client_id: &str, changes: &[(&str, &str)]) -> String {
+        let mut answer = browser.get(&Self::authorize_path(client_id, changes)).await;
+        if answer.status == 200 {
+            answer = browser.submit(&answer, "/authorize/decision", &[("decision", "allow")]).await;
+        }
+        let location = answer.location();
+        assert!(location.starts_with(CALLBACK), "{} {location} {}", answer.status, answer.body);
+        query(&location, "code").unwrap_or_else(|| panic!("no code in {location}"))
+    }
+
+    /// The tokens of a sign-in.
+    pub(crate) async fn tokens(&self, browser: &Browser, client_id: &str) -> Value {
+        let code = self.code(browser, client_id, &[]).await;
+        let (status, body) = self.token(client_id, &code_grant(&code)).await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Posts to the token endpoint as a client.
+    pub(crate) async fn token(&self, client_id: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        let answer = self.token_raw(client_id, form).await;
+        (answer.status, answer.json())
+    }
+
+    pub(crate) async fn token_raw(&self, client_id: &str, form: &[(&str, &str)]) -> Answer {
+        let mut form: Vec<(&str, &str)> = form.to_vec();
+        let url = format!("{}/token", self.url);
+        let assertion;
+        let mut request = self.http.post(url).header("content-type", "application/x-www-form-urlencoded");
+        match client_id {
+            "travel-agent" => form.extend([("client_id", client_id), ("client_secret", SECRET)]),
+            "public-app" => form.push(("client_id", client_id)),
+            "jwt-agent" => {
+                assertion = self.client_assertion(&json!({}));
+                form.push(("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
+                form.push(("client_assertion", &assertion));
+            }
+            _ => request = request.basic_auth(client_id, Some(SECRET)),
+        }
+        Answer::read(request.body(encode(&form)).send().await.unwrap()).await
+    }
+
+    /// An assertion of `jwt-agent`, with claims overridden or, by null, removed.
+    pub(crate) fn client_assertion(&self, changes: &Value) -> String {
+        let now = self.clock.now();
+        let mut claims = json!({"iss": "jwt-agent", "sub": "jwt-agent", "aud": self.issuer(), "iat": now, "exp": now + 60, "jti": self.app.id()});
+        for (name, value) in changes.as_object().unwrap() {
+            if value.is_null() {
+                claims.as_object_mut().unwrap().remove(name);
+            } else {
+                claims[name] = value.clone();
+            }
+        }
+        client_key().sign("JWT", &claims).unwrap()
+    }
+
+    /// The token exchange for the fake service with an access token, with changes.
+    pub(crate) async fn exchange(&self, client_id: &str, tokens: &Value, changes: &[(&str, &str)]) -> (u16, Value) {
+        let usual = [
+            ("grant_type", EXCHANGE),
+            ("requested_token_type", ID_JAG),
+            ("audience", self.service.url.as_str()),
+            ("scope", "api.read"),
+            ("subject_token", tokens["access_token"].as_str().unwrap()),
+            ("subject_token_type", ACCESS_TOKEN),
+        ];
+        self.token(client_id, &changed(&usual, changes)).await
+    }
+
+    /// Asks for an assertion, lets the user answer the question with `mode`, and says where the question was.
+    pub(crate) async fn agree(
+        &self,
+        browser: &Browser,
+        client_id: &str,
+        tokens: &Value,
+        mode: &str,
+        changes: &[(&str, &str)],
+    ) -> String {
+        let (status, body) = self.exchange(client_id, tokens, changes).await;
+        assert_eq!((status, &body["error"]), (400, &json!("consent_required")), "{body}");
+        let path = body["consent_uri"].as_str().unwrap().strip_prefix(&self.issuer()).unwrap().to_owned();
+        let page = browser.get(&path).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let answer = browser.submit(&page, &path, &answer_form(&page, mode)).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        path
+    }
+
+    /// A call of the API.
+    pub(crate) async fn api(&self, method: &str, path: &str, bearer: &str) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(bearer);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    pub(crate) fn admin_token(&self) -> String {
+        std::fs::read_to_string(format!("{}/admin-token", self.database.keys())).unwrap()
+    }
+
+    /// Signed in, agreed for good, one assertion minted: browser, tokens, delegation id, assertion.
+    pub(crate) async fn delegated(&self) -> (Browser, Value, String, String) {
+        let browser = self.signed_in(ALICE).await;
+        let tokens = self.tokens(&browser, "desk-agent").await;
+        self.agree(&browser, "desk-agent", &tokens, "always", &[]).await;
+        let (status, body) = self.exchange("desk-agent", &tokens, &[]).await;
+        assert_eq!(status, 200, "{body}");
+        let list = self.api("GET", "/delegations", &self.admin_token()).await.json();
+        let id = list["items"][0]["id"].as_str().unwrap().to_owned();
+        (browser, tokens, id, body["access_token"].as_str().unwrap().to_owned())
+    }
+}
+
+/// What a user leaves as it is on the consent page, and their answer.
+pub(crate) fn answer_form<'a>(page: &'a Answer, mode: &'a str) -> Vec<(&'a str, &'a str)> {
+    let boxes = page.body.split("name=\"scope\" value=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut form: Vec<(&str, &str)> = boxes.map(|token| ("scope", token)).collect();
+    if mode == "deny" {
+        form.push(("decision", "deny"));
+    } else {
+        form.extend([("mode", mode), ("decision", "allow")]);
+    }
+    form
+}
+
+pub(crate) fn config(database: &Database, issuer: &str, declared: &str) -> Config {
+    let keys = database.keys();
+    let text = format!(
+        "issuer = \"{issuer}\"\ndatabase_url = \"{}\"\n[keys]\ndir = \"{keys}\"\n[network]\nallow_private_addresses = true\n{declared}",
+        database.url
+    );
+    let file = database.path("avouch.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::load(Some(&file), Vec::new()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+pub(crate) fn code_grant(code: &str) -> Vec<(&'static str, &str)> {
+    vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK), ("code_verifier", VERIFIER)]
+}
+
+/// `usual` with values replaced, added or, by an empty one, taken out. A name that comes twice in `changes` comes twice.
+pub(crate) fn changed<'a>(usual: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let kept = usual.iter().filter(|(name, _)| !changes.iter().any(|(n, _)| n == name));
+    kept.chain(changes.iter().filter(|(_, value)| !value.is_empty())).copied().collect()
+}
+
+pub(crate) fn encode(pairs: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+pub(crate) fn query(location: &str, name: &str) -> Option<String> {
+    let url = url::Url::parse(location).unwrap();
+    url.query_pairs().find(|(n, _)| n == name).map(|(_, value)| value.into_owned())
+}
+
+/// The payload of a JWT, unverified.
+pub(crate) fn claims(token: &str) -> Value {
+    use base64::Engine as _;
+    let part = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own client")]
+pub(crate) fn client() -> reqwest::Client {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
+}
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) async fn read(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.text().await.unwrap() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    pub(crate) fn location(&self) -> String {
+        self.header("location").to_owned()
+    }
+}
+
+/// A browser as far as HTTP goes: cookies, forms, and the headers a real one sends with them.
+pub(crate) struct Browser {
+    site: String,
+    origin: String,
+    http: reqwest::Client,
+    cookies: Mutex<BTreeMap<String, String>>,
+}
+
+impl Browser {
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.lock().unwrap().get(name).cloned()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("{}{path}", self.site))).await
+    }
+
+    /// Posts fields as a form of our own page would.
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let headers = [("origin", self.origin.as_str()), ("sec-fetch-site", "same-origin")];
+        self.post_with(path, fields, &headers).await
+    }
+
+    pub(crate) async fn post_with(&self, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.http.post(format!("{}{path}", self.site));
+        request = request.header("content-type", "application/x-www-form-urlencoded").body(encode(fields));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request).await
+    }
+
+    /// Posts the form of a page: its hidden fields, and what the user adds.
+    pub(crate) async fn submit(&self, page: &Answer, path: &str, typed: &[(&str, &str)]) -> Answer {
+        let hidden = hidden_fields(&page.body, path);
+        let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        fields.extend_from_slice(typed);
+        self.post(path, &fields).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let cookies =
+            self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
+        let request = if cookies.is_empty() { request } else { request.header("cookie", cookies) };
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        for line in answer.headers.get_all("set-cookie") {
+            let (name, value) = line.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+            if value.is_empty() {
+                self.cookies.lock().unwrap().remove(name);
+            } else {
+                self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+}
+
+/// The hidden fields of the form that posts to `path`.
+pub(crate) fn hidden_fields(html: &str, path: &str) -> Vec<(String, String)> {
+    let form = html.split("<form").find(|form| form.contains(&format!("action=\"{path}\"")));
+    let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}")).split("</form>").next().unwrap();
+    let attribute = |tag: &str, name: &str| {
+        Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.replace("&#38;", "&"))
+    };
+    let tags = form.split("<input").skip(1).map(|tag| tag.split('>').next().unwrap());
+    tags.filter(|tag| tag.contains("type=\"hidden\""))
+        .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?)))
+        .collect()
+}
+
+/// How a fake service answers a notice.
+#[derive(Clone, Debug)]
+pub(crate) enum Behaviour {
+    Status(u16),
+    /// With these headers.
+    Headers(u16, Vec<(&'static str, String)>),
+    /// Takes the request and never answers.
+    Hang,
+    /// Answers without end.
+    Stream,
+}
+
+/// A relying service that keeps what it is told: a real listener.
+#[derive(Clone)]
+pub(crate) struct FakeService {
+    pub(crate) url: String,
+    pub(crate) behaviour: Arc<Mutex<Behaviour>>,
+    /// Content type and body of each notice, in order.
+    pub(crate) notices: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl FakeService {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let service = Self { url, behaviour: Arc::new(Mutex::new(Behaviour::Status(200))), notices: Arc::default() };
+        let handler = service.clone();
+        let router =
+            axum::Router::new().fallback(move |request: axum::extract::Request| handler.clone().answer(request));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        service
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+    }
+
+    pub(crate) fn received(&self) -> Vec<String> {
+        self.notices.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+    }
+
+    async fn answer(self, request: axum::extract::Request) -> axum::response::Response {
+        let kind = request.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
+        let body = axum::body::to_bytes(request.into_body(), 65_536).await.unwrap();
+        self.notices.lock().unwrap().push((kind, String::from_utf8(body.to_vec()).unwrap()));
+        let behaviour = self.behaviour.lock().unwrap().clone();
+        let mut response = axum::response::Response::new(axum::body::Body::from("{}"));
+        match behaviour {
+            Behaviour::Status(status) => *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap(),
+            Behaviour::Headers(status, headers) => {
+                *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap();
+                for (name, value) in headers {
+                    response.headers_mut().insert(name, value.parse().unwrap());
+                }
+            }
+            Behaviour::Hang => std::future::pending::<()>().await,
+            Behaviour::Stream => *response.body_mut() = axum::body::Body::new(Endless),
+        }
+        response
+    }
+}
+
+/// A body that goes on for ever.
+struct Endless;
+
+impl hyper::body::Body for Endless {
+    type Data = hyper::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(hyper::body::Bytes::from_static(&[b'x'; 1024])))))
+    }
+}
+
+/// Waits for a condition, with a deadline.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(tokio::time::Instant::now() < deadline, "{what} did not come true");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
