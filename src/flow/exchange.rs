@@ -7,7 +7,6 @@ use crate::domain::claims::{ASSERTION_LIFETIME, IdJag, IdToken};
 use crate::domain::consent::{MOST_OPEN, POLL_INTERVAL, TICKET_LIFETIME};
 use crate::domain::exchange::{Decision, Facts, Grant, Request, decide};
 use crate::domain::refusal::Refusal;
-use crate::domain::scope::Scope;
 use crate::domain::service::Service;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
@@ -215,7 +214,7 @@ async fn ask(app: &App, basis: &Basis, request: &Request, request_key: &str, now
         session_id: subject.session.id.clone(),
         client_id: facts.client.id.clone(),
         aud: request.audience.as_str().to_owned(),
-        scope: request.scope.clone().unwrap_or_else(Scope::default),
+        scope: request.scope.clone().unwrap_or_default(),
         resources: request.resources.clone(),
         agent_platform: request.agent_platform.clone(),
         agent_context_id: request.agent_context_id.clone(),
