@@ -3,4 +3,5 @@
 mod browser;
 mod harness;
 mod layers;
+mod spec;
 mod whole;
