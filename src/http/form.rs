@@ -1,5 +1,6 @@
 //! Forms and queries: taken apart once, every value bounded, repetitions told apart from lists.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -43,6 +44,13 @@ impl Pairs {
         }
     }
 
+    /// Refuses a request in which any name but `several` comes twice, known or not (RFC 6749 section 3.1 and 3.2).
+    pub(super) fn once(&self, several: &[&str]) -> Result<(), Refusal> {
+        let mut seen = HashSet::new();
+        let twice = self.0.iter().map(|(n, _)| n).find(|n| !several.contains(&n.as_str()) && !seen.insert(*n));
+        twice.map_or(Ok(()), |name| Err(Refusal::Twice(name.clone())))
+    }
+
     /// The value of a parameter that must come, once.
     pub(super) fn required(&self, name: &'static str) -> Result<String, Refusal> {
         self.single(name)?.ok_or(Refusal::Missing(name))
@@ -82,6 +90,8 @@ mod tests {
         assert_eq!(pairs.single("c"), Ok(Some("x y".into())));
         assert_eq!(pairs.single("d"), Err(Refusal::Twice("d".into())));
         assert_eq!(pairs.many("d"), ["1", "2"]);
+        assert_eq!(pairs.once(&[]), Err(Refusal::Twice("d".into())));
+        assert_eq!(pairs.once(&["d"]), Ok(()), "empty ones do not count");
         assert_eq!(pairs.required("e"), Err(Refusal::Missing("e")));
         assert_eq!(pairs.unknown(&["a", "c"]), Some("d"));
     }
