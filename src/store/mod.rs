@@ -65,6 +65,15 @@ pub enum StoreError {
     Closing,
 }
 
+impl StoreError {
+    /// Whether PostgreSQL broke a deadlock by ending this transaction: nothing of it happened, and it may be run again.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        let Self::Statement(error) = self else { return false };
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
