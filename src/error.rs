@@ -53,6 +53,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy => Self::Refused(Refusal::Busy),
+            StoreError::Unstorable => Self::Refused(Refusal::Malformed("the request", "contains U+0000")),
             other => Self::Fault(Fault { cause: Cause::Store(other), at: std::panic::Location::caller() }),
         }
     }

@@ -57,6 +57,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("a statement failed: {0}")]
     Statement(#[source] sqlx::Error),
+    /// A text with U+0000, which PostgreSQL cannot hold: no row is named by it.
+    #[error("a text contains U+0000")]
+    Unstorable,
     /// A row does not say what every row of its table must.
     #[error("a row is broken: {0}")]
     Broken(&'static str),
@@ -78,6 +81,8 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::PoolTimedOut => Self::Busy,
+            // `character_not_in_repertoire`; our texts are UTF-8, so it is that one character.
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| code == "22021") => Self::Unstorable,
             other => Self::Statement(other),
         }
     }
