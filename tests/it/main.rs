@@ -4,6 +4,8 @@ mod browser;
 mod consent;
 mod exchange;
 mod harness;
+mod locks;
 mod mint;
 mod replicas;
+mod store;
 mod whole;
