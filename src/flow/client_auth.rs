@@ -146,6 +146,8 @@ async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> 
         (claims.iat.is_none_or(|iat| iat <= now + LEEWAY), "iat is in the future"),
         (claims.nbf.is_none_or(|nbf| nbf <= now + LEEWAY), "it is not valid yet"),
         ((1..=256).contains(&claims.jti.len()), "jti must have 1 to 256 bytes"),
+        // PostgreSQL stores no U+0000, and nobody needs the others.
+        (!claims.jti.chars().any(char::is_control), "jti must not contain control characters"),
     ];
     if let Some((_, rule)) = rules.iter().find(|(holds, _)| !holds) {
         return Err(wrong(rule));

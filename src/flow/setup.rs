@@ -26,6 +26,9 @@ use crate::store::{KeyRow, NewAccount, NewClient, NewService, Store, StoreError,
 /// Our key of the one issuer there is until there are more.
 const DEFAULT_ISSUER: &str = "default";
 
+/// How often the configuration is applied again after a deadlock.
+const APPLY_TRIES: usize = 5;
+
 /// Seconds a cached client may be used without looking again.
 const CLIENTS_LIFETIME: i64 = 2;
 /// Seconds what a mint rests on may be used without looking again; the take compares it every time.
@@ -110,7 +113,14 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
         facts: Cache::new(FACTS_LIFETIME),
         ring: RwLock::new(Arc::new(ring)),
     });
-    apply(&app, config).await?;
+    let mut tries = 0;
+    loop {
+        // The configuration's order is not the order of locks that mints keep on a replica that runs, and PostgreSQL may end either.
+        match apply(&app, config).await {
+            Err(error) if error.is_deadlock() && tries < APPLY_TRIES => tries += 1,
+            applied => break applied?,
+        }
+    }
     if app.store.is_private() {
         let mut tx = app.store.begin().await?;
         tx.clear_leases().await?;
