@@ -5,5 +5,6 @@ mod browser;
 mod delivery;
 mod harness;
 mod layers;
+mod start;
 mod whole;
 mod withdraw;
