@@ -1,12 +1,13 @@
 //! `/connections`: what a user agreed to, and how to stop it.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::form::Pairs;
 use super::pages::{self, Known, State as Shown};
+use super::segment::Segment;
 use super::{page_or, reply, visitor, words};
 use crate::app::App;
 use crate::domain::client::Client;
@@ -58,7 +59,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
 }
 
 /// The confirmation, which says what else ends.
-pub(super) async fn stop_page(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn stop_page(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let here = format!("/connections/{id}/stop");
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -84,7 +85,7 @@ pub(super) async fn stop_page(State(app): State<App>, Path(id): Path<String>, he
     page_or(&app, outcome.await)
 }
 
-pub(super) async fn stop(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn stop(State(app): State<App>, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -98,7 +99,7 @@ pub(super) async fn stop(State(app): State<App>, Path(id): Path<String>, headers
 }
 
 /// Takes a denial back.
-pub(super) async fn revise(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn revise(State(app): State<App>, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, account)) = visitor::user(&app, &headers).await? else {

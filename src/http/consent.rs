@@ -1,12 +1,13 @@
 //! `/consent/{ticket}`: the question and the answer.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::form::Pairs;
 use super::pages::{self, Known, ModeChoice, Outcome, ScopeChoice, Told};
+use super::segment::Segment;
 use super::{page_or, reply, visitor, words};
 use crate::app::App;
 use crate::domain::consent::{Mode, UNTIL_CHOICES};
@@ -15,7 +16,7 @@ use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
 use crate::flow::consent::{Answer, Question, decide, question};
 
-pub(super) async fn get(State(app): State<App>, Path(ticket): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn get(State(app): State<App>, Segment(ticket): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let here = format!("/consent/{ticket}");
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -41,12 +42,7 @@ pub(super) async fn get(State(app): State<App>, Path(ticket): Path<String>, head
     page_or(&app, outcome.await)
 }
 
-pub(super) async fn post(
-    State(app): State<App>,
-    Path(ticket): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn post(State(app): State<App>, Segment(ticket): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let here = format!("/consent/{ticket}");

@@ -32,14 +32,16 @@ impl Pairs {
         }
         let bytes = tokio::time::timeout(TIMEOUT, axum::body::to_bytes(body, MAX)).await;
         let bytes = bytes.map_err(|_| Refusal::NotAForm)?.map_err(|_| Refusal::NotAForm)?;
-        Ok(Self::parse(&bytes))
+        let pairs = Self::parse(&bytes);
+        pairs.0.iter().try_for_each(|(_, value)| no_nul(value))?;
+        Ok(pairs)
     }
 
     /// The value of a parameter that may come once.
     pub(super) fn single(&self, name: &str) -> Result<Option<String>, Refusal> {
         let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v);
         match (values.next(), values.next()) {
-            (value, None) => Ok(value.cloned()),
+            (value, None) => value.map(|v| no_nul(v).map(|()| v.clone())).transpose(),
             _ => Err(Refusal::Twice(name.to_owned())),
         }
     }
@@ -78,6 +80,11 @@ impl Pairs {
     }
 }
 
+/// No parameter of ours may hold a NUL, and PostgreSQL can store none.
+fn no_nul(value: &str) -> Result<(), Refusal> {
+    if value.contains('\0') { Err(Refusal::BadQuery("a value holds a NUL character".into())) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +101,6 @@ mod tests {
         assert_eq!(pairs.once(&["d"]), Ok(()), "empty ones do not count");
         assert_eq!(pairs.required("e"), Err(Refusal::Missing("e")));
         assert_eq!(pairs.unknown(&["a", "c"]), Some("d"));
+        assert!(Pairs::parse(b"a=x%00y").single("a").is_err());
     }
 }

@@ -134,6 +134,19 @@ impl Tx {
         })
     }
 
+    /// Takes the password of the account with an e-mail away.
+    pub async fn clear_password(&mut self, email: &str) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query("UPDATE account SET password_hash = NULL WHERE issuer_id = $1 AND email = $2")
+                .bind(&*id)
+                .bind(email)
+                .execute(c)
+                .await?;
+            Ok(())
+        })
+    }
+
     /// Sets the password of the account with an e-mail.
     pub async fn set_password(&mut self, email: &str, hash: &str) -> Result<()> {
         let id = self.issuer.clone();
