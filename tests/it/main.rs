@@ -3,4 +3,5 @@
 mod browser;
 mod harness;
 mod layers;
+mod pages;
 mod whole;
