@@ -55,6 +55,7 @@ fn consent(f: &dyn Fn(&str) -> String) -> Consent {
         account: account(f),
         ticket: f("Zm9vYmFy"),
         digest: f("digest-value"),
+        error: Some(f("Leave at least one thing ticked.")),
         agent: agent(f),
         service: service(f),
         first_time_service: true,
