@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::browser::{Browser, BrowserError};
-use crate::harness::{ALICE, BOB, CALLBACK, Engine, PASSWORD, VERIFIER, World, declarations, query};
+use crate::harness::{ALICE, BOB, Behaviour, CALLBACK, Engine, PASSWORD, VERIFIER, World, declarations, query};
 
 type Seen = Result<(), BrowserError>;
 
@@ -146,8 +146,16 @@ async fn journey(scripts: bool) -> Seen {
     assert_eq!(browser.title().await?, if scripts { "Scripted" } else { "Elsewhere" });
     let tokens = stage.tokens("desk-agent").await?;
 
+    // A question that is answered by ticking everything off is asked again, and nothing is recorded.
+    let link = stage.asked(&tokens, &[]).await;
+    browser.goto(&link).await?;
+    browser.click("[name=scope]").await?;
+    browser.follow("button[value=allow]").await?;
+    assert!(browser.text("[role=alert]").await?.contains("at least one thing"));
+    assert_eq!(world.database.column("SELECT id FROM consent").await.len(), 0);
+
     // Once: the shortest is what is chosen when nothing is.
-    browser.goto(&stage.asked(&tokens, &[]).await).await?;
+    browser.goto(&link).await?;
     let question = format!("Let Desk Agent tell {host} that you are alice@example.com?");
     assert_eq!(browser.text("h1").await?, question);
     for shown in ["Fake Service", "Your name, Alice Example", "api.read", "10 minutes", "or this service here before"] {
@@ -189,20 +197,42 @@ async fn journey(scripts: bool) -> Seen {
     browser.goto(&stage.page("/connections")).await?;
 
     // Stop it: nothing is minted from then on, and the page tells how the service took it.
-    assert!(browser.text("article .state").await?.contains("until 16 Jan 2027, 08:00 UTC"));
+    assert_eq!(browser.text("article .state").await?, "Active until 16 Jan 2027, 08:00 UTC");
+    let agreed = "Until 16 Jan 2027, 08:00 UTC · api.read\nagreed 15 Jan 2027, 08:00 UTC, Chrome on Linux";
+    let article = browser.text("article").await?;
+    assert!(article.contains(agreed) && article.contains("08:00 UTC by Desk Agent; 2 times in all"), "{article}");
     browser.follow("article a[href$='/stop']").await?;
     assert!(browser.text("[role=note]").await?.contains("every agent"));
     assert!(browser.text("main").await?.contains("Desk Agent"));
     browser.follow("button.yes").await?;
     assert_eq!(browser.url().await?, stage.page("/connections"));
-    assert!(browser.text("article .state").await?.starts_with("Stopped here"));
+    assert_eq!(browser.text("article .state").await?, "Stopped here; the service has not confirmed yet");
     assert_eq!(stage.error(&tokens, &[]).await, "consent_required");
+    world.service.behave(Behaviour::Status(503));
     world.settle().await;
-    world.clock.advance(421);
+    world.service.behave(Behaviour::Status(200));
+    world.clock.advance(10);
     world.settle().await;
-    assert_eq!(world.service.received().len(), 2);
+    browser.goto(&stage.page("/connections")).await?;
+    assert!(browser.text("article .state").await?.contains("confirmed once"));
+    assert_eq!(
+        browser.text("article .way").await?.lines().collect::<Vec<_>>(),
+        [
+            "15 Jan 2027, 08:00:00 UTC stopped here: no agent can use it from now on".to_owned(),
+            format!("15 Jan 2027, 08:00:00 UTC tried to tell {host}: it answered 503"),
+            format!("15 Jan 2027, 08:00:10 UTC {host} confirmed"),
+            format!(
+                "15 Jan 2027, 08:07:00 UTC {host} is told a second time: what an agent got just before the stop could be used until then"
+            ),
+        ]
+    );
+    world.clock.advance(410);
+    world.settle().await;
+    assert_eq!(world.service.received().len(), 3);
     browser.goto(&stage.page("/connections")).await?;
     assert_eq!(browser.text("article .state").await?, "Ended, confirmed by the service on 15 Jan 2027, 08:07 UTC");
+    browser.goto(&link).await?;
+    assert!(!browser.text("main").await?.contains("may tell"), "what was allowed then is not said to hold now");
 
     // And out.
     browser.follow("form[action='/logout'] button").await?;

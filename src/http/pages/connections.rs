@@ -43,7 +43,7 @@ pub struct Connection {
     /// Where it stands.
     pub state: State,
     /// What each agent may.
-    pub agents: Vec<AgentLine>,
+    pub agents: Vec<AgentLines>,
     /// When and by whom it was last used.
     pub last_used: Option<String>,
     /// Each step of telling the service that it is over, the oldest first.
@@ -91,9 +91,18 @@ impl State {
 
 /// What one agent may at one service.
 #[derive(Clone, Debug)]
-pub struct AgentLine {
+pub struct AgentLines {
     /// Who may.
     pub agent: Agent,
+    /// What the user decided, the latest that stands first.
+    pub decisions: Vec<DecisionLine>,
+    /// How many earlier decisions are not shown.
+    pub earlier: usize,
+}
+
+/// What a user decided.
+#[derive(Clone, Debug)]
+pub struct DecisionLine {
     /// For how long: "Until you stop it".
     pub mode: String,
     /// What, in the service's words; none where the service decides.
@@ -140,6 +149,8 @@ pub struct Stop {
     pub service: Service,
     /// The names of all agents that lose it.
     pub agents: Vec<String>,
+    /// Nothing was minted under it, so there is nothing to end at the service.
+    pub never_used: bool,
     /// The service has no endpoint to be told.
     pub no_revocation: bool,
 }

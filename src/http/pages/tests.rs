@@ -87,11 +87,14 @@ fn connection(f: &dyn Fn(&str) -> String, id: &str, state: State) -> Connection 
         service: service(f),
         can_stop: matches!(state, State::Active(_)),
         state,
-        agents: vec![AgentLine {
+        agents: vec![AgentLines {
             agent: agent(f),
-            mode: f("Until you stop it"),
-            scopes: vec![f("api.read"), f("invoices")],
-            agreed: f("3 Nov 2026, 09:12 UTC"),
+            decisions: vec![DecisionLine {
+                mode: f("Until you stop it"),
+                scopes: vec![f("api.read"), f("invoices")],
+                agreed: f("3 Nov 2026, 09:12 UTC, Firefox on Linux"),
+            }],
+            earlier: 2,
         }],
         last_used: Some(f("21 Nov 2026, 17:40 UTC, by Desk Agent")),
         way: vec![WayLine { time: f("22 Nov 2026, 14:02:11 UTC"), text: f("told the service: no answer") }],
@@ -130,6 +133,7 @@ fn stop(f: &dyn Fn(&str) -> String) -> Stop {
         id: f("d1"),
         service: service(f),
         agents: vec![f("Desk Agent"), f("Travel Agent")],
+        never_used: false,
         no_revocation: false,
     }
 }
