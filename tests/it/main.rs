@@ -3,5 +3,7 @@
 mod browser;
 mod harness;
 mod layers;
+mod page_attacks;
+mod page_looks;
 mod pages;
 mod whole;
