@@ -43,6 +43,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
                 .map(|(client, known, ticket)| pages::PendingQuestion {
                     agent: agent(&client),
                     service: service(known.as_ref(), &ticket.aud),
+                    scopes: ticket.scope.iter().map(str::to_owned).collect(),
                     asked: words::time(ticket.created_at),
                     ticket: ticket.id,
                 })
@@ -53,6 +54,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
                 .map(|(client, known, aud, consent)| pages::DeniedLine {
                     agent: agent(&client),
                     service: service(known.as_ref(), &aud),
+                    scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
                     when: words::time(consent.created_at),
                     id: consent.id,
                 })

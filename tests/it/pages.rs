@@ -187,7 +187,8 @@ async fn journey(scripts: bool) -> Seen {
     assert_eq!(browser.text("h1").await?, "You denied it");
     assert_eq!(stage.error(&tokens, &other).await, "access_denied");
     browser.follow("main a[href='/connections']").await?;
-    assert!(browser.text("section[aria-labelledby=denied]").await?.contains("Desk Agent"));
+    let denied = browser.text("section[aria-labelledby=denied] li").await?;
+    assert!(denied.starts_with("Desk Agent set up by Avouch about other.example · api.read\n"), "{denied}");
     browser.follow("section[aria-labelledby=denied] button").await?;
     assert!(browser.find("section[aria-labelledby=denied]").await.is_err());
     let again = stage.asked(&tokens, &other).await;

@@ -29,6 +29,8 @@ pub struct PendingQuestion {
     pub agent: Agent,
     /// Who would be told.
     pub service: Service,
+    /// For what, in the service's words.
+    pub scopes: Vec<String>,
     /// When it was asked.
     pub asked: String,
 }
@@ -129,6 +131,8 @@ pub struct DeniedLine {
     pub agent: Agent,
     /// Who would have been told.
     pub service: Service,
+    /// For what, in the service's words: something else may be asked again.
+    pub scopes: Vec<String>,
     /// When it was refused.
     pub when: String,
 }

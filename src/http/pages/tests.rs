@@ -109,6 +109,7 @@ fn connections(f: &dyn Fn(&str) -> String) -> Connections {
             ticket: f("Zm9v"),
             agent: agent(f),
             service: service(f),
+            scopes: vec![f("invoices.read")],
             asked: f("22 Nov 2026, 14:00 UTC"),
         }],
         items: vec![
@@ -121,6 +122,7 @@ fn connections(f: &dyn Fn(&str) -> String) -> Connections {
             id: f("n1"),
             agent: agent(f),
             service: service(f),
+            scopes: vec![f("invoices.write")],
             when: f("20 Nov 2026, 08:30 UTC"),
         }],
     }
