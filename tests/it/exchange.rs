@@ -155,7 +155,7 @@ both! {
             ("slash", &[("audience", &slash)], "invalid_target"),
             ("ourselves", &[("audience", &issuer)], "invalid_target"),
             ("ourselves with a slash", &[("audience", &own_slash)], "invalid_target"),
-            ("U+0000", &[("audience", "https://a.example/\0")], "invalid_target"),
+            ("U+0000", &[("audience", "https://a.example/\0")], "invalid_request"),
             ("relative resource", &[("resource", "/api")], "invalid_target"),
             ("resource with fragment", &[("resource", "https://a.example/#f")], "invalid_target"),
             ("foreign resource", &[("resource", "https://other.example/api/")], "invalid_target"),

@@ -4,7 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use avouch::flow::exchange::SubjectTokenType;
+use avouch::domain::exchange::SubjectTokenType;
 use avouch::jose::SigningKey;
 use avouch::secret::token_hash;
 use avouch::store::Take;
