@@ -162,6 +162,8 @@ mod tests {
         }
     }
 
+    type Case<'a> = (&'a str, Mode, &'a str, &'a str, Option<&'a str>, &'a [String], bool);
+
     #[test]
     fn what_covers_what() {
         type Case<'a> = (&'a str, Mode, &'a str, &'a str, Option<&'a str>, &'a [String], bool);

@@ -34,7 +34,7 @@ pub use clients::{NewClient, NewService};
 pub use commit::Take;
 pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
-pub use journal::Entry;
+pub use journal::{Attempted, Entry};
 pub use keys::KeyRow;
 pub use outbox::{Delivery, NewDelivery, Settled};
 pub use people::{NewAccount, NewSession, StoredAccount};
