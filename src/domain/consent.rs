@@ -166,7 +166,6 @@ mod tests {
 
     #[test]
     fn what_covers_what() {
-        type Case<'a> = (&'a str, Mode, &'a str, &'a str, Option<&'a str>, &'a [String], bool);
         let r = vec!["https://r.example/".to_owned()];
         let other = vec!["https://s.example/".to_owned()];
         let cases: &[Case<'_>] = &[
