@@ -5,6 +5,7 @@ mod browser;
 mod delivery;
 mod harness;
 mod layers;
+mod process;
 mod start;
 mod whole;
 mod withdraw;
