@@ -25,4 +25,5 @@ pub mod lab;
 pub mod net;
 pub mod rng;
 pub mod secret;
+pub mod spec;
 pub mod store;

@@ -1,11 +1,14 @@
 //! Randomness as an argument: the operating system's in production, a seed's in tests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// Counts the identifiers of this process.
+static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// Where random bytes come from.
 #[derive(Clone, Debug)]
@@ -49,17 +52,42 @@ impl Rng {
         URL_SAFE_NO_PAD.encode(self.bytes::<32>())
     }
 
-    /// A row's or token's identifier that sorts by the time it was made (a UUID of version 7, RFC 9562), as 32 hex digits.
-    /// `now` is in seconds.
+    /// A row's identifier: a UUID of version 7 (RFC 9562 section 5.7) as 32 hex digits. Those of one process sort in the order they were
+    /// made, also within a second; `now` is in seconds.
     #[must_use]
     pub fn id(&self, now: i64) -> String {
         let millis = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
-        uuid::Builder::from_unix_timestamp_millis(millis, &self.bytes::<10>()).into_uuid().simple().to_string()
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let [r0, r1, r2, r3, r4, r5] = self.bytes::<6>();
+        // Version and variant take the upper four bits of the first byte and the upper two of the third.
+        let [c0, c1, _, _] = (count >> 14 << 16).to_be_bytes();
+        let [_, _, c2, c3] = (count & 0x3fff).to_be_bytes();
+        let after_time = [c0 & 0x0f, c1, c2, c3, r0, r1, r2, r3, r4, r5];
+        uuid::Builder::from_unix_timestamp_millis(millis, &after_time).into_uuid().simple().to_string()
+    }
+
+    /// A token's identifier, which strangers see: 128 random bits as 22 characters of base64url, so that it tells nobody how many there are.
+    #[must_use]
+    pub fn jti(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<16>())
     }
 
     /// A fraction in `0.0..1.0`, for jitter.
     #[must_use]
     pub fn fraction(&self) -> f64 {
         f64::from(u32::from_be_bytes(self.bytes::<4>())) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_sort_as_they_were_made() {
+        let rng = Rng::Os;
+        let ids: Vec<String> = (0..100_000).map(|_| rng.id(1_800_000_000)).collect();
+        assert!(ids.is_sorted());
+        assert!(ids.iter().all(|id| id.len() == 32 && &id[12..13] == "7"));
     }
 }

@@ -1,5 +1,6 @@
 //! `avouch demo`: the whole loop on this machine, through the real HTTP surface.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -79,7 +80,11 @@ impl Folder {
     fn make(keep: bool) -> Result<Self, Failure> {
         let name = URL_SAFE_NO_PAD.encode(Rng::Os.bytes::<9>());
         let path = std::env::temp_dir().join(format!("avouch-demo-{name}"));
-        std::fs::create_dir(&path).map_err(|e| Failure::Unable(format!("{}: {e}", path.display())))?;
+        // The configuration in it holds a secret.
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| Failure::Unable(format!("{}: {e}", path.display())))?;
         Ok(Self(path, keep))
     }
 }

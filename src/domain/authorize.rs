@@ -189,11 +189,13 @@ mod tests {
         parse(&client(), "https://a.example/cb".into(), &lookup)
     }
 
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Refusal);
+
     #[test]
     fn rules() {
         assert!(with(&[]).is_ok());
         let long = "x".repeat(1025);
-        let cases: &[(&str, &[(&str, &str)], Refusal)] = &[
+        let cases: &[Case<'_>] = &[
             ("no response_type", &[("response_type", "")], Refusal::Missing("response_type")),
             ("implicit", &[("response_type", "token")], Refusal::ResponseTypeUnsupported),
             ("no PKCE", &[("code_challenge", "")], Refusal::Missing("code_challenge")),

@@ -162,11 +162,13 @@ mod tests {
         }
     }
 
+    type Case<'a> = (&'a str, Mode, &'a str, &'a str, Option<&'a str>, &'a [String], bool);
+
     #[test]
     fn what_covers_what() {
         let r = vec!["https://r.example/".to_owned()];
         let other = vec!["https://s.example/".to_owned()];
-        let cases: &[(&str, Mode, &str, &str, Option<&str>, &[String], bool)] = &[
+        let cases: &[Case<'_>] = &[
             ("once for its question", Mode::Once, "a", "key", Some("a"), &r, true),
             ("once for another question", Mode::Once, "a", "other", Some("a"), &r, false),
             ("always, less", Mode::Always, "a b", "other", Some("a"), &r, true),

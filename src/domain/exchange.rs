@@ -67,7 +67,7 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub enum Decision {
     /// Sign this, if the consent can still be taken.
-    Mint(Grant),
+    Mint(Box<Grant>),
     /// The user has to be asked first.
     Ask,
 }
@@ -112,15 +112,14 @@ pub fn decide(request: &Request, facts: &Facts, request_key: &str, jti: &str, no
     }
     let need = Need { request_key, scope: request.scope.as_ref(), resources: &request.resources };
     match standing(&facts.consents, need, now) {
-        None => Ok(Decision::Ask),
         Some(Consent { mode: Mode::Denied, .. }) => Err(Refusal::Denied),
         // A consent without its record would be a broken row: nothing is minted under it.
-        Some(Consent { delegation_id: None, .. }) => Ok(Decision::Ask),
-        Some(consent @ Consent { delegation_id: Some(delegation_id), .. }) => Ok(Decision::Mint(Grant {
+        None | Some(Consent { delegation_id: None, .. }) => Ok(Decision::Ask),
+        Some(consent @ Consent { delegation_id: Some(delegation_id), .. }) => Ok(Decision::Mint(Box::new(Grant {
             consent_id: consent.id.clone(),
             delegation_id: delegation_id.clone(),
             claims: claims(request, facts, consent, jti, now),
-        })),
+        }))),
     }
 }
 

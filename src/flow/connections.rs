@@ -9,7 +9,9 @@ use crate::domain::service::Service;
 use crate::domain::session::Account;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::store::{Delivery, Filter, Ticket, Tx};
+use crate::store::Tx;
+
+pub use crate::store::{Delivery, Filter, Ticket};
 
 /// A delegation with what belongs to it.
 #[derive(Debug)]

@@ -7,7 +7,6 @@ use crate::domain::claims::{ASSERTION_LIFETIME, IdJag, IdToken};
 use crate::domain::consent::{MOST_OPEN, POLL_INTERVAL, TICKET_LIFETIME};
 use crate::domain::exchange::{Decision, Facts, Grant, Request, decide};
 use crate::domain::refusal::Refusal;
-use crate::domain::scope::Scope;
 use crate::domain::service::Service;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
@@ -62,7 +61,7 @@ pub async fn run(
         };
         let request_key =
             sha256(request.key(&basis.subject.account.id, &basis.subject.session.id, &client.id).as_bytes());
-        let jti = app.rng.id(now);
+        let jti = app.rng.jti();
         let decision = match decide(request, &basis.facts, &request_key, &jti, now) {
             // Only what was just read may refuse.
             Err(_) | Ok(Decision::Ask) if was_cached => {
@@ -77,7 +76,7 @@ pub async fn run(
         }
         grant.claims.check(app.issuer.as_str(), now).map_err(Error::invariant)?;
         let ring = app.keyring();
-        if app.store.take(take(&basis, &grant, &ring, request, now)).await? {
+        if app.store.take(take(app.id(), &basis, &grant, &ring, request, now)).await? {
             return minted(app, &ring, request, &grant.claims);
         }
         // Something the decision rested on is no longer so: withdrawn, used, disabled, changed, or the key is no longer the one.
@@ -94,7 +93,7 @@ fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Resul
     Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope })
 }
 
-fn take(basis: &Basis, grant: &Grant, ring: &Keyring, request: &Request, now: i64) -> Take {
+fn take(entry_id: String, basis: &Basis, grant: &Grant, ring: &Keyring, request: &Request, now: i64) -> Take {
     let Basis { subject, facts } = basis;
     let claims = &grant.claims;
     Take {
@@ -111,7 +110,7 @@ fn take(basis: &Basis, grant: &Grant, ring: &Keyring, request: &Request, now: i6
         jti: claims.jti.clone(),
         at: now,
         exp: now + ASSERTION_LIFETIME,
-        entry_id: claims.jti.clone(),
+        entry_id,
         body: serde_json::json!({
             "sub": claims.sub, "aud": claims.aud, "exp": claims.exp, "kid": ring.active.kid(), "scope": claims.scope, "resource": claims.resource,
             "agent_platform": request.agent_platform, "agent_context_id": request.agent_context_id,
@@ -215,7 +214,7 @@ async fn ask(app: &App, basis: &Basis, request: &Request, request_key: &str, now
         session_id: subject.session.id.clone(),
         client_id: facts.client.id.clone(),
         aud: request.audience.as_str().to_owned(),
-        scope: request.scope.clone().unwrap_or_else(Scope::default),
+        scope: request.scope.clone().unwrap_or_default(),
         resources: request.resources.clone(),
         agent_platform: request.agent_platform.clone(),
         agent_context_id: request.agent_context_id.clone(),

@@ -41,7 +41,7 @@ pub async fn claim(app: &App, worker: &str, limit: i64) -> Result<Vec<Delivery>,
 /// # Errors
 /// Faults; the lease then runs out and another attempt follows.
 pub async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<(), Error> {
-    let jti = app.id();
+    let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
     let ring = app.keyring();
     let token = ring.active.sign(LOGOUT, &claims)?;

@@ -1,6 +1,7 @@
 //! From a configuration to a running [`App`]: database, keys, declared users, clients and services.
 
 use std::collections::HashSet;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
@@ -165,7 +166,8 @@ async fn open_store(database: &Database) -> Result<Store, StartError> {
     match database {
         Database::Sqlite(file) => {
             if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder).map_err(|e| {
+                // Sessions and hashes are nobody else's business.
+                std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
                     StartError::Configuration(format!(
                         "database_url: the folder {} cannot be made: {e}",
                         folder.display()

@@ -54,7 +54,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
     let known = usable.is_some();
     let right = verify_password(app, attempt.password, usable.unwrap_or_else(|| NOBODY.to_owned())).await?;
     let Some(stored) = stored.filter(|_| known && right) else { return Err(Refusal::CredentialsWrong.into()) };
-    open(app, &stored.account, &attempt.user_agent, attempt.current, &names).await
+    open(app, &stored.account, attempt.user_agent.as_deref(), attempt.current, &names).await
 }
 
 async fn wait_for_passwords(app: &App) {
@@ -102,7 +102,7 @@ async fn count(app: &App, names: &[(String, i64)]) -> Result<(), Error> {
 async fn open(
     app: &App,
     account: &Account,
-    user_agent: &Option<String>,
+    user_agent: Option<&str>,
     current: Option<&Session>,
     names: &[(String, i64)],
 ) -> Result<Secret, Error> {
@@ -125,7 +125,6 @@ async fn open(
             }
             let id = app.id();
             let csrf = app.rng.token();
-            let user_agent = user_agent.as_deref();
             let expires_at = now + LIFETIME;
             let new = NewSession {
                 id: &id,

@@ -33,7 +33,7 @@ pub(super) async fn get(State(app): State<App>, Path(ticket): Path<String>, head
                 reply::page(StatusCode::FORBIDDEN, &page.html())
             }
             Some(question) if question.open => {
-                reply::page(StatusCode::OK, &open(&app, &session, &account, question).html())
+                reply::page(StatusCode::OK, &open(&app, &session, &account, &question).html())
             }
             Some(question) => reply::page(StatusCode::OK, &closed(&app, bar, &question).html()),
         })
@@ -74,7 +74,7 @@ fn service(question: &Question) -> pages::Service {
     pages::Service { name: question.service.name.clone(), host: question.service.audience.host() }
 }
 
-fn open(app: &App, session: &Session, account: &Account, question: Question) -> pages::Consent {
+fn open(app: &App, session: &Session, account: &Account, question: &Question) -> pages::Consent {
     let ticket = &question.ticket;
     let mut told: Vec<Told> = question
         .told
@@ -99,8 +99,8 @@ fn open(app: &App, session: &Session, account: &Account, question: Question) -> 
     pages::Consent {
         site: reply::site(app),
         account: visitor::account(session, account, &format!("/consent/{}", ticket.id)),
-        agent: agent(&question),
-        service: service(&question),
+        agent: agent(question),
+        service: service(question),
         first_time_service: !question.known.0,
         first_time_agent: !question.known.1,
         told,

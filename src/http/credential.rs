@@ -86,6 +86,8 @@ mod tests {
         map
     }
 
+    type Case = (&'static str, Vec<String>, String, Result<String, Refusal>);
+
     #[test]
     fn one_credential() {
         let b64 = |t: &str| format!("Basic {}", STANDARD.encode(t));
@@ -98,7 +100,7 @@ mod tests {
             Err(refusal) => Err(refusal),
         };
         let type_ = format!("client_assertion_type={JWT_BEARER}");
-        let cases: Vec<(&str, Vec<String>, String, Result<String, Refusal>)> = vec![
+        let cases: Vec<Case> = vec![
             ("basic", vec![b64("a:s")], String::new(), Ok("client_secret_basic a s".into())),
             ("basic, escaped", vec![b64("a%3Ab:s%2B+t")], String::new(), Ok("client_secret_basic a:b s+ t".into())),
             ("post", vec![], "client_id=a&client_secret=s".into(), Ok("client_secret_post a s".into())),

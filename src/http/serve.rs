@@ -1,6 +1,5 @@
 //! The accept loop: bounded in connections, patient with slow heads only so long, and ends cleanly.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,9 @@ use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -59,12 +60,9 @@ async fn connection(
 ) {
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(peer);
-            Ok::<_, Infallible>(tower_call(router, request).await)
-        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        TowerToHyperService::new(router.clone()).call(request)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 * 1024);
@@ -79,13 +77,4 @@ async fn connection(
         }
     }
     drop(permit);
-}
-
-async fn tower_call(mut router: Router, request: Request<Body>) -> axum::response::Response {
-    use hyper_util::service::TowerToHyperService;
-    let _ = &mut router;
-    match hyper::service::Service::call(&TowerToHyperService::new(router), request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
 }

@@ -28,24 +28,53 @@ impl FromRequestParts<App> for Address {
     }
 }
 
-/// Walks `X-Forwarded-For` from its end, where our own proxy wrote, to the first address that is none of ours.
+/// The client as trusted proxies report it. A proxy writes one of the two headers; a client may have sent the other to be passed on, so
+/// where both are and differ, neither is believed.
 fn behind_proxies(app: &App, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     let trusted = |ip: &IpAddr| app.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
     if !trusted(&peer) {
         return peer;
     }
-    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    let line = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",");
+    let (plain, standard) = (line("x-forwarded-for"), line("forwarded"));
+    let plain = (!plain.is_empty()).then(|| walk(peer, plain.split(',').map(node), &trusted));
+    let standard = (!standard.is_empty()).then(|| walk(peer, standard.split(',').map(forwarded_for), &trusted));
+    match (plain, standard) {
+        (Some(a), Some(b)) if a != b => peer,
+        (Some(ip), _) | (None, Some(ip)) => ip,
+        (None, None) => peer,
+    }
+}
+
+/// Goes back from the end, where our own proxy wrote, to the first address that is none of ours.
+fn walk(
+    peer: IpAddr,
+    hops: impl DoubleEndedIterator<Item = Option<IpAddr>>,
+    trusted: &impl Fn(&IpAddr) -> bool,
+) -> IpAddr {
     let mut client = peer;
-    for text in lines.join(",").split(',').rev() {
-        match text.trim().parse::<IpAddr>() {
-            Ok(ip) => client = ip,
-            Err(_) => break,
-        }
-        if !trusted(&client) {
+    for hop in hops.rev() {
+        let Some(ip) = hop else { break };
+        client = ip;
+        if !trusted(&ip) {
             break;
         }
     }
     client
+}
+
+/// The `for` of one element of `Forwarded` (RFC 7239 section 4 and 6).
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
+    node(value.trim_matches('"'))
+}
+
+/// An address, perhaps in brackets, perhaps with a port.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// The signed-in user, if the browser has a live session.
@@ -79,4 +108,40 @@ pub(super) fn account(session: &Session, account: &Account, here: &str) -> pages
 /// The sign-in page, with the way back.
 pub(super) fn sign_in_at(to: &str) -> String {
     format!("/login?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("to", to).finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes() {
+        let ip = |t: &str| Some(t.parse().unwrap());
+        for (text, expected) in [
+            ("192.0.2.1", ip("192.0.2.1")),
+            (" 192.0.2.1:80", ip("192.0.2.1")),
+            ("[2001:db8::1]:80", ip("2001:db8::1")),
+            ("2001:db8::1", ip("2001:db8::1")),
+            ("unknown", None),
+            ("_hidden", None),
+        ] {
+            assert_eq!(node(text), expected, "{text}");
+        }
+        assert_eq!(forwarded_for(r#"proto=https;For="[2001:db8::1]:4711";by=203.0.113.43"#), ip("2001:db8::1"));
+        assert_eq!(forwarded_for("proto=https"), None);
+    }
+
+    #[test]
+    fn only_what_our_own_proxies_wrote_counts() {
+        let ours = |ip: &IpAddr| ip.to_string().starts_with("10.");
+        let peer: IpAddr = "10.0.0.1".parse().unwrap();
+        let back = |line: &str| walk(peer, line.split(',').map(node), &ours).to_string();
+        assert_eq!(back("192.0.2.1"), "192.0.2.1");
+        assert_eq!(
+            back("198.51.100.9, 192.0.2.1, 10.0.0.2"),
+            "192.0.2.1",
+            "what stands before it is the client's own word"
+        );
+        assert_eq!(back("198.51.100.9, unknown"), "10.0.0.1");
+    }
 }

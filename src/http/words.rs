@@ -4,7 +4,7 @@ use chrono::DateTime;
 
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::service::Claim;
-use crate::store::Delivery;
+use crate::flow::connections::Delivery;
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
 pub(super) fn time(at: i64) -> String {

@@ -42,7 +42,7 @@ impl Tx {
             .bind(client_id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| consent(r)).collect()
+            rows.iter().map(consent).collect()
         })
     }
 
@@ -59,7 +59,7 @@ impl Tx {
             .bind(delegation_id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| consent(r)).collect()
+            rows.iter().map(consent).collect()
         })
     }
 

@@ -100,7 +100,7 @@ impl Tx {
             .bind(filter.limit)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| delegation(r)).collect()
+            rows.iter().map(delegation).collect()
         })
     }
 
@@ -211,7 +211,7 @@ impl Tx {
             .bind(aud)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| delegation(r)).collect()
+            rows.iter().map(delegation).collect()
         })
     }
 }

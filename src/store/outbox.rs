@@ -174,7 +174,7 @@ impl Tx {
         on!(self, |c| {
             let rows =
                 sqlx::query(sql).bind(&*id).bind(worker).bind(now).bind(now + lease).bind(limit).fetch_all(c).await?;
-            rows.iter().map(|r| delivery(r)).collect()
+            rows.iter().map(delivery).collect()
         })
     }
 
@@ -228,7 +228,7 @@ impl Tx {
             .bind(delegation_id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| delivery(r)).collect()
+            rows.iter().map(delivery).collect()
         })
     }
 }

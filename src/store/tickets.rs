@@ -155,7 +155,7 @@ impl Tx {
             .bind(now)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| ticket(r)).collect()
+            rows.iter().map(ticket).collect()
         })
     }
 

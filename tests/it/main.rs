@@ -2,4 +2,5 @@
 
 mod browser;
 mod harness;
+mod layers;
 mod whole;

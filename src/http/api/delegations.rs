@@ -12,9 +12,8 @@ use crate::domain::consent::Mode;
 use crate::domain::delegation::{Delegation, Status};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::connections::{Connection, connection, list as page};
+use crate::flow::connections::{Connection, Delivery, Filter, connection, list as page};
 use crate::flow::withdraw::withdraw;
-use crate::store::{Delivery, Filter};
 
 /// Rows of a page, unless `limit` says less or more.
 const USUAL: i64 = 50;
