@@ -9,10 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Columns as _, Handle, Pools, Result, StoreError, Tx, on, per_engine};
+use super::{Columns as _, Handle, Pools, Result, StoreError, Tx, json, on, per_engine};
 
 /// Most jobs in one transaction.
 const BATCH: usize = 256;
@@ -174,25 +174,62 @@ macro_rules! rows_of {
     };
 }
 
-/// A take as the statements read it: number, consent, session, key, family, then the versions of user, client and service, their rows,
-/// and what else must still be so.
-fn row(n: usize, take: &Take) -> Value {
-    json!([
-        n,
-        take.consent_id,
-        take.session_id,
-        take.kid,
-        take.family_id,
-        take.account_version,
-        take.client_version,
-        take.service_version,
-        take.account_id,
-        take.client_id,
-        take.delegation_id,
-        take.auth_time,
-        take.asked_scope,
-        super::json(&take.resources)
-    ])
+/// What a take rests on. Takes that rest on the same, such as those of one busy agent, are compared once in a batch.
+#[derive(PartialEq, Eq, Hash)]
+struct Basis<'a> {
+    consent: &'a str,
+    session: &'a str,
+    key: &'a str,
+    family: Option<&'a str>,
+    account_version: i64,
+    client_version: i64,
+    service_version: i64,
+    account: &'a str,
+    client: &'a str,
+    delegation: &'a str,
+    auth_time: i64,
+    asked_scope: &'a str,
+    resources: &'a [String],
+}
+
+impl<'a> Basis<'a> {
+    fn of(take: &'a Take) -> Self {
+        Self {
+            consent: &take.consent_id,
+            session: &take.session_id,
+            key: &take.kid,
+            family: take.family_id.as_deref(),
+            account_version: take.account_version,
+            client_version: take.client_version,
+            service_version: take.service_version,
+            account: &take.account_id,
+            client: &take.client_id,
+            delegation: &take.delegation_id,
+            auth_time: take.auth_time,
+            asked_scope: &take.asked_scope,
+            resources: &take.resources,
+        }
+    }
+
+    /// As the statements read it, after its number.
+    fn row(&self, n: usize) -> impl serde::Serialize {
+        (
+            n,
+            self.consent,
+            self.session,
+            self.key,
+            self.family,
+            self.account_version,
+            self.client_version,
+            self.service_version,
+            self.account,
+            self.client,
+            self.delegation,
+            self.auth_time,
+            self.asked_scope,
+            json(&self.resources),
+        )
+    }
 }
 
 impl Tx {
@@ -214,15 +251,15 @@ impl Tx {
                 && !first.contains_key(&(client.as_str(), jti.as_str()))
             {
                 first.insert((client, jti), n);
-                rows.push(json!([client, jti, expires_at]));
+                rows.push((client, jti, expires_at));
             }
         }
         if rows.is_empty() {
             return Ok(());
         }
         // In one order everywhere, so that two replicas wait for each other instead of deadlocking.
-        rows.sort_by_key(ToString::to_string);
-        let rows = Value::from(rows).to_string();
+        rows.sort_unstable();
+        let rows = json(&rows);
         let id = self.issuer.clone();
         let sql = per_engine!(self, spend!(sqlite), spend!(postgres));
         let spent: Vec<(String, String)> = on!(self, |c| {
@@ -238,36 +275,38 @@ impl Tx {
     }
 
     async fn take_all(&mut self, work: &[Work], outcomes: &mut [bool]) -> Result<()> {
-        let takes: Vec<(usize, &Take)> = work
-            .iter()
-            .enumerate()
-            .filter_map(|(n, work)| if let Work::Take(take) = work { Some((n, &**take)) } else { None })
-            .collect();
-        let Some(now) = takes.iter().map(|(_, take)| take.at).max() else { return Ok(()) };
-        let rows = Value::from(takes.iter().map(|(n, take)| row(*n, take)).collect::<Vec<_>>()).to_string();
+        let takes = || {
+            work.iter()
+                .enumerate()
+                .filter_map(|(n, work)| if let Work::Take(take) = work { Some((n, &**take)) } else { None })
+        };
+        let Some(now) = takes().map(|(_, take)| take.at).max() else { return Ok(()) };
+        let mut bases: HashMap<Basis<'_>, usize> = HashMap::new();
+        for (_, take) in takes() {
+            let n = bases.len();
+            bases.entry(Basis::of(take)).or_insert(n);
+        }
+        let rows = json(&bases.iter().map(|(basis, n)| basis.row(*n)).collect::<Vec<_>>());
         if self.is_postgres() {
             self.lock_for_takes(&rows).await?;
         }
-        let holding = self.takes_that_hold(&rows, now).await?;
+        let holding = self.bases_that_hold(&rows, now).await?;
         let mut once: HashSet<&str> = HashSet::new();
-        let won: Vec<&Take> = takes
-            .iter()
+        let won: Vec<&Take> = takes()
             .filter_map(|(n, take)| {
-                let is_once = holding.get(n)?;
+                let is_once = bases.get(&Basis::of(take)).and_then(|basis| holding.get(basis))?;
                 // A `once` named by several waiters is the first one's.
                 if *is_once && !once.insert(&take.consent_id) {
                     return None;
                 }
-                outcomes[*n] = true;
-                Some(*take)
+                outcomes[n] = true;
+                Some(take)
             })
             .collect();
         if won.is_empty() {
             return Ok(());
         }
-        self.use_consents(&won, now).await?;
-        self.use_delegations(&won, now).await?;
-        self.record_takes(&won).await
+        self.record_takes(&won, now).await
     }
 
     /// PostgreSQL reads at READ COMMITTED: what the takes rest on is locked, in the order that everyone keeps, before it is read.
@@ -292,8 +331,8 @@ impl Tx {
         Ok(())
     }
 
-    /// The numbers of the takes whose every condition still holds, and whether their consent is a `once`.
-    async fn takes_that_hold(&mut self, rows: &str, now: i64) -> Result<HashMap<usize, bool>> {
+    /// The numbers of the bases whose every condition still holds, and whether their consent is a `once`.
+    async fn bases_that_hold(&mut self, rows: &str, now: i64) -> Result<HashMap<usize, bool>> {
         macro_rules! holding {
             ($engine:ident) => {
                 concat!(
@@ -336,38 +375,56 @@ impl Tx {
         })
     }
 
-    async fn use_consents(&mut self, won: &[&Take], now: i64) -> Result<()> {
-        macro_rules! used {
-            ($values:literal) => {
+    /// Uses up what was won and writes it down. One round trip: each costs as much as ten rows.
+    async fn record_takes(&mut self, won: &[&Take], now: i64) -> Result<()> {
+        macro_rules! used_consents {
+            ($ids:literal) => {
                 concat!(
-                    "UPDATE consent SET last_used_at = $2, ended_at = CASE WHEN mode = 'once' THEN $2 ELSE ended_at END WHERE id IN (SELECT ",
-                    $values,
+                    "UPDATE consent SET last_used_at = $4, ended_at = CASE WHEN mode = 'once' THEN $4 ELSE ended_at END WHERE id IN (SELECT ",
+                    $ids,
                     ")"
                 )
             };
         }
-        let ids: HashSet<&str> = won.iter().map(|take| take.consent_id.as_str()).collect();
-        let ids = json!(ids).to_string();
-        let sql = per_engine!(self, used!("value FROM json_each($1)"), used!("json_array_elements_text($1::json)"));
-        on!(self, |c| {
-            sqlx::query(sql).bind(&ids).bind(now).execute(c).await?;
-        });
-        Ok(())
-    }
-
-    /// One row each, however many mints: an `UPDATE … FROM` takes only one of several matching rows.
-    async fn use_delegations(&mut self, won: &[&Take], now: i64) -> Result<()> {
-        macro_rules! used {
-            ($engine:ident) => {
+        // One row each, however many mints: an `UPDATE … FROM` takes only one of several matching rows.
+        macro_rules! used_delegations {
+            ($rows:literal) => {
                 concat!(
-                    "UPDATE delegation SET last_used_at = $2, last_client_id = e.value ->> 1, used = delegation.used + CAST(e.value ->> 2 AS BIGINT),
+                    "UPDATE delegation SET last_used_at = $4, last_client_id = e.value ->> 1, used = delegation.used + CAST(e.value ->> 2 AS BIGINT),
                             last_exp = CASE WHEN last_exp > CAST(e.value ->> 3 AS BIGINT) THEN last_exp ELSE CAST(e.value ->> 3 AS BIGINT) END
                        FROM ",
-                    rows_of!($engine),
+                    $rows,
                     " WHERE delegation.id = e.value ->> 0"
                 )
             };
         }
+        macro_rules! record {
+            ($rows:literal) => {
+                concat!(
+                    "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)
+                     SELECT e.value ->> 0, $5, CAST(e.value ->> 1 AS BIGINT), 'assertion', e.value ->> 2, e.value ->> 3, e.value ->> 4,
+                            e.value ->> 5, e.value ->> 6, e.value ->> 7 FROM ",
+                    $rows
+                )
+            };
+        }
+        const SQLITE: &str = concat!(
+            used_consents!("value FROM json_each($1)"),
+            "; ",
+            used_delegations!("json_each($2) AS e"),
+            "; ",
+            record!("json_each($3) AS e")
+        );
+        const POSTGRES: &str = concat!(
+            "WITH c AS (",
+            used_consents!("json_array_elements_text($1::json)"),
+            "), d AS (",
+            used_delegations!("json_array_elements($2::json) AS e(value)"),
+            ") ",
+            record!("json_array_elements($3::json) AS e(value)")
+        );
+        let consents: HashSet<&str> = won.iter().map(|take| take.consent_id.as_str()).collect();
+        let consents = json(&consents);
         let mut uses: HashMap<&str, (&str, i64, i64)> = HashMap::new();
         for take in won {
             let (client, count, exp) = uses.entry(&take.delegation_id).or_insert((&take.client_id, 0, 0));
@@ -375,46 +432,19 @@ impl Tx {
             *count += 1;
             *exp = take.exp.max(*exp);
         }
-        let rows: Vec<Value> = uses.iter().map(|(id, (client, count, exp))| json!([id, client, count, exp])).collect();
-        let rows = Value::from(rows).to_string();
-        let sql = per_engine!(self, used!(sqlite), used!(postgres));
-        on!(self, |c| {
-            sqlx::query(sql).bind(&rows).bind(now).execute(c).await?;
-        });
-        Ok(())
-    }
-
-    async fn record_takes(&mut self, won: &[&Take]) -> Result<()> {
-        macro_rules! record {
-            ($engine:ident) => {
-                concat!(
-                    "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)
-                     SELECT e.value ->> 0, $2, CAST(e.value ->> 1 AS BIGINT), 'assertion', e.value ->> 2, e.value ->> 3, e.value ->> 4,
-                            e.value ->> 5, e.value ->> 6, e.value ->> 7 FROM ",
-                    rows_of!($engine)
-                )
-            };
-        }
-        let rows: Vec<Value> = won
+        let uses = json(&uses.iter().map(|(id, (client, count, exp))| (id, client, count, exp)).collect::<Vec<_>>());
+        let rows: Vec<_> = won
             .iter()
             .map(|t| {
-                json!([
-                    t.entry_id,
-                    t.at,
-                    t.account_id,
-                    t.client_id,
-                    t.delegation_id,
-                    t.consent_id,
-                    t.jti,
-                    t.body.to_string()
-                ])
+                let body = t.body.to_string();
+                (&t.entry_id, t.at, &t.account_id, &t.client_id, &t.delegation_id, &t.consent_id, &t.jti, body)
             })
             .collect();
-        let rows = Value::from(rows).to_string();
+        let rows = json(&rows);
         let id = self.issuer.clone();
-        let sql = per_engine!(self, record!(sqlite), record!(postgres));
+        let sql = per_engine!(self, SQLITE, POSTGRES);
         on!(self, |c| {
-            sqlx::query(sql).bind(&rows).bind(&*id).execute(c).await?;
+            sqlx::query(sql).bind(&consents).bind(&uses).bind(&rows).bind(now).bind(&*id).execute(c).await?;
         });
         Ok(())
     }
