@@ -183,7 +183,7 @@ both! {
             ("ID-JAG as ID token", &[("subject_token", &assertion), id_type], "invalid_grant"),
             ("ID-JAG as access token", &[("subject_token", &assertion)], "invalid_grant"),
             ("garbage", &[("subject_token", "a.b.c"), id_type], "invalid_grant"),
-            ("not a token", &[("subject_token", "\0\u{1F600}")], "invalid_grant"),
+            ("not a token", &[("subject_token", "\u{1F600}")], "invalid_grant"),
             ("oversized", &[("subject_token", &big), id_type], "invalid_grant"),
             ("actor", &[("actor_token", access), ("actor_token_type", ACCESS_TOKEN)], "invalid_request"),
             ("authorization_details", &[("authorization_details", "[]")], "invalid_request"),
