@@ -124,26 +124,33 @@ both! {
 
 #[tokio::test]
 async fn any_2xx_delivers() {
-    for status in [200, 201, 202, 204, 299] {
-        let world = World::start(Engine::Sqlite).await;
-        let id = one_owed(&world).await;
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
+    for (n, status) in [200, 201, 202, 204, 299].into_iter().enumerate() {
+        owe(&world, &format!("{}/revoke", world.service.url), 1).await;
         world.service.behave(Behaviour::Status(status));
         world.settle().await;
-        assert_eq!(delivery_of(&world, &id).await["state"], "delivered", "{status}");
+        let delivered = world.database.column("SELECT COUNT(*) FROM delivery WHERE state = 'delivered'").await;
+        assert_eq!(delivered, [(n + 1).to_string()], "{status}");
     }
 }
 
 #[tokio::test]
 async fn retry_after_stretches_the_plan_and_no_more() {
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
     for (asked, least, most) in
         [("9", 9, 9), ("1", 4, 6), ("86400", 10, 10), ("Fri, 31 Dec 1999 23:59:59 GMT", 4, 6), ("-5", 4, 6)]
     {
-        let world = World::start(Engine::Sqlite).await;
-        one_owed(&world).await;
+        owe(&world, &format!("{}/revoke", world.service.url), 1).await;
         world.service.behave(Behaviour::Headers(503, vec![("retry-after", asked.to_owned())]));
         world.settle().await;
-        let wait = due(&world).await - world.clock.now();
+        let due = world.database.column("SELECT due_at FROM delivery WHERE state = 'queued'").await;
+        let wait = due[0].parse::<i64>().unwrap() - world.clock.now();
         assert!((least..=most).contains(&wait), "Retry-After: {asked} waits {wait}");
+        world.service.behave(Behaviour::Status(200));
+        world.clock.advance(10);
+        world.settle().await;
     }
 }
 
@@ -246,6 +253,8 @@ async fn a_host_has_one_notice_at_a_time() {
     let claimed = notify::claim(&world.app, "one", 100).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert!(notify::claim(&world.app, "two", 100).await.unwrap().is_empty());
+    world.database.column("UPDATE delivery SET due_at = due_at - 5 WHERE lease IS NULL RETURNING id").await;
+    assert!(notify::claim(&world.app, "two", 100).await.unwrap().is_empty(), "also when another is due for longer");
     notify::attempt(&world.app, &claimed[0], "one").await.unwrap();
     assert_eq!(notify::claim(&world.app, "two", 100).await.unwrap().len(), 1);
 }

@@ -222,8 +222,6 @@ both! {
             replica.settle().await;
             told += 1;
             assert_eq!(world.service.received().len(), told, "{section}: the service hears of it, also when it is the one that goes");
-            world.replica(&less).await;
-            assert_eq!(world.database.column("SELECT COUNT(*) FROM journal WHERE kind = 'withdrawal'").await, [(n + 1).to_string()]);
 
             // Back again: enabled, and what was withdrawn stays so until the user agrees anew.
             world.replica(&declared).await;
