@@ -13,6 +13,7 @@ use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::exchange::Facts;
 use crate::domain::ids::Issuer;
+use crate::flow::exchange::SubjectTokenType;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
 use crate::rng::Rng;
@@ -62,8 +63,8 @@ pub struct Inner {
     pub passwords_ready: watch::Sender<bool>,
     /// Registered clients.
     pub clients: Cache<String, Arc<Registered>>,
-    /// What mints were decided on, by client, subject token and audience.
-    pub facts: Cache<(String, String, String), Arc<Basis>>,
+    /// What mints were decided on, by client, subject token (its declared type and hash) and audience.
+    pub facts: Cache<(String, SubjectTokenType, String, String), Arc<Basis>>,
     pub(crate) ring: RwLock<Arc<Keyring>>,
 }
 

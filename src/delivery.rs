@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::flow::{notify, setup, withdraw};
@@ -13,22 +14,26 @@ use crate::flow::{notify, setup, withdraw};
 const AT_ONCE: usize = 128;
 /// How often to look for what replicas owe and what has come due.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often, in looks, keys are loaded again.
-const KEYS: u64 = 5;
-/// How often, in looks, expired rows are deleted.
-const SWEEP: u64 = 600;
+/// How often keys are loaded again.
+const KEYS: Duration = Duration::from_secs(5);
+/// How often expired rows are deleted.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// Works until `stop` turns true; what is under way then is finished, and what is not stays in the outbox.
 pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     let worker = app.id();
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();
-    let mut looks = 0_u64;
+    // By time and not by looks: where withdrawals never pause, no look waits out its second.
+    let (mut keys, mut sweep) = (Instant::now(), Instant::now());
     while !*stop.borrow() {
-        if looks.is_multiple_of(KEYS) {
+        let now = Instant::now();
+        if now >= keys {
+            keys = now + KEYS;
             log(setup::reload_keys(&app).await, "loading keys");
         }
-        if looks.is_multiple_of(SWEEP) {
+        if now >= sweep {
+            sweep = now + SWEEP;
             log(setup::sweep(&app).await, "sweeping");
         }
         log(withdraw::lapse(&app).await.map(drop), "ending what lapsed");
@@ -38,7 +43,7 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
             () = app.owed.notified() => {}
             // A host has one notice at a time: when one is through, its next may go.
             Some(_) = under_way.join_next() => {}
-            () = tokio::time::sleep(LOOK) => looks += 1,
+            () = tokio::time::sleep(LOOK) => {}
             _ = stop.changed() => {}
         }
     }

@@ -35,6 +35,12 @@ enum Cause {
 }
 
 impl Error {
+    /// Whether the database broke a deadlock by ending the transaction, which may be run again.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        matches!(self, Self::Fault(Fault { cause: Cause::Store(error), .. }) if error.is_deadlock())
+    }
+
     /// A state that our own code should have made impossible.
     #[track_caller]
     pub fn invariant(what: &'static str) -> Self {
@@ -47,6 +53,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy => Self::Refused(Refusal::Busy),
+            StoreError::Unstorable => Self::Refused(Refusal::Malformed("the request", "contains U+0000")),
             other => Self::Fault(Fault { cause: Cause::Store(other), at: std::panic::Location::caller() }),
         }
     }

@@ -1,1 +1,104 @@
-//! map
+//! What we build of each specification, and where we depart: section → item that does it → test that proves it.
+//!
+//! Documentation only. The links are checked when it is compiled; `tests/it/spec.rs` checks that each test named here exists. A test is
+//! named `module::test` (in `tests/it`) or `path::tests::test` (beside the code). Where a row names a module, every test of it counts.
+//!
+//! # RFC 6749, OAuth 2.0; RFC 9700, its security; RFC 7636, PKCE; RFC 9207, `iss` in answers
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | 6749 §2.3, §3.2.1 client authentication, one method | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth` |
+//! | 6749 §3.1, §3.2 empty is absent, no parameter twice, unknown ignored | `http::form` | `http::form::tests::values` |
+//! | 6749 §4.1.1 authorization request | [`domain::authorize::parse`](crate::domain::authorize::parse) | `domain::authorize::tests::rules`, `authorize` |
+//! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code` |
+//! | 6749 §4.1.2.1, §5.2 errors | [`http::error::code_and_status`](crate::http::error::code_and_status) | `errors` |
+//! | 6749 §5.1 `no-store` | `http::token` | `exchange` |
+//! | 6749 §6; 9700 §4.14.2 rotation, reuse detection | [`flow::refresh::run`](crate::flow::refresh::run) | `refresh` |
+//! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`Client::redirects_to`](crate::domain::client::Client::redirects_to) | `domain::client::tests::redirects_match_exactly_but_for_a_loopback_port` |
+//! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::login` | `http::login::tests::the_way_back_is_ours`, `authorize` |
+//! | 9700 §4.12 303 after posts | `http::reply` | `authorize` |
+//! | 9700 §4.16 no framing | `http::reply` | `pages` |
+//! | 7636 §4.6 S256, for every client | [`flow::code::run`](crate::flow::code::run) | `code` |
+//! | 9207 §2 `iss` in every answer | [`flow::authorize::answer`](crate::flow::authorize::answer) | `authorize` |
+//!
+//! # OpenID Connect Core 1.0 and Discovery 1.0; RFC 8414, metadata; RFC 7517 and 7638, keys
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code` |
+//! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize` |
+//! | Discovery §3, §4; 8414 §2, §3 | `http::discovery` | `discovery` |
+//! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery`, `jose::jwks::tests::keys_that_verify_nothing` |
+//! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed` |
+//!
+//! # RFC 7523, client assertions
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | §3 `iss`, `sub`, `aud`, `exp`, `jti` | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth` |
+//! | §3 item 7 `jti` once, shared by replicas | [`Store::spend_jti`](crate::store::Store::spend_jti) | `client_auth`, `store` |
+//!
+//! # RFC 8693, token exchange; ID-JAG draft -03 with -04's section 9.2; RFC 8707, resources
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | 8693 §2.1, ID-JAG §4.3 request | `http::token` | `exchange` |
+//! | ID-JAG §4.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange` |
+//! | ID-JAG §4.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange` |
+//! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`App::sign_assertion`](crate::app::App::sign_assertion) | `domain::claims::tests::the_last_look` |
+//! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange` |
+//! | ID-JAG §5 client id at the service | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::the_client_id_at_the_service` |
+//! | -04 §9.2 step-up | [`Refusal::StepUp`](crate::domain::refusal::Refusal::StepUp) | `exchange` |
+//! | -04 §9.3 no access token for an own ID-JAG; §9.8 DPoP never ignored | `http::token` | `exchange` |
+//!
+//! # auth.md v0.1
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | provider: consent per audience | [`flow::consent::decide`](crate::flow::consent::decide), [`Consent::covers`](crate::domain::consent::Consent::covers) | `consent`, `domain::consent::tests::what_covers_what` |
+//! | provider: `once` mints once, whatever the concurrency | [`Store::take`](crate::store::Store::take) | `mint`, `replicas` |
+//! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api`, `withdraw` |
+//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::attempt`](crate::flow::notify::attempt), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw`, `delivery`, `whole` |
+//! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery` |
+//! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
+//!
+//! # Client ID Metadata Document draft
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | URL and document rules, ours included | [`domain::cimd::judge`](crate::domain::cimd::judge) | `domain::cimd::tests` |
+//! | fetching: no redirects, special-use addresses, size, cache | [`net::Documents`](crate::net::Documents), [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests`, `net::documents::tests` |
+//!
+//! # RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | 6750 §3 challenges; 9457 | `http::error` | `api` |
+//! | 7239 §4 `Forwarded`, from trusted proxies | `http::visitor` | `http::visitor::tests::only_what_our_own_proxies_wrote_counts` |
+//!
+//! # Promises of our own
+//!
+//! | promise | item | test |
+//! | --- | --- | --- |
+//! | what decided is compared again in the transaction that mints | `store::commit` | `mint`, `replicas` |
+//! | mints that wait share a transaction | `store::commit` | `mint` |
+//! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process` |
+//! | a second notice when the last assertion is dead | [`notices_due`](crate::domain::delegation::notices_due) | `domain::delegation::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw` |
+//! | keys and admin token are made on an empty database only | [`flow::setup::open`](crate::flow::setup::open) | `start` |
+//! | arrows between the layers | | `layers` |
+//!
+//! # Where we depart
+//!
+//! - **RS256** (OpenID Connect Core §15.1, Discovery §3): ID tokens are ES256 only, as at the other providers of this field. A client that
+//!   knows only RS256 cannot sign users in.
+//! - **UserInfo, introspection, revocation, dynamic registration, PAR, device flow** are not built yet, and metadata does not name them.
+//! - **Refresh token as subject token** (ID-JAG §4.3): not yet; `invalid_request`.
+//! - **`exp` in logout tokens**: auth.md v0.1 shows none; OpenID Connect Back-Channel Logout requires it since its first errata. Ours have
+//!   `iat` + 120 s, which auth.md's reference verifier accepts.
+//! - **Retries**: auth.md keeps the grant when the service cannot be told. Ours ends at once, and the notice is owed for seven days.
+//! - **`consent_required` at the token endpoint** is no registered error of RFC 6749 §5.2; its members follow RFC 8628 §3.2 and §3.5.
+//! - **A notice names no agent**: ending one client's consents ends every agent's credentials at that service; the others mint again.
+//! - **An agreement given again while a second notice is still owed**: that notice ends the new credential as well, and the agent mints
+//!   again. The alternative, to hold the notice back, would let an assertion of the withdrawn time live.
+//! - **RFC 9700 §2.1** loopback ports: `localhost` is compared as an exact string; only literal addresses may change their port.
+//! - **`id_token_hint`, `ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

@@ -70,6 +70,12 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
     if param("request_uri")?.is_some() {
         return Err(Refusal::RequestUriNotSupported);
     }
+    // Ignored, they would give a code that is worth more than its client believes (RFC 9449 section 10, RFC 9396 section 5).
+    for unsupported in ["dpop_jkt", "authorization_details"] {
+        if param(unsupported)?.is_some() {
+            return Err(Refusal::NotSupported(unsupported));
+        }
+    }
     match param("response_type")?.as_deref() {
         None => return Err(Refusal::Missing("response_type")),
         Some("code") => {}
@@ -100,14 +106,18 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
             _ => return Err(Refusal::Malformed("max_age", "must be a number of seconds")),
         },
     };
+    let mut prompt = prompt(param("prompt")?.as_deref())?;
+    // "Equivalent to prompt=login" (OpenID Connect Core section 3.1.2.1). As an age it would ask again whenever the way back from the
+    // sign-in page takes a second.
+    prompt.login |= max_age == Some(0);
     Ok(Request {
         redirect_uri,
         state: bounded("state", param("state")?)?,
         scope,
         nonce: bounded("nonce", param("nonce")?)?,
         code_challenge,
-        prompt: prompt(param("prompt")?.as_deref())?,
-        max_age,
+        prompt,
+        max_age: max_age.filter(|seconds| *seconds > 0),
         login_hint: param("login_hint")?.filter(|hint| hint.len() <= 254),
     })
 }
@@ -146,8 +156,8 @@ fn prompt(text: Option<&str>) -> Result<Prompt, Refusal> {
 }
 
 impl Request {
-    /// Whether a session is fresh enough for it. The way back from the sign-in page no longer says `prompt=login`, which would
-    /// otherwise ask for ever.
+    /// Whether a session is fresh enough for it. The way back from the sign-in page no longer says `prompt=login` or `max_age=0`,
+    /// which would otherwise ask for ever.
     #[must_use]
     pub fn accepts(&self, session: &Session, now: i64) -> bool {
         !self.prompt.login && self.max_age.is_none_or(|max| now - session.auth_time <= max)
@@ -227,6 +237,7 @@ mod tests {
             ),
             ("request object", &[("request", "x")], Refusal::RequestNotSupported),
             ("request_uri", &[("request_uri", "x")], Refusal::RequestUriNotSupported),
+            ("bound code", &[("dpop_jkt", "x")], Refusal::NotSupported("dpop_jkt")),
             ("none with login", &[("prompt", "none login")], Refusal::Malformed("prompt", "none cannot be combined")),
             ("max_age", &[("max_age", "-1")], Refusal::Malformed("max_age", "must be a number of seconds")),
             ("long state", &[("state", &long)], Refusal::Malformed("state", "is longer than 1024 bytes")),
@@ -249,6 +260,8 @@ mod tests {
         let max = with(&[("max_age", "10")]).unwrap();
         assert!(max.accepts(&session, 110));
         assert!(!max.accepts(&session, 111));
+        assert!(!with(&[("max_age", "0")]).unwrap().accepts(&session, 100));
+        assert!(!with(&[("max_age", "0"), ("prompt", "none")]).unwrap().accepts(&session, 100));
         assert!(!with(&[("prompt", "login")]).unwrap().accepts(&session, 100));
         assert!(with(&[]).unwrap().accepts(&session, 9_999));
     }

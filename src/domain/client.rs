@@ -71,6 +71,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// Whether what proves who it is has not changed: a proof judged by one holds for the other.
+    #[must_use]
+    pub fn same_credentials(&self, other: &Self) -> bool {
+        (self.auth_method, &self.secret_hash, &self.jwks) == (other.auth_method, &other.secret_hash, &other.jwks)
+    }
+
     /// Whether it was registered for a grant.
     #[must_use]
     pub fn may_use(&self, grant_type: &str) -> bool {

@@ -127,17 +127,17 @@ impl Consent {
     }
 }
 
-/// The decision that stands for a need: the user's last word if that was no; else a consent, a standing one before a `once`.
+/// The decision that stands for a need: the user's last word if that was no; else a consent, a standing one before a `once`. Of two
+/// decisions in one second nobody knows the later one: then it is the denial.
 #[must_use]
 pub fn standing<'a>(consents: &'a [Consent], need: Need<'_>, now: i64) -> Option<&'a Consent> {
     let covering = || consents.iter().filter(move |c| c.covers(need, now));
-    let denial = covering().filter(|c| c.mode == Mode::Denied).max_by(|a, b| a.id.cmp(&b.id));
-    let given = covering().filter(|c| c.mode != Mode::Denied && denial.is_none_or(|d| c.id > d.id)).max_by_key(|c| {
-        match c.mode {
-            Mode::Always => (2, i64::MAX),
-            Mode::Until(at) => (1, at),
-            Mode::Once | Mode::Denied => (0, 0),
-        }
+    let denial = covering().filter(|c| c.mode == Mode::Denied).max_by_key(|c| c.created_at);
+    let later = |c: &Consent| denial.is_none_or(|d| c.created_at > d.created_at);
+    let given = covering().filter(|c| c.mode != Mode::Denied && later(c)).max_by_key(|c| match c.mode {
+        Mode::Always => (2, i64::MAX),
+        Mode::Until(at) => (1, at),
+        Mode::Once | Mode::Denied => (0, 0),
     });
     given.or(denial)
 }
@@ -156,7 +156,7 @@ mod tests {
             scope: Scope::stored(given),
             resources: vec!["https://r.example/".into()],
             request_key: "key".into(),
-            created_at: 0,
+            created_at: id.parse().unwrap(),
             last_used_at: None,
             ended_at: None,
         }
@@ -207,6 +207,8 @@ mod tests {
         let pick = |all: &[Consent]| standing(all, need, 100).map(|c| c.id.clone());
         assert_eq!(pick(&[once.clone(), always.clone()]), Some("2".into()));
         assert_eq!(pick(&[once.clone(), always.clone(), no.clone()]), Some("3".into()));
+        let at_once = Consent { created_at: 3, ..later.clone() };
+        assert_eq!(pick(&[at_once, no.clone()]), Some("3".into()), "in one second the denial stands");
         assert_eq!(pick(&[once, always, no, later]), Some("4".into()));
         assert_eq!(pick(&[]), None);
     }

@@ -1,7 +1,7 @@
 //! The decision of a token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3): pure, given request and facts.
 
 use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
-use super::client::Client;
+use super::client::{Client, TOKEN_EXCHANGE};
 use super::consent::{Consent, Mode, Need, standing};
 use super::ids::Audience;
 use super::refusal::Refusal;
@@ -83,14 +83,19 @@ pub struct Grant {
     pub claims: IdJag,
 }
 
-/// Decides, in this order: ceiling, resource, scope, what the service needs, age of the sign-in, consent. `jti` is what the assertion
+/// Decides, in this order: grant, ceiling, resource, scope, what the service needs, age of the sign-in, consent. `jti` is what the assertion
 /// will carry; `request_key` the hash of [`Request::key`].
 ///
 /// # Errors
 /// The first rule that says no.
 pub fn decide(request: &Request, facts: &Facts, request_key: &str, jti: &str, now: i64) -> Result<Decision, Refusal> {
     let Facts { account, session, client, service, .. } = facts;
-    if request.audience.as_str() == facts.issuer {
+    // The endpoint judged that by a cached client; these facts are what the take compares.
+    if !client.may_use(TOKEN_EXCHANGE) {
+        return Err(Refusal::GrantTypeNotAllowed);
+    }
+    // With slashes as well: whoever trims them would take it for ours.
+    if request.audience.as_str().trim_end_matches('/') == facts.issuer {
         return Err(Refusal::AudienceOwn);
     }
     if !client.may_ask_for(&request.audience) {
@@ -173,7 +178,7 @@ fn client_id_at(client: &Client, service: &Service, provider_client_id: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::client::{AuthMethod, TOKEN_EXCHANGE};
+    use crate::domain::client::AuthMethod;
 
     fn facts() -> Facts {
         let mut service = Service::unknown(Audience::parse("https://a.example").unwrap());
@@ -265,7 +270,13 @@ mod tests {
     #[test]
     fn every_rule_says_no() {
         type Spoil = fn(&mut Request, &mut Facts);
-        let cases: [(&str, Spoil, Refusal); 8] = [
+        let cases: [(&str, Spoil, Refusal); 10] = [
+            ("grant", |_, f| f.client.grant_types.clear(), Refusal::GrantTypeNotAllowed),
+            (
+                "ourselves with a slash",
+                |r, _| r.audience = Audience::parse("https://id.example/").unwrap(),
+                Refusal::AudienceOwn,
+            ),
             ("ceiling", |_, f| f.client.audiences.clear(), Refusal::AudienceNotAllowed),
             ("ourselves", |r, _| r.audience = Audience::parse("https://id.example").unwrap(), Refusal::AudienceOwn),
             ("resource", |r, _| r.resources = vec!["https://b.example/".into()], Refusal::ResourceNotOfAudience),

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
 use crate::flow::tokens::{TokenSet, issue};
 use crate::secret::{same, sha256, token_hash};
-use crate::store::Entry;
+use crate::store::{Entry, Family, Tx};
 
 /// What the client sends.
 #[derive(Debug)]
@@ -29,14 +29,10 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     let mut tx = app.store.begin().await?;
     let family =
         tx.family_by_code(&hash, now).await?.filter(|f| f.client_id == client.id).ok_or(Refusal::CodeInvalid)?;
-    if family.used || family.expires_at <= now || family.ended {
-        if family.used && tx.end_family(&family.id, now).await? {
-            let body = serde_json::json!({"family": family.id});
-            let kind = "code.reused";
-            let (account_id, client_id) = (Some(family.account.id.as_str()), Some(client.id.as_str()));
-            tx.record(Entry { id: app.id(), at: now, kind, account_id, client_id, body, ..Entry::default() }).await?;
-            tx.commit().await?;
-        }
+    if family.used {
+        return end(app, tx, client, &family).await;
+    }
+    if family.expires_at <= now || family.ended {
         return Err(Refusal::CodeInvalid.into());
     }
     if family.redirect_uri != request.redirect_uri {
@@ -46,13 +42,25 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     if !plausible || !same(&sha256(request.code_verifier.as_bytes()), &family.code_challenge) {
         return Err(Refusal::CodeVerifierWrong.into());
     }
+    // Somebody was quicker, between the look above and this: a second use like any other.
     if !tx.use_code(&hash, now).await? {
-        tx.end_family(&family.id, now).await?;
-        tx.commit().await?;
-        return Err(Refusal::CodeInvalid.into());
+        return end(app, tx, client, &family).await;
     }
     let scope = family.scope.clone();
     let tokens = issue(app, &mut tx, client, &family, &scope).await?;
     tx.commit().await?;
     Ok(tokens)
+}
+
+/// Ends the family of a code that came back, once, and refuses.
+async fn end(app: &App, mut tx: Tx, client: &AuthenticatedClient, family: &Family) -> Result<TokenSet, Error> {
+    let now = app.now();
+    if tx.end_family(&family.id, now).await? {
+        let body = serde_json::json!({"family": family.id});
+        let kind = "code.reused";
+        let (account_id, client_id) = (Some(family.account.id.as_str()), Some(client.id.as_str()));
+        tx.record(Entry { id: app.id(), at: now, kind, account_id, client_id, body, ..Entry::default() }).await?;
+        tx.commit().await?;
+    }
+    Err(Refusal::CodeInvalid.into())
 }

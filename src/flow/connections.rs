@@ -1,5 +1,7 @@
 //! What a user, or an operator, sees of the delegations.
 
+use std::collections::BTreeMap;
+
 use crate::app::App;
 use crate::domain::client::Client;
 use crate::domain::consent::Consent;
@@ -11,7 +13,7 @@ use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::store::Tx;
 
-pub use crate::store::{Delivery, Filter, Ticket};
+pub use crate::store::{Attempted, Delivery, Filter, Ticket};
 
 /// A delegation with what belongs to it.
 #[derive(Debug)]
@@ -22,8 +24,12 @@ pub struct Connection {
     pub service: Option<Service>,
     /// The decisions under it, each with its client.
     pub consents: Vec<(Client, Consent)>,
+    /// What the browsers call themselves in which those were made, by the decision's id.
+    pub browsers: BTreeMap<String, String>,
     /// Its notices.
     pub deliveries: Vec<Delivery>,
+    /// The attempts at them since it ended, the oldest first.
+    pub attempts: Vec<Attempted>,
 }
 
 /// Everything the dashboard shows.
@@ -39,6 +45,8 @@ pub struct Dashboard {
 
 /// Most delegations on one dashboard.
 const MOST: i64 = 500;
+/// Most attempts at telling a service that are shown: those of two notices in seven days, and some.
+const MOST_ATTEMPTS: i64 = 200;
 
 /// Reads a user's dashboard.
 ///
@@ -89,8 +97,13 @@ async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Err
     for consent in tx.delegation_consents(&delegation.id).await? {
         consents.push((client(tx, &consent.client_id).await?, consent));
     }
+    let browsers = tx.consent_browsers(&delegation.id).await?;
     let deliveries = tx.deliveries(&delegation.id).await?;
-    Ok(Connection { delegation, service, consents, deliveries })
+    let attempts = match delegation.ended_at {
+        Some(ended_at) => tx.attempts(&delegation.id, ended_at, MOST_ATTEMPTS).await?,
+        None => Vec::new(),
+    };
+    Ok(Connection { delegation, service, consents, browsers, deliveries, attempts })
 }
 
 async fn client(tx: &mut Tx, key: &str) -> Result<Client, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{App, Basis};
 use crate::domain::claims::{ASSERTION_LIFETIME, IdJag, IdToken};
-use crate::domain::consent::{MOST_OPEN, POLL_INTERVAL, TICKET_LIFETIME};
+use crate::domain::consent::{MOST_OPEN, Need, POLL_INTERVAL, TICKET_LIFETIME, standing};
 use crate::domain::exchange::{Decision, Facts, Grant, Request, decide};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
@@ -15,7 +15,7 @@ use crate::secret::{Secret, sha256, token_hash};
 use crate::store::{Subject, Take, Ticket};
 
 /// The kinds of subject token that are taken (RFC 8693 section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubjectTokenType {
     /// `urn:ietf:params:oauth:token-type:id_token`
     IdToken,
@@ -49,11 +49,14 @@ pub async fn run(
     request: &Request,
 ) -> Result<Minted, Error> {
     let cache_key =
-        (client.client_id.clone(), token_hash(subject_token.expose()), request.audience.as_str().to_owned());
+        (client.client_id.clone(), kind, token_hash(subject_token.expose()), request.audience.as_str().to_owned());
     let mut fresh = false;
     for _ in 0..TRIES {
         let (changes, now) = (app.store.changes(), app.now());
-        let cached = app.facts.get(&cache_key, changes, now).filter(|basis| !fresh && basis.subject.expires_at > now);
+        // Facts about another state of the client than the one that authenticated are as good as none.
+        let same_client = |basis: &Arc<Basis>| basis.facts.client.version == client.version;
+        let cached = app.facts.get(&cache_key, changes, now);
+        let cached = cached.filter(|basis| !fresh && basis.subject.expires_at > now && same_client(basis));
         let was_cached = cached.is_some();
         let basis = match cached {
             Some(basis) => basis,
@@ -70,7 +73,14 @@ pub async fn run(
             }
             decision => decision?,
         };
-        let Decision::Mint(grant) = decision else { return ask(app, &basis, request, &request_key, now).await };
+        let Decision::Mint(grant) = decision else {
+            if let Some(refusal) = ask(app, &basis, request, &request_key, now).await? {
+                return Err(refusal.into());
+            }
+            // The user answered while we were about to ask.
+            fresh = true;
+            continue;
+        };
         if !was_cached {
             app.facts.put(cache_key.clone(), basis.clone(), changes, now);
         }
@@ -104,8 +114,11 @@ fn take(entry_id: String, basis: &Basis, grant: &Grant, ring: &Keyring, request:
         client_id: facts.client.id.clone(),
         client_version: facts.client.version,
         session_id: subject.session.id.clone(),
+        auth_time: claims.auth_time,
         family_id: subject.family_id.clone(),
         service_version: facts.service.version,
+        asked_scope: request.scope.as_ref().map(ToString::to_string).unwrap_or_default(),
+        resources: request.resources.clone(),
         kid: ring.active.kid().to_owned(),
         jti: claims.jti.clone(),
         at: now,
@@ -134,7 +147,9 @@ async fn read(
     let aud = request.audience.as_str();
     let mut tx = app.store.read().await?;
     // Read again rather than taken from the cache of clients: its version is what the take will compare.
-    let client = tx.client(&client.client_id).await?.ok_or(Refusal::ClientAuthenticationFailed)?;
+    let current = tx.client(&client.client_id).await?;
+    // Nor may a credential count that another replica has replaced since.
+    let client = current.filter(|c| c.same_credentials(client)).ok_or(Refusal::ClientAuthenticationFailed)?;
     let service = tx.service(aud).await?.unwrap_or_else(|| Service::unknown(request.audience.clone()));
     let consents = tx.consents(&subject.account.id, aud, &client.id).await?;
     let emitted = tx.delegation_for(&subject.account.id, aud).await?;
@@ -183,37 +198,51 @@ async fn by_id_token(app: &App, client: &AuthenticatedClient, token: &Secret, no
     Ok(subject)
 }
 
-/// Finds or asks the question of this request, and tells the agent where.
-async fn ask(app: &App, basis: &Basis, request: &Request, request_key: &str, now: i64) -> Result<Minted, Error> {
+/// Finds or asks the question of this request, and says what to tell the agent; `None` when the user has decided in the meantime.
+async fn ask(
+    app: &App,
+    basis: &Basis,
+    request: &Request,
+    request_key: &str,
+    now: i64,
+) -> Result<Option<Refusal>, Error> {
     let Basis { subject, facts } = basis;
     let required = |ticket: &Ticket| Refusal::ConsentRequired {
         consent_uri: app.issuer.at(&format!("/consent/{}", ticket.id)),
         expires_in: ticket.expires_at - now,
         interval: POLL_INTERVAL,
     };
+    let slow_down = Refusal::SlowDown { interval: POLL_INTERVAL };
+    let (account_id, client_id, aud) = (&subject.account.id, &facts.client.id, request.audience.as_str());
     let mut tx = app.store.begin().await?;
-    tx.lock_account(&subject.account.id).await?;
+    tx.lock_account(account_id).await?;
+    // An answer references the account, so under the lock it is here or has not happened: without this look a question that was answered
+    // a moment ago would be asked a second time.
+    let need = Need { request_key, scope: request.scope.as_ref(), resources: &request.resources };
+    if standing(&tx.consents(account_id, aud, client_id).await?, need, now).is_some() {
+        return Ok(None);
+    }
     tx.close_expired_ticket(request_key, now).await?;
     if let Some(ticket) = tx.open_ticket(request_key).await? {
         if now - ticket.polled_at < POLL_INTERVAL {
-            return Err(Refusal::SlowDown { interval: POLL_INTERVAL }.into());
+            return Ok(Some(slow_down));
         }
         tx.polled(&ticket.id, now).await?;
         tx.commit().await?;
-        return Err(required(&ticket).into());
+        return Ok(Some(required(&ticket)));
     }
-    let open = tx.open_tickets(&subject.account.id, now).await?;
-    let of_client = open.iter().filter(|t| t.client_id == facts.client.id).count();
+    let open = tx.open_tickets(account_id, now).await?;
+    let of_client = open.iter().filter(|t| t.client_id == *client_id).count();
     if i64::try_from(of_client).unwrap_or(i64::MAX) >= MOST_OPEN {
-        return Err(Refusal::TooManyQuestions.into());
+        return Ok(Some(Refusal::TooManyQuestions));
     }
     let ticket = Ticket {
         id: app.rng.token(),
         request_key: request_key.to_owned(),
-        account_id: subject.account.id.clone(),
+        account_id: account_id.clone(),
         session_id: subject.session.id.clone(),
-        client_id: facts.client.id.clone(),
-        aud: request.audience.as_str().to_owned(),
+        client_id: client_id.clone(),
+        aud: aud.to_owned(),
         scope: request.scope.clone().unwrap_or_default(),
         resources: request.resources.clone(),
         agent_platform: request.agent_platform.clone(),
@@ -225,8 +254,8 @@ async fn ask(app: &App, basis: &Basis, request: &Request, request_key: &str, now
         consent_id: None,
     };
     if !tx.add_ticket(&ticket).await? {
-        return Err(Refusal::SlowDown { interval: POLL_INTERVAL }.into());
+        return Ok(Some(slow_down));
     }
     tx.commit().await?;
-    Err(required(&ticket).into())
+    Ok(Some(required(&ticket)))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::rng::Rng;
 use crate::secret::Secret;
 
 /// Most bytes of a key file.
@@ -28,22 +29,31 @@ impl KeyFileError {
     }
 }
 
-/// Makes a file of mode 0600. `false` when there is one: it is left as it is.
+/// Whether there is such a file.
+///
+/// # Errors
+/// When nobody can tell.
+pub fn exists(path: &Path) -> Result<bool, KeyFileError> {
+    path.try_exists().map_err(|e| KeyFileError::new(path, e))
+}
+
+/// Makes a file of mode 0600, durable before this returns. `false` when there is one: it is left as it is.
 ///
 /// # Errors
 /// When folder or file cannot be made.
-pub fn make(path: &Path, bytes: &[u8]) -> Result<bool, KeyFileError> {
+pub fn make(path: &Path, bytes: &[u8], rng: &Rng) -> Result<bool, KeyFileError> {
     let wrong = |e: std::io::Error| KeyFileError::new(path, e);
-    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(wrong)?;
-    }
-    // Written beside and linked into place, so that no other process ever reads half of it.
-    let beside = path.with_extension(format!("new-{}", std::process::id()));
-    let _ = fs::remove_file(&beside);
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(wrong)?;
+    // Written beside and linked into place, so that no other process ever reads half of it. Named at random: two containers on one
+    // volume have the same process id.
+    let beside = path.with_extension(format!("new-{:032x}", u128::from_be_bytes(rng.bytes())));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(wrong)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)?;
     let linked = fs::hard_link(&beside, path);
     fs::remove_file(&beside).map_err(wrong)?;
+    // The rows that only this key opens are about to be durable; its name has to be so first.
+    fs::File::open(folder).and_then(|f| f.sync_all()).map_err(wrong)?;
     match linked {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),

@@ -29,7 +29,9 @@ pub async fn run(
         return Err(Refusal::RefreshInvalid.into());
     }
     let narrowed = scope.unwrap_or(&family.scope);
-    if let Some(beyond) = narrowed.iter().find(|token| !family.scope.has(token)) {
+    let beyond = narrowed.iter().find(|token| !family.scope.has(token));
+    // Reuse first: whatever else a stolen token's request says, the theft has to be noticed.
+    if let Some(beyond) = beyond.filter(|_| !family.used) {
         return Err(Refusal::ScopeNotGrantable(beyond.to_owned()).into());
     }
     if family.used || !tx.use_refresh(&hash, now).await? {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ use crate::store::{KeyRow, NewAccount, NewClient, NewService, Store, StoreError,
 
 /// Our key of the one issuer there is until there are more.
 const DEFAULT_ISSUER: &str = "default";
+
+/// How often the configuration is applied again after a deadlock.
+const APPLY_TRIES: usize = 5;
 
 /// Seconds a cached client may be used without looking again.
 const CLIENTS_LIFETIME: i64 = 2;
@@ -86,10 +90,15 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
         allow_private_addresses: config.network.allow_private_addresses,
         allowed_networks: config.network.allowed_networks.clone(),
     })?;
+    // A key file that is there and cannot be used stops the start before anything is made.
+    let path = config.keys_dir.join("sealing.key");
+    if keyfile::exists(&path)? {
+        sealing_key(&path)?;
+    }
     let store = open_store(&config.database).await?;
     let mut made = Made { users: config.users.len(), clients: config.clients.len(), ..Made::default() };
     let now = clock.now();
-    let (sealing, admin_token_hash) = found(config, &store, &rng, now, &mut made).await?;
+    let (sealing, admin_token_hash) = found(config, &path, &store, &rng, now, &mut made).await?;
     let ring = first_ring(&store, &sealing, &rng, now).await?;
     let app = App::new(Inner {
         issuer: config.issuer.clone(),
@@ -110,7 +119,14 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
         facts: Cache::new(FACTS_LIFETIME),
         ring: RwLock::new(Arc::new(ring)),
     });
-    apply(&app, config).await?;
+    let mut tries = 0;
+    loop {
+        // The configuration's order is not the order of locks that mints keep on a replica that runs, and PostgreSQL may end either.
+        match apply(&app, config).await {
+            Err(error) if error.is_deadlock() && tries < APPLY_TRIES => tries += 1,
+            applied => break applied?,
+        }
+    }
     if app.store.is_private() {
         let mut tx = app.store.begin().await?;
         tx.clear_leases().await?;
@@ -183,20 +199,23 @@ async fn open_store(database: &Database) -> Result<Store, StartError> {
 /// The issuer's row and the sealing key: read, or made together on an empty database.
 async fn found(
     config: &Config,
+    path: &Path,
     store: &Store,
     rng: &Rng,
     now: i64,
     made: &mut Made,
 ) -> Result<(SealingKey, String), StartError> {
-    let path = config.keys_dir.join("sealing.key");
     let known = store.read().await?.issuer().await?;
     if known.is_none() {
         made.first_start = true;
-        if keyfile::make(&path, &rng.bytes::<32>())? {
-            made.files.push((path.clone(), "the sealing key: keep a copy, without it the signing keys are lost"));
+        if keyfile::exists(&config.admin_token_file)? {
+            keyfile::read_text(&config.admin_token_file)?;
+        }
+        if keyfile::make(path, &rng.bytes::<32>(), rng)? {
+            made.files.push((path.to_owned(), "the sealing key: keep a copy, without it the signing keys are lost"));
         }
         let token = rng.token();
-        if keyfile::make(&config.admin_token_file, token.as_bytes())? {
+        if keyfile::make(&config.admin_token_file, token.as_bytes(), rng)? {
             made.files.push((config.admin_token_file.clone(), "the admin token, bearer for /api/v1"));
         }
         // A second process may have been quicker with the file; what stands there is the token.
@@ -214,7 +233,11 @@ async fn found(
             config.issuer
         )));
     }
-    Ok((SealingKey::from_bytes(&keyfile::read(&path)?).map_err(|e| KeyFileError::new(&path, e.0))?, admin_token_hash))
+    Ok((sealing_key(path)?, admin_token_hash))
+}
+
+fn sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
+    SealingKey::from_bytes(&keyfile::read(path)?).map_err(|e| KeyFileError::new(path, e.0))
 }
 
 async fn first_ring(store: &Store, sealing: &SealingKey, rng: &Rng, now: i64) -> Result<Keyring, StartError> {
@@ -296,8 +319,11 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result
         phone_verified: user.phone_number_verified,
     };
     tx.apply_account(&new, now).await?;
-    if let Some(Password::Hash(hash)) = &user.password {
-        tx.set_password(&user.email, hash.expose()).await?;
+    match &user.password {
+        Some(Password::Hash(hash)) => tx.set_password(&user.email, hash.expose()).await?,
+        // Hashed later, when there is time: until then nobody signs in.
+        Some(Password::Plain(_)) => {}
+        None => tx.clear_password(&user.email).await?,
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
 use crate::error::Error;
 use crate::secret::{Secret, sha256, token_hash};
-use crate::store::{Entry, NewSession};
+use crate::store::{Entry, NewSession, Tx};
 
 /// Seconds after which a failed attempt no longer counts.
 const FORGET: i64 = 900;
@@ -82,14 +82,12 @@ fn throttle_names(email: &str, address: Option<IpAddr>) -> Vec<(String, i64)> {
 async fn count(app: &App, names: &[(String, i64)]) -> Result<(), Error> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
-    for (name, _) in names {
-        let until = tx.blocked_until(name).await?;
+    for (name, free) in names {
+        let (failures, until) = tx.count_attempt(name, now, FORGET).await?;
         if until > now {
+            // Without a commit: who has to wait does not make it longer.
             return Err(Refusal::Throttled(until - now).into());
         }
-    }
-    for (name, free) in names {
-        let failures = tx.count_attempt(name, now, FORGET).await?;
         if failures >= *free {
             let doublings = u32::try_from(failures - free).unwrap_or(u32::MAX).min(10);
             tx.block(name, now + (5_i64 << doublings).min(LONGEST_WAIT)).await?;
@@ -121,7 +119,7 @@ async fn open(
         _ => {
             kind = "session.opened";
             if let Some(other) = current {
-                tx.end_session(&other.id, now).await?;
+                end(app, &mut tx, other).await?;
             }
             let id = app.id();
             let csrf = app.rng.token();
@@ -158,15 +156,22 @@ pub async fn session(app: &App, token: &str) -> Result<Option<(Session, Account)
 /// # Errors
 /// Faults.
 pub async fn sign_out(app: &App, session: &Session) -> Result<(), Error> {
-    let now = app.now();
     let mut tx = app.store.begin().await?;
-    if tx.end_session(&session.id, now).await? {
-        let body = serde_json::json!({ "sid": session.id });
-        let account_id = Some(session.account_id.as_str());
-        tx.record(Entry { id: app.id(), at: now, kind: "session.ended", account_id, body, ..Entry::default() }).await?;
+    if end(app, &mut tx, session).await? {
         tx.commit().await?;
     }
     Ok(())
+}
+
+async fn end(app: &App, tx: &mut Tx, session: &Session) -> Result<bool, Error> {
+    let now = app.now();
+    let ended = tx.end_session(&session.id, now).await?;
+    if ended {
+        let body = serde_json::json!({ "sid": session.id });
+        let account_id = Some(session.account_id.as_str());
+        tx.record(Entry { id: app.id(), at: now, kind: "session.ended", account_id, body, ..Entry::default() }).await?;
+    }
+    Ok(ended)
 }
 
 fn argon2() -> Argon2<'static> {

@@ -66,6 +66,7 @@ async fn run(app: &App, headers: &HeaderMap, pairs: Pairs, said: Option<bool>) -
     };
     let state = param("state").ok().flatten();
     let outcome = async {
+        pairs.once(&["resource"])?;
         let request = rules::parse(&registered.client, redirect_uri.clone(), &param)?;
         let user = visitor::user(app, headers).await?;
         let step = decide(app, &registered.client, &request, user.as_ref(), said).await?;
@@ -92,6 +93,7 @@ fn sign_in(pairs: &Pairs, request: &Request, again: bool) -> String {
         };
         match name {
             "prompt" => Some(rest()).filter(|rest| !rest.is_empty()),
+            "max_age" if request.max_age.is_none() => None,
             _ => Some(value.to_owned()),
         }
     });

@@ -1,22 +1,27 @@
 //! `/connections`: what a user agreed to, and how to stop it.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::form::Pairs;
 use super::pages::{self, Known, State as Shown};
+use super::segment::Segment;
 use super::{page_or, reply, visitor, words};
 use crate::app::App;
 use crate::domain::client::Client;
+use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::Status;
 use crate::domain::ids::Audience;
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::flow::bearer::Caller;
-use crate::flow::connections::{Connection, Dashboard, connection, dashboard};
+use crate::flow::connections::{Connection, Dashboard, Delivery, connection, dashboard};
 use crate::flow::{consent, withdraw};
+
+/// Most ended decisions of one agent that are shown one by one.
+const ENDED_SHOWN: usize = 3;
 
 /// The front door leads to the one page there is for a user.
 pub(super) async fn home() -> Response {
@@ -28,7 +33,9 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
             return Ok(reply::see_other(&visitor::sign_in_at("/connections")));
         };
-        let Dashboard { pending, connections, denials } = dashboard(&app, &account).await?;
+        let Dashboard { pending, mut connections, denials } = dashboard(&app, &account).await?;
+        // What is in force before what is over.
+        connections.sort_by_key(|connection| connection.delegation.ended_at.is_some());
         let page = pages::Connections {
             site: reply::site(&app),
             account: visitor::account(&session, &account, "/connections"),
@@ -37,6 +44,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
                 .map(|(client, known, ticket)| pages::PendingQuestion {
                     agent: agent(&client),
                     service: service(known.as_ref(), &ticket.aud),
+                    scopes: ticket.scope.iter().map(str::to_owned).collect(),
                     asked: words::time(ticket.created_at),
                     ticket: ticket.id,
                 })
@@ -47,6 +55,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
                 .map(|(client, known, aud, consent)| pages::DeniedLine {
                     agent: agent(&client),
                     service: service(known.as_ref(), &aud),
+                    scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
                     when: words::time(consent.created_at),
                     id: consent.id,
                 })
@@ -58,7 +67,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
 }
 
 /// The confirmation, which says what else ends.
-pub(super) async fn stop_page(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn stop_page(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let here = format!("/connections/{id}/stop");
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -76,6 +85,7 @@ pub(super) async fn stop_page(State(app): State<App>, Path(id): Path<String>, he
             account: visitor::account(&session, &account, &here),
             service: service(found.service.as_ref(), &found.delegation.aud),
             agents,
+            never_used: found.delegation.used == 0,
             no_revocation: found.service.is_none_or(|s| s.revocation_uri.is_none()),
             id,
         };
@@ -84,7 +94,7 @@ pub(super) async fn stop_page(State(app): State<App>, Path(id): Path<String>, he
     page_or(&app, outcome.await)
 }
 
-pub(super) async fn stop(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn stop(State(app): State<App>, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -98,7 +108,7 @@ pub(super) async fn stop(State(app): State<App>, Path(id): Path<String>, headers
 }
 
 /// Takes a denial back.
-pub(super) async fn revise(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn revise(State(app): State<App>, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -121,63 +131,93 @@ fn service(known: Option<&Service>, aud: &str) -> pages::Service {
 }
 
 fn item(connection: &Connection) -> pages::Connection {
-    let Connection { delegation, consents, deliveries, .. } = connection;
-    let standing = consents.iter().filter(|(_, c)| c.ended_at.is_none());
-    let best = standing.map(|(_, c)| c).max_by_key(|c| match c.mode {
-        crate::domain::consent::Mode::Always => (2, 0),
-        crate::domain::consent::Mode::Until(at) => (1, at),
-        _ => (0, 0),
-    });
-    let last =
-        deliveries.iter().filter(|d| d.created_at >= delegation.ended_at.unwrap_or(i64::MAX)).collect::<Vec<_>>();
-    let confirmed = last.iter().all(|d| d.state == "delivered");
-    let state = match delegation.status() {
-        Status::Active => Shown::Active(match best {
-            Some(consent) => format!("Active: {}", lower_first(&words::mode(consent.mode))),
-            None => "Used; no agent can use it again without asking".to_owned(),
-        }),
-        Status::Withdrawing => Shown::Withdrawing("Stopped here; the service has not confirmed everything yet".into()),
-        Status::Withdrawn if delegation.used == 0 => Shown::Withdrawn("Ended before it was ever used".into()),
-        Status::Withdrawn if last.is_empty() => {
-            Shown::Unconfirmed("Stopped here; the service cannot be told, so end your sessions there yourself".into())
-        }
-        Status::Withdrawn if confirmed => {
-            let at = last.iter().filter_map(|d| d.ended_at).max().unwrap_or_default();
-            Shown::Withdrawn(format!("Ended, confirmed by the service on {}", words::time(at)))
-        }
-        Status::Withdrawn => Shown::Unconfirmed(
-            "Stopped here; the service never confirmed it, so end your sessions there yourself".into(),
-        ),
-    };
+    let delegation = &connection.delegation;
     let service = service(connection.service.as_ref(), &delegation.aud);
-    let way = delegation.ended_at.map_or_else(Vec::new, |ended| {
-        let recent: Vec<_> = last.iter().map(|d| (*d).clone()).collect();
-        words::way(ended, &service.host, &recent)
-    });
-    let used = |n: i64| if n == 1 { "once".to_owned() } else { format!("{n} times") };
+    let deliveries = notices(connection);
+    let way = delegation
+        .ended_at
+        .map_or_else(Vec::new, |ended| words::way(ended, &service.host, &deliveries, &connection.attempts));
     pages::Connection {
         id: delegation.id.clone(),
-        service,
-        state,
-        agents: consents
-            .iter()
-            .map(|(client, consent)| pages::AgentLine {
-                agent: agent(client),
-                mode: words::standing(consent),
-                scopes: consent.scope.iter().map(str::to_owned).collect(),
-                agreed: words::time(consent.created_at),
-            })
-            .collect(),
+        state: state(connection, &deliveries),
+        agents: agents(connection),
         last_used: delegation.last_used_at.map(|at| {
-            let by = delegation.last_client.as_deref().map(|name| format!(", last by {name}")).unwrap_or_default();
-            format!("{}, {} in all{by}", words::time(at), used(delegation.used))
+            let by = delegation.last_client.as_deref().map(|name| format!(" by {name}")).unwrap_or_default();
+            let times =
+                if delegation.used == 1 { String::new() } else { format!("; {} times in all", delegation.used) };
+            format!("{}{by}{times}", words::time(at))
         }),
         way: way.into_iter().map(|(time, text)| pages::WayLine { time, text }).collect(),
         can_stop: delegation.status() == Status::Active,
+        service,
     }
 }
 
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().collect::<String>() + chars.as_str())
+/// The notices of the end that is shown, not those of earlier ones.
+fn notices(connection: &Connection) -> Vec<Delivery> {
+    let since = connection.delegation.ended_at.unwrap_or(i64::MAX);
+    connection.deliveries.iter().filter(|d| d.created_at >= since).cloned().collect()
+}
+
+fn state(connection: &Connection, notices: &[Delivery]) -> Shown {
+    let Connection { delegation, consents, .. } = connection;
+    let confirmed = notices.iter().filter(|d| d.state == "delivered").count();
+    match delegation.status() {
+        Status::Active => {
+            let standing = consents.iter().map(|(_, consent)| consent).filter(|c| c.ended_at.is_none());
+            let furthest = standing.map(|c| c.mode).max_by_key(|mode| match mode {
+                Mode::Always => (2, 0),
+                Mode::Until(at) => (1, *at),
+                Mode::Once | Mode::Denied => (0, 0),
+            });
+            Shown::Active(match furthest {
+                Some(Mode::Always) => "Active until you stop it".to_owned(),
+                Some(Mode::Until(at)) => format!("Active until {}", words::time(at)),
+                Some(_) => "Allowed once, not used yet".to_owned(),
+                None => "Used; agents have to ask again. Stop it to end the access they got".to_owned(),
+            })
+        }
+        Status::Withdrawing if confirmed > 0 => {
+            Shown::Withdrawing("Stopped here and confirmed once; the service is told a second time".into())
+        }
+        Status::Withdrawing => Shown::Withdrawing("Stopped here; the service has not confirmed yet".into()),
+        Status::Withdrawn if delegation.used == 0 => Shown::Withdrawn("Ended before it was ever used".into()),
+        Status::Withdrawn if notices.is_empty() => {
+            Shown::Unconfirmed("Stopped here; the service cannot be told, so end your sessions there yourself".into())
+        }
+        Status::Withdrawn if confirmed == notices.len() => {
+            let at = notices.iter().filter_map(|d| d.ended_at).max().unwrap_or_default();
+            Shown::Withdrawn(format!("Ended, confirmed by the service on {}", words::time(at)))
+        }
+        Status::Withdrawn => Shown::Unconfirmed(
+            "Stopped here; the service did not confirm it, so end your sessions there yourself".into(),
+        ),
+    }
+}
+
+/// The decisions by agent: those that stand, and the last few that ended.
+fn agents(connection: &Connection) -> Vec<pages::AgentLines> {
+    let mut agents: Vec<(&Client, Vec<&Consent>)> = Vec::new();
+    for (client, consent) in connection.consents.iter().rev() {
+        match agents.iter_mut().find(|(known, _)| known.id == client.id) {
+            Some((_, consents)) => consents.push(consent),
+            None => agents.push((client, vec![consent])),
+        }
+    }
+    let lines = |(client, mut consents): (&Client, Vec<&Consent>)| {
+        consents.sort_by_key(|consent| consent.ended_at.is_some());
+        let standing = consents.iter().filter(|consent| consent.ended_at.is_none()).count();
+        let earlier = consents.len().saturating_sub(standing + ENDED_SHOWN);
+        consents.truncate(standing + ENDED_SHOWN);
+        let decision = |consent: &&Consent| pages::DecisionLine {
+            mode: words::standing(consent),
+            scopes: consent.scope.iter().map(str::to_owned).collect(),
+            agreed: match connection.browsers.get(&consent.id).and_then(|name| words::browser(name)) {
+                Some(browser) => format!("{}, {browser}", words::time(consent.created_at)),
+                None => words::time(consent.created_at),
+            },
+        };
+        pages::AgentLines { agent: agent(client), decisions: consents.iter().map(decision).collect(), earlier }
+    };
+    agents.into_iter().map(lines).collect()
 }

@@ -1,21 +1,23 @@
 //! `/consent/{ticket}`: the question and the answer.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::form::Pairs;
 use super::pages::{self, Known, ModeChoice, Outcome, ScopeChoice, Told};
-use super::{page_or, reply, visitor, words};
+use super::segment::Segment;
+use super::{error, page_or, reply, visitor, words};
 use crate::app::App;
 use crate::domain::consent::{Mode, UNTIL_CHOICES};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
+use crate::error::Error;
 use crate::flow::consent::{Answer, Question, decide, question};
 
-pub(super) async fn get(State(app): State<App>, Path(ticket): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn get(State(app): State<App>, Segment(ticket): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let here = format!("/consent/{ticket}");
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -33,7 +35,7 @@ pub(super) async fn get(State(app): State<App>, Path(ticket): Path<String>, head
                 reply::page(StatusCode::FORBIDDEN, &page.html())
             }
             Some(question) if question.open => {
-                reply::page(StatusCode::OK, &open(&app, &session, &account, &question).html())
+                reply::page(StatusCode::OK, &open(&app, &session, &account, &question, None).html())
             }
             Some(question) => reply::page(StatusCode::OK, &closed(&app, bar, &question).html()),
         })
@@ -41,12 +43,7 @@ pub(super) async fn get(State(app): State<App>, Path(ticket): Path<String>, head
     page_or(&app, outcome.await)
 }
 
-pub(super) async fn post(
-    State(app): State<App>,
-    Path(ticket): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn post(State(app): State<App>, Segment(ticket): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let here = format!("/consent/{ticket}");
@@ -60,10 +57,40 @@ pub(super) async fn post(
             _ => return Err(Refusal::Malformed("decision", "must be allow or deny").into()),
         };
         let scope: Scope = form.many("scope").iter().map(String::as_str).collect();
-        decide(&app, &session, &account, &ticket, &Answer { digest: form.required("digest")?, mode, scope }).await?;
-        Ok(reply::see_other(&here))
+        let answer = Answer { digest: form.required("digest")?, mode, scope };
+        match decide(&app, &session, &account, &ticket, &answer).await {
+            Ok(()) => Ok(reply::see_other(&here)),
+            Err(Error::Refused(refusal)) => again(&app, &session, &account, &ticket, refusal).await,
+            Err(fault) => Err(fault),
+        }
     };
     page_or(&app, outcome.await)
+}
+
+/// The question once more, or what became of it, for an answer that a person can well give: nothing left ticked, a second click, a page
+/// that is out of date. Nothing was recorded.
+async fn again(
+    app: &App,
+    session: &Session,
+    account: &Account,
+    ticket: &str,
+    refusal: Refusal,
+) -> Result<Response, Error> {
+    let advice = match &refusal {
+        Refusal::Malformed("scope", _) => "Leave at least one thing ticked that the agent may do there, or deny.",
+        Refusal::TicketMismatch => "Something about this question has changed. Please look at it again.",
+        Refusal::TicketClosed => "",
+        _ => return Err(refusal.into()),
+    };
+    let (_, status) = error::code_and_status(&refusal);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let question = question(app, account, ticket).await?.ok_or(Refusal::NotFound)?;
+    Ok(if question.open {
+        reply::page(status, &open(app, session, account, &question, Some(advice)).html())
+    } else {
+        let bar = visitor::account(session, account, &format!("/consent/{ticket}"));
+        reply::page(status, &closed(app, bar, &question).html())
+    })
 }
 
 fn agent(question: &Question) -> pages::Agent {
@@ -74,7 +101,7 @@ fn service(question: &Question) -> pages::Service {
     pages::Service { name: question.service.name.clone(), host: question.service.audience.host() }
 }
 
-fn open(app: &App, session: &Session, account: &Account, question: &Question) -> pages::Consent {
+fn open(app: &App, session: &Session, account: &Account, question: &Question, error: Option<&str>) -> pages::Consent {
     let ticket = &question.ticket;
     let mut told: Vec<Told> = question
         .told
@@ -112,6 +139,7 @@ fn open(app: &App, session: &Session, account: &Account, question: &Question) ->
         expires_in_minutes: u32::try_from((ticket.expires_at - app.now() + 59) / 60).unwrap_or(1),
         ticket: ticket.id.clone(),
         digest: question.digest.clone(),
+        error: error.map(str::to_owned),
     }
 }
 

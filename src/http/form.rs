@@ -1,5 +1,6 @@
 //! Forms and queries: taken apart once, every value bounded, repetitions told apart from lists.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -31,16 +32,25 @@ impl Pairs {
         }
         let bytes = tokio::time::timeout(TIMEOUT, axum::body::to_bytes(body, MAX)).await;
         let bytes = bytes.map_err(|_| Refusal::NotAForm)?.map_err(|_| Refusal::NotAForm)?;
-        Ok(Self::parse(&bytes))
+        let pairs = Self::parse(&bytes);
+        pairs.0.iter().try_for_each(|(_, value)| no_nul(value))?;
+        Ok(pairs)
     }
 
     /// The value of a parameter that may come once.
     pub(super) fn single(&self, name: &str) -> Result<Option<String>, Refusal> {
         let mut values = self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v);
         match (values.next(), values.next()) {
-            (value, None) => Ok(value.cloned()),
+            (value, None) => value.map(|v| no_nul(v).map(|()| v.clone())).transpose(),
             _ => Err(Refusal::Twice(name.to_owned())),
         }
+    }
+
+    /// Refuses a request in which any name but `several` comes twice, known or not (RFC 6749 section 3.1 and 3.2).
+    pub(super) fn once(&self, several: &[&str]) -> Result<(), Refusal> {
+        let mut seen = HashSet::new();
+        let twice = self.0.iter().map(|(n, _)| n).find(|n| !several.contains(&n.as_str()) && !seen.insert(*n));
+        twice.map_or(Ok(()), |name| Err(Refusal::Twice(name.clone())))
     }
 
     /// The value of a parameter that must come, once.
@@ -70,6 +80,11 @@ impl Pairs {
     }
 }
 
+/// No parameter of ours may hold a NUL, and PostgreSQL can store none.
+fn no_nul(value: &str) -> Result<(), Refusal> {
+    if value.contains('\0') { Err(Refusal::BadQuery("a value holds a NUL character".into())) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +97,10 @@ mod tests {
         assert_eq!(pairs.single("c"), Ok(Some("x y".into())));
         assert_eq!(pairs.single("d"), Err(Refusal::Twice("d".into())));
         assert_eq!(pairs.many("d"), ["1", "2"]);
+        assert_eq!(pairs.once(&[]), Err(Refusal::Twice("d".into())));
+        assert_eq!(pairs.once(&["d"]), Ok(()), "empty ones do not count");
         assert_eq!(pairs.required("e"), Err(Refusal::Missing("e")));
         assert_eq!(pairs.unknown(&["a", "c"]), Some("d"));
+        assert!(Pairs::parse(b"a=x%00y").single("a").is_err());
     }
 }

@@ -15,6 +15,7 @@ mod form;
 mod health;
 mod login;
 mod reply;
+mod segment;
 mod token;
 mod visitor;
 mod words;

@@ -56,6 +56,7 @@ async fn grant(
     if headers.contains_key("dpop") {
         return Err(Refusal::NotSupported("DPoP").into());
     }
+    form.once(&["audience", "resource"])?;
     let grant_type = form.required("grant_type")?;
     if ![AUTHORIZATION_CODE, REFRESH_TOKEN, TOKEN_EXCHANGE].contains(&grant_type.as_str()) {
         return Err(Refusal::GrantTypeUnsupported.into());

@@ -3,8 +3,9 @@
 use chrono::DateTime;
 
 use crate::domain::consent::{Consent, Mode};
+use crate::domain::delegation::NOTICE_LIFETIME;
 use crate::domain::service::Claim;
-use crate::flow::connections::Delivery;
+use crate::flow::connections::{Attempted, Delivery};
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
 pub(super) fn time(at: i64) -> String {
@@ -38,10 +39,10 @@ pub(super) fn scope(token: &str) -> &'static str {
 pub(super) fn claim(claim: Claim) -> (&'static str, &'static str) {
     match claim {
         Claim::Email => ("Your e-mail", "to find your account there"),
-        Claim::EmailVerified => ("Whether we checked that e-mail", "so that nobody else can use it"),
+        Claim::EmailVerified => ("Whether we checked that e-mail", "so that nobody can pose as you"),
         Claim::Name => ("Your name", "shown on your account"),
         Claim::PhoneNumber => ("Your phone number", "to find your account there"),
-        Claim::PhoneNumberVerified => ("Whether we checked that number", "so that nobody else can use it"),
+        Claim::PhoneNumberVerified => ("Whether we checked that number", "so that nobody can pose as you"),
         Claim::Amr => ("How you signed in", "so that it can ask for more"),
     }
 }
@@ -65,28 +66,172 @@ pub(super) fn standing(consent: &Consent) -> String {
     }
 }
 
+/// Name and system of a browser, from what it calls itself: "Firefox on Linux". `None` for what no browser says.
+pub(super) fn browser(user_agent: &str) -> Option<String> {
+    // Most browsers claim to be others as well, so the pickier names come first.
+    const BROWSERS: [(&str, &str); 6] = [
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    const SYSTEMS: [(&str, &str); 7] = [
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("CrOS", "ChromeOS"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let named = |names: &[(&str, &'static str)]| names.iter().find(|(t, _)| user_agent.contains(t)).map(|(_, n)| *n);
+    let browser = named(&BROWSERS)?;
+    Some(named(&SYSTEMS).map_or_else(|| browser.to_owned(), |system| format!("{browser} on {system}")))
+}
+
+/// Most attempts of one way that are told one by one.
+const TOLD: usize = 8;
+
 /// What became of telling a service, in order: when, and what.
-pub(super) fn way(ended_at: i64, host: &str, deliveries: &[Delivery]) -> Vec<(String, String)> {
+pub(super) fn way(ended_at: i64, host: &str, deliveries: &[Delivery], attempts: &[Attempted]) -> Vec<(String, String)> {
     let mut lines = vec![(exact(ended_at), "stopped here: no agent can use it from now on".to_owned())];
-    for delivery in deliveries {
-        let answer = match (delivery.last_status, &delivery.last_error) {
-            (Some(status), _) => format!("it answered {status}"),
-            (None, Some(error)) => error.clone(),
-            (None, None) => "not tried yet".to_owned(),
+    let of = |attempt: &Attempted| deliveries.iter().find(|d| d.id == attempt.delivery_id);
+    let told: Vec<_> = attempts.iter().filter_map(|attempt| Some((attempt, of(attempt)?))).collect();
+    // The first ones say how it began, the last ones how it stands.
+    let left_out = if told.len() > TOLD { 2..told.len() - 4 } else { 0..0 };
+    for (n, (attempt, delivery)) in told.iter().enumerate() {
+        if n == left_out.start && !left_out.is_empty() {
+            lines.push((
+                format!("until {}", exact(told[left_out.end - 1].0.at)),
+                format!("{} more tries", left_out.len()),
+            ));
+        }
+        if left_out.contains(&n) {
+            continue;
+        }
+        let again = if is_second(delivery, ended_at) { " the second time" } else { "" };
+        let what = match attempt.status {
+            Some(200..=299) => format!("{host} confirmed{again}"),
+            _ => format!("tried to tell {host}{again}: {}", answer(attempt.status, attempt.error.as_deref())),
         };
-        let times = if delivery.attempts == 1 { "once".to_owned() } else { format!("{} times", delivery.attempts) };
+        lines.push((exact(attempt.at), what));
+    }
+    for delivery in deliveries {
+        let second = is_second(delivery, ended_at);
         lines.push(match delivery.state.as_str() {
-            "delivered" => (exact(delivery.ended_at.unwrap_or(delivery.due_at)), format!("{host} confirmed")),
-            "queued" if delivery.attempts == 0 => {
-                (exact(delivery.due_at), format!("{host} is told then, when the last assertion can no longer be used"))
+            "queued" if delivery.attempts == 0 && second => {
+                let why = "what an agent got just before the stop could be used until then";
+                (exact(delivery.due_at), format!("{host} is told a second time: {why}"))
             }
-            "queued" => (exact(delivery.due_at), format!("next try; told {times} so far: {answer}")),
-            "refused" => (
-                exact(delivery.ended_at.unwrap_or(delivery.due_at)),
-                format!("{host} refused, after {times}: {answer}"),
-            ),
-            _ => (exact(delivery.ended_at.unwrap_or(delivery.due_at)), format!("given up, after {times}: {answer}")),
+            "queued" if delivery.attempts == 0 => (exact(delivery.due_at), format!("{host} is being told")),
+            "queued" => (exact(delivery.due_at), format!("next try; we go on until {}", time(delivery.give_up_at))),
+            "delivered" => continue,
+            _ => {
+                let tries = if delivery.attempts == 1 { "try" } else { "tries" };
+                let last = answer(delivery.last_status, delivery.last_error.as_deref());
+                let what = if second { "gave up on the second time" } else { "gave up" };
+                let ended = exact(delivery.ended_at.unwrap_or(delivery.due_at));
+                (ended, format!("{what}, after {} {tries}: {last}", delivery.attempts))
+            }
         });
     }
     lines
+}
+
+/// Whether a notice is the one that follows when nothing minted before the end can be redeemed any more.
+fn is_second(delivery: &Delivery, ended_at: i64) -> bool {
+    delivery.give_up_at > ended_at + NOTICE_LIFETIME
+}
+
+fn answer(status: Option<i64>, error: Option<&str>) -> String {
+    status.map_or_else(|| error.unwrap_or("no answer").to_owned(), |status| format!("it answered {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers() {
+        let cases = [
+            ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", Some("Firefox on Linux")),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Edg/140.0",
+                Some("Edge on Windows"),
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Safari/604.1",
+                Some("Safari on iPhone"),
+            ),
+            (
+                "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36",
+                Some("Chrome on Android"),
+            ),
+            ("Chrome/1", Some("Chrome")),
+            ("curl/8.5.0", None),
+            ("<script>", None),
+        ];
+        for (user_agent, expected) in cases {
+            assert_eq!(browser(user_agent).as_deref(), expected, "{user_agent}");
+        }
+    }
+
+    fn delivery(id: &str, state: &str, attempts: i64, due_at: i64, give_up_at: i64) -> Delivery {
+        Delivery {
+            id: id.into(),
+            delegation_id: "d".into(),
+            format: "logout+jwt".into(),
+            endpoint: "https://s.example/revoke".into(),
+            host: "s.example".into(),
+            iss: String::new(),
+            sub: String::new(),
+            aud: String::new(),
+            state: state.into(),
+            attempts,
+            due_at,
+            created_at: 0,
+            give_up_at,
+            ended_at: Some(due_at).filter(|_| state != "queued"),
+            last_status: Some(410),
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn the_way_of_a_notice() {
+        let texts = |deliveries: &[Delivery], attempts: &[Attempted]| -> Vec<String> {
+            way(0, "s.example", deliveries, attempts).into_iter().map(|(_, text)| text).skip(1).collect()
+        };
+        let attempt = |delivery: &str, at, status, error: Option<&str>| Attempted {
+            at,
+            delivery_id: delivery.into(),
+            status,
+            error: error.map(str::to_owned),
+        };
+        let second = NOTICE_LIFETIME + 420;
+        let waiting = [delivery("a", "queued", 0, 0, NOTICE_LIFETIME), delivery("b", "queued", 0, 420, second)];
+        let because =
+            "s.example is told a second time: what an agent got just before the stop could be used until then";
+        assert_eq!(texts(&waiting, &[]), ["s.example is being told", because]);
+
+        let tries = [attempt("a", 1, Some(503), None), attempt("a", 6, None, Some("no answer in time"))];
+        let under_way = [delivery("a", "queued", 2, 25, NOTICE_LIFETIME), delivery("b", "queued", 0, 420, second)];
+        let told = ["tried to tell s.example: it answered 503", "tried to tell s.example: no answer in time"];
+        assert_eq!(
+            texts(&under_way, &tries),
+            [&told[..], &["next try; we go on until 8 Jan 1970, 00:00 UTC", because]].concat()
+        );
+
+        let through = [delivery("a", "delivered", 1, 1, NOTICE_LIFETIME), delivery("b", "delivered", 1, 420, second)];
+        let confirmed = [attempt("a", 1, Some(202), None), attempt("b", 420, Some(200), None)];
+        assert_eq!(texts(&through, &confirmed), ["s.example confirmed", "s.example confirmed the second time"]);
+
+        let many: Vec<_> = (1..=43).map(|n| attempt("a", n, Some(410), None)).collect();
+        let lines = texts(&[delivery("a", "refused", 43, 43, NOTICE_LIFETIME)], &many);
+        assert_eq!(lines.len(), 2 + 1 + 4 + 1);
+        assert_eq!(lines[2], "37 more tries");
+        assert_eq!(lines[7], "gave up, after 43 tries: it answered 410");
+    }
 }

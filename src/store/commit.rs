@@ -2,7 +2,8 @@
 //!
 //! A durable commit costs the same for one row and for two hundred, so one task drains what waits, runs it in one transaction and
 //! answers each waiter after COMMIT. Everything a mint was decided on (user, client, session, token family, service, key, delegation,
-//! consent) is compared again inside: the decision may have rested on a cache, the take never does.
+//! consent) is compared again inside, and no later denial may speak against it: the decision may have rested on a cache, the take
+//! never does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -37,10 +38,16 @@ pub struct Take {
     pub client_version: i64,
     /// The session.
     pub session_id: String,
+    /// Of the session, as the assertion will say it.
+    pub auth_time: i64,
     /// The family of an access token.
     pub family_id: Option<String>,
     /// As decided on; 0 for a service nobody configured.
     pub service_version: i64,
+    /// As the request asked, empty for none: what a denial is compared with.
+    pub asked_scope: String,
+    /// As the request asked, sorted: what a denial is compared with.
+    pub resources: Vec<String>,
     /// The key that will sign.
     pub kid: String,
     /// The assertion's.
@@ -105,19 +112,26 @@ async fn run(pools: Pools, issuer: Arc<str>, mut waiting: mpsc::Receiver<Job>, b
     while waiting.recv_many(&mut jobs, BATCH).await > 0 {
         let (work, answers): (Vec<Work>, Vec<_>) = jobs.drain(..).map(|job| (job.work, job.answer)).unzip();
         match batch(&pools, &issuer, &work, &batches).await {
-            Ok(outcomes) => {
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // Whoever asked may have hung up; what they took stays taken and stands in the journal.
-                    let _ = answer.send(Ok(outcome));
+            Ok(outcomes) => answer(answers, outcomes.into_iter().map(Ok)),
+            // One text serves them all, so one value that the database cannot take fails everybody's: each gets its own turn.
+            Err(StoreError::Statement(error)) if work.len() > 1 && is_about_a_value(&error) => {
+                for (work, to) in work.iter().zip(answers) {
+                    let alone = batch(&pools, &issuer, std::slice::from_ref(work), &batches).await;
+                    answer(vec![to], std::iter::once(alone.map(|outcomes| outcomes[0])));
                 }
             }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, jobs = work.len(), "a batch of mints failed");
-                for answer in answers {
-                    let _ = answer.send(Err(StoreError::Busy));
-                }
+                answer(answers, std::iter::repeat_with(|| Err(StoreError::Busy)));
             }
         }
+    }
+}
+
+/// Whoever asked may have hung up; what they took stays taken and stands in the journal.
+fn answer(to: Vec<oneshot::Sender<Result<bool>>>, outcomes: impl Iterator<Item = Result<bool>>) {
+    for (to, outcome) in to.into_iter().zip(outcomes) {
+        let _ = to.send(outcome);
     }
 }
 
@@ -127,14 +141,17 @@ async fn batch(pools: &Pools, issuer: &Arc<str>, work: &[Work], batches: &Atomic
         tries += 1;
         batches.fetch_add(1, Ordering::Relaxed);
         match attempt(pools, issuer, work).await {
-            Err(StoreError::Statement(error)) if tries < TRIES && is_deadlock(&error) => {}
+            Err(error) if tries < TRIES && error.is_deadlock() => {}
             outcome => return outcome,
         }
     }
 }
 
-fn is_deadlock(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
+/// Whether a statement failed for what was in it (SQLSTATE class 22, a constraint), rather than for the state of the database.
+fn is_about_a_value(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| {
+        !matches!(e.kind(), sqlx::error::ErrorKind::Other) || e.code().is_some_and(|code| code.starts_with("22"))
+    })
 }
 
 async fn attempt(pools: &Pools, issuer: &Arc<str>, work: &[Work]) -> Result<Vec<bool>> {
@@ -157,7 +174,8 @@ macro_rules! rows_of {
     };
 }
 
-/// What a take rests on. Takes that rest on the same, such as those of one busy agent, are compared once in a batch.
+/// What a take rests on, all of it: the statements that compare read nothing else of a take. Takes that rest on the same, such as those
+/// of one busy agent, are compared once in a batch.
 #[derive(PartialEq, Eq, Hash)]
 struct Basis<'a> {
     consent: &'a str,
@@ -170,6 +188,9 @@ struct Basis<'a> {
     account: &'a str,
     client: &'a str,
     delegation: &'a str,
+    auth_time: i64,
+    asked_scope: &'a str,
+    resources: &'a [String],
 }
 
 impl<'a> Basis<'a> {
@@ -185,6 +206,9 @@ impl<'a> Basis<'a> {
             account: &take.account_id,
             client: &take.client_id,
             delegation: &take.delegation_id,
+            auth_time: take.auth_time,
+            asked_scope: &take.asked_scope,
+            resources: &take.resources,
         }
     }
 
@@ -202,6 +226,9 @@ impl<'a> Basis<'a> {
             self.account,
             self.client,
             self.delegation,
+            self.auth_time,
+            self.asked_scope,
+            json(&self.resources),
         )
     }
 }
@@ -325,6 +352,11 @@ impl Tx {
                        AND a.disabled_at IS NULL AND a.version = CAST(e.value ->> 5 AS BIGINT)
                        AND k.disabled_at IS NULL AND k.version = CAST(e.value ->> 6 AS BIGINT)
                        AND s.account_id = a.id AND s.ended_at IS NULL AND s.expires_at > $2
+                       AND s.auth_time = CAST(e.value ->> 11 AS BIGINT)
+                       AND NOT EXISTS (SELECT 1 FROM consent n
+                            WHERE n.account_id = c.account_id AND n.aud = c.aud AND n.client_id = c.client_id AND n.ended_at IS NULL
+                              AND n.mode = 'denied' AND n.created_at >= c.created_at
+                              AND n.asked_scope = e.value ->> 12 AND n.resources = e.value ->> 13)
                        AND (e.value ->> 4 IS NULL OR (f.id IS NOT NULL AND f.ended_at IS NULL))
                        AND COALESCE(v.version, 0) = CAST(e.value ->> 7 AS BIGINT)
                        AND g.issuer_id = $3 AND g.state = 'active'"

@@ -1,5 +1,7 @@
 //! Consents to an audience: written once; only their use and their end come later.
 
+use std::collections::BTreeMap;
+
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
 use crate::domain::scope::Scope;
@@ -60,6 +62,22 @@ impl Tx {
             .fetch_all(c)
             .await?;
             rows.iter().map(consent).collect()
+        })
+    }
+
+    /// The browsers in which the decisions under a delegation were made, by the decision's id.
+    pub async fn consent_browsers(&mut self, delegation_id: &str) -> Result<BTreeMap<String, String>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT n.id, s.user_agent FROM consent n JOIN session s ON s.id = n.session_id
+                  WHERE n.issuer_id = $1 AND n.delegation_id = $2 AND s.user_agent IS NOT NULL",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| Ok((r.text("id")?, r.text("user_agent")?))).collect()
         })
     }
 

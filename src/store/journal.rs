@@ -25,6 +25,19 @@ pub struct Entry<'a> {
     pub body: Value,
 }
 
+/// One attempt at telling a service.
+#[derive(Clone, Debug)]
+pub struct Attempted {
+    /// Seconds since the epoch.
+    pub at: i64,
+    /// At which notice.
+    pub delivery_id: String,
+    /// The answer.
+    pub status: Option<i64>,
+    /// Why there was none.
+    pub error: Option<String>,
+}
+
 impl Tx {
     /// Appends a row.
     pub async fn record(&mut self, entry: Entry<'_>) -> Result<()> {
@@ -47,6 +60,34 @@ impl Tx {
             .await?;
             Ok(())
         })
+    }
+
+    /// The attempts at telling a service since a delegation ended, the oldest first, looked for among the newest `most` rows under it:
+    /// the assertions, which may be very many, are all older.
+    pub async fn attempts(&mut self, delegation_id: &str, since: i64, most: i64) -> Result<Vec<Attempted>> {
+        let id = self.issuer.clone();
+        let rows: Vec<(i64, Value)> = on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT at, body FROM (SELECT id, kind, at, body FROM journal WHERE issuer_id = $1 AND delegation_id = $2
+                                        ORDER BY id DESC LIMIT $4) AS newest
+                  WHERE kind = 'delivery.attempt' AND at >= $3 ORDER BY id",
+            )
+            .bind(&*id)
+            .bind(delegation_id)
+            .bind(since)
+            .bind(most)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| Ok((r.int("at")?, r.json("body")?))).collect::<Result<_>>()?
+        });
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let attempted = |(at, body): (i64, Value)| Attempted {
+            at,
+            delivery_id: text(&body["delivery"]).unwrap_or_default(),
+            status: body["status"].as_i64(),
+            error: text(&body["error"]),
+        };
+        Ok(rows.into_iter().map(attempted).collect())
     }
 
     /// Kind, time and body of the rows under a delegation, the oldest first.

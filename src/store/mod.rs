@@ -34,7 +34,7 @@ pub use clients::{NewClient, NewService};
 pub use commit::Take;
 pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
-pub use journal::Entry;
+pub use journal::{Attempted, Entry};
 pub use keys::KeyRow;
 pub use outbox::{Delivery, NewDelivery, Settled};
 pub use people::{NewAccount, NewSession, StoredAccount};
@@ -57,6 +57,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("a statement failed: {0}")]
     Statement(#[source] sqlx::Error),
+    /// A text with U+0000, which PostgreSQL cannot hold: no row is named by it.
+    #[error("a text contains U+0000")]
+    Unstorable,
     /// A row does not say what every row of its table must.
     #[error("a row is broken: {0}")]
     Broken(&'static str),
@@ -65,10 +68,21 @@ pub enum StoreError {
     Closing,
 }
 
+impl StoreError {
+    /// Whether PostgreSQL broke a deadlock by ending this transaction: nothing of it happened, and it may be run again.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        let Self::Statement(error) = self else { return false };
+        error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::PoolTimedOut => Self::Busy,
+            // `character_not_in_repertoire`; our texts are UTF-8, so it is that one character.
+            sqlx::Error::Database(error) if error.code().is_some_and(|code| code == "22021") => Self::Unstorable,
             other => Self::Statement(other),
         }
     }

@@ -156,15 +156,17 @@ impl Tx {
         macro_rules! claim {
             ($skip_locked:literal) => {
                 concat!(
-                    "UPDATE delivery SET lease = $2, leased_until = $4, attempts = attempts + 1
-                      WHERE state = 'queued' AND (leased_until IS NULL OR leased_until <= $3) AND id IN (
+                    // Materialised, so that it is computed once: as a mere subquery PostgreSQL may run it again for each row, and with
+                    // SKIP LOCKED every run finds others, so that more would be leased than asked for.
+                    "WITH due AS MATERIALIZED (
                         SELECT o.id FROM delivery o
                          WHERE o.issuer_id = $1 AND o.state = 'queued' AND o.due_at <= $3 AND (o.leased_until IS NULL OR o.leased_until <= $3)
                            AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.issuer_id = $1 AND b.host = o.host AND b.state = 'queued' AND b.id <> o.id
                                               AND (b.leased_until > $3 OR (b.due_at <= $3 AND (b.due_at < o.due_at OR (b.due_at = o.due_at AND b.id < o.id)))))
                          ORDER BY o.due_at, o.id LIMIT $5 ",
                     $skip_locked,
-                    ") RETURNING ",
+                    ")
+                    UPDATE delivery SET lease = $2, leased_until = $4, attempts = attempts + 1 WHERE id IN (SELECT id FROM due) RETURNING ",
                     delivery_columns!()
                 )
             };

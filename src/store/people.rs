@@ -134,6 +134,19 @@ impl Tx {
         })
     }
 
+    /// Takes the password of the account with an e-mail away.
+    pub async fn clear_password(&mut self, email: &str) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query("UPDATE account SET password_hash = NULL WHERE issuer_id = $1 AND email = $2")
+                .bind(&*id)
+                .bind(email)
+                .execute(c)
+                .await?;
+            Ok(())
+        })
+    }
+
     /// Sets the password of the account with an e-mail.
     pub async fn set_password(&mut self, email: &str, hash: &str) -> Result<()> {
         let id = self.issuer.clone();
@@ -263,29 +276,17 @@ impl Tx {
         })
     }
 
-    /// When the next sign-in under a name may be tried; 0 when at once.
-    pub async fn blocked_until(&mut self, name: &str) -> Result<i64> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let row = sqlx::query("SELECT blocked_until FROM throttle WHERE issuer_id = $1 AND name = $2")
-                .bind(&*id)
-                .bind(name)
-                .fetch_optional(c)
-                .await?;
-            row.map_or(Ok(0), |r| r.int("blocked_until"))
-        })
-    }
-
-    /// Counts an attempt under a name, before its outcome is known, and says the how-manieth it is. Attempts older than `forget`
-    /// seconds no longer count.
-    pub async fn count_attempt(&mut self, name: &str, now: i64, forget: i64) -> Result<i64> {
+    /// Counts an attempt under a name, before its outcome is known, and says the how-manieth it is and until when nobody may try.
+    /// Attempts older than `forget` seconds no longer count. One statement: a look at the block before it would, on PostgreSQL, miss
+    /// the block of an attempt that is counted at the same time.
+    pub async fn count_attempt(&mut self, name: &str, now: i64, forget: i64) -> Result<(i64, i64)> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
                 "INSERT INTO throttle (issuer_id, name, failures, failed_at, blocked_until) VALUES ($1, $2, 1, $3, 0)
                  ON CONFLICT (issuer_id, name) DO UPDATE
                     SET failures = CASE WHEN throttle.failed_at < $4 THEN 1 ELSE throttle.failures + 1 END, failed_at = $3
-                 RETURNING failures",
+                 RETURNING failures, blocked_until",
             )
             .bind(&*id)
             .bind(name)
@@ -293,7 +294,7 @@ impl Tx {
             .bind(now - forget)
             .fetch_one(c)
             .await?;
-            row.int("failures")
+            Ok((row.int("failures")?, row.int("blocked_until")?))
         })
     }
 

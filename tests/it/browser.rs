@@ -69,7 +69,9 @@ impl Browser {
                 format!("--user-data-dir={}", browser.home.path().join("profile").display()),
             ],
         });
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let wanted =
+            json!({"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}});
+        let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
         let made = browser.send("", Some(wanted)).await.unwrap_or_else(|e| panic!("Chromium does not start: {e}"));
         browser.session = format!("/{}", text(made["sessionId"].clone()).expect("a session has an id"));
         browser.driver.session.clone_from(&browser.session);
@@ -132,6 +134,58 @@ impl Browser {
     pub(crate) async fn evaluate(&self, expression: &str) -> Result<Value, BrowserError> {
         let script = json!({"script": format!("return {expression}"), "args": []});
         self.send("/execute/sync", Some(script)).await
+    }
+
+    /// Forbids the pages their scripts, or allows them again.
+    pub(crate) async fn scripts(&self, allowed: bool) -> Result<(), BrowserError> {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": !allowed})).await
+    }
+
+    /// Clicks what a CSS selector finds first.
+    pub(crate) async fn click(&self, css: &str) -> Result<(), BrowserError> {
+        self.find(css).await?.click().await
+    }
+
+    /// Clicks what leads to another page, or back to this one, and waits until that page is there: a redirect to another site takes
+    /// longer than the click.
+    pub(crate) async fn follow(&self, css: &str) -> Result<(), BrowserError> {
+        let old = self.find("html").await?;
+        self.click(css).await?;
+        let gone = async |_: &Self| match old.send("name", None).await {
+            Err(BrowserError(why)) => Ok(why.starts_with("stale element") || why.starts_with("no such")),
+            Ok(_) => Ok(false),
+        };
+        self.wait_until("another page is there", gone).await
+    }
+
+    /// The text of what a CSS selector finds first, as a person sees it.
+    pub(crate) async fn text(&self, css: &str) -> Result<String, BrowserError> {
+        self.find(css).await?.text().await
+    }
+
+    /// Strikes keys one after the other, wherever the focus is. Special keys have code points of their own (W3C WebDriver section 17.4.2).
+    pub(crate) async fn keys(&self, keys: &str) -> Result<(), BrowserError> {
+        let strike = |key: char| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})];
+        let strikes: Vec<Value> = keys.chars().flat_map(strike).collect();
+        let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": strikes}]});
+        self.send("/actions", Some(actions)).await.map(drop)
+    }
+
+    /// Turns to the first frame of the page, until the next [`Browser::goto`].
+    pub(crate) async fn enter_frame(&self) -> Result<(), BrowserError> {
+        self.send("/frame", Some(json!({"id": 0}))).await.map(drop)
+    }
+
+    /// Turns back to the page itself.
+    pub(crate) async fn leave_frames(&self) -> Result<(), BrowserError> {
+        self.send("/frame", Some(json!({"id": null}))).await.map(drop)
+    }
+
+    /// What the console was told since the last time: script errors, policy violations, failed requests.
+    pub(crate) async fn console(&self) -> Result<Vec<String>, BrowserError> {
+        let lines = self.send("/se/log", Some(json!({"type": "browser"}))).await?;
+        let message = |line: &Value| line["message"].as_str().unwrap_or_default().to_owned();
+        Ok(lines.as_array().map(|lines| lines.iter().map(message).collect()).unwrap_or_default())
     }
 
     /// Asks again and again until `condition` holds. An error counts as "not yet": the page may just be changing.

@@ -1,11 +1,12 @@
 //! `/api/v1/delegations`: list, look, withdraw.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::super::form::Pairs;
+use super::super::segment::Segment;
 use super::super::{error, reply, words};
 use crate::app::App;
 use crate::domain::consent::Mode;
@@ -38,12 +39,15 @@ pub(in crate::http) async fn list(State(app): State<App>, RawQuery(query): RawQu
         };
         let limit = match query.single("limit")? {
             None => USUAL,
-            Some(text) => text
-                .parse()
-                .ok()
+            Some(text) => Some(text)
+                .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|text| text.parse().ok())
                 .filter(|n| (1..=MOST).contains(n))
                 .ok_or(Refusal::BadQuery("limit must be 1 to 200".into()))?,
         };
+        if cursor.as_ref().is_some_and(|c| c.len() != 32 || !c.bytes().all(|b| b.is_ascii_hexdigit())) {
+            return Err(Refusal::BadQuery("cursor is not the next of a list".into()).into());
+        }
         let filter = Filter {
             account_id: None,
             sub: sub.as_deref(),
@@ -62,7 +66,7 @@ pub(in crate::http) async fn list(State(app): State<App>, RawQuery(query): RawQu
     respond(&app, StatusCode::OK, outcome.await)
 }
 
-pub(in crate::http) async fn get(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn get(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let caller = super::caller(&app, &headers).await?;
         Ok(whole(&connection(&app, &caller, &id).await?))
@@ -71,7 +75,7 @@ pub(in crate::http) async fn get(State(app): State<App>, Path(id): Path<String>,
 }
 
 /// Withdraws. 202, for the service is told afterwards.
-pub(in crate::http) async fn delete(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn delete(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let caller = super::caller(&app, &headers).await?;
         let (delegation, deliveries) = withdraw(&app, &caller, &id).await?;

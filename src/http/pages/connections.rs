@@ -29,6 +29,8 @@ pub struct PendingQuestion {
     pub agent: Agent,
     /// Who would be told.
     pub service: Service,
+    /// For what, in the service's words.
+    pub scopes: Vec<String>,
     /// When it was asked.
     pub asked: String,
 }
@@ -43,7 +45,7 @@ pub struct Connection {
     /// Where it stands.
     pub state: State,
     /// What each agent may.
-    pub agents: Vec<AgentLine>,
+    pub agents: Vec<AgentLines>,
     /// When and by whom it was last used.
     pub last_used: Option<String>,
     /// Each step of telling the service that it is over, the oldest first.
@@ -91,9 +93,18 @@ impl State {
 
 /// What one agent may at one service.
 #[derive(Clone, Debug)]
-pub struct AgentLine {
+pub struct AgentLines {
     /// Who may.
     pub agent: Agent,
+    /// What the user decided, the latest that stands first.
+    pub decisions: Vec<DecisionLine>,
+    /// How many earlier decisions are not shown.
+    pub earlier: usize,
+}
+
+/// What a user decided.
+#[derive(Clone, Debug)]
+pub struct DecisionLine {
     /// For how long: "Until you stop it".
     pub mode: String,
     /// What, in the service's words; none where the service decides.
@@ -120,6 +131,8 @@ pub struct DeniedLine {
     pub agent: Agent,
     /// Who would have been told.
     pub service: Service,
+    /// For what, in the service's words: something else may be asked again.
+    pub scopes: Vec<String>,
     /// When it was refused.
     pub when: String,
 }
@@ -140,6 +153,8 @@ pub struct Stop {
     pub service: Service,
     /// The names of all agents that lose it.
     pub agents: Vec<String>,
+    /// Nothing was minted under it, so there is nothing to end at the service.
+    pub never_used: bool,
     /// The service has no endpoint to be told.
     pub no_revocation: bool,
 }

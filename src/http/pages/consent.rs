@@ -17,6 +17,8 @@ pub struct Consent {
     pub ticket: String,
     /// What the page shows, as a digest: an answer to something else is refused.
     pub digest: String,
+    /// Why the last answer could not be taken.
+    pub error: Option<String>,
     /// Who asks.
     pub agent: Agent,
     /// Who would be told.

@@ -13,7 +13,9 @@ mod connections;
 mod consent;
 mod sign_in;
 
-pub use connections::{AgentLine, Connection, Connections, DeniedLine, PendingQuestion, State, Stop, WayLine};
+pub use connections::{
+    AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingQuestion, State, Stop, WayLine,
+};
 pub use consent::{Consent, ConsentClosed, ModeChoice, Outcome, ScopeChoice, Told};
 pub use sign_in::{Login, ScopeLine, SignInConsent, WrongAccount};
 

@@ -55,6 +55,7 @@ fn consent(f: &dyn Fn(&str) -> String) -> Consent {
         account: account(f),
         ticket: f("Zm9vYmFy"),
         digest: f("digest-value"),
+        error: Some(f("Leave at least one thing ticked.")),
         agent: agent(f),
         service: service(f),
         first_time_service: true,
@@ -86,11 +87,14 @@ fn connection(f: &dyn Fn(&str) -> String, id: &str, state: State) -> Connection 
         service: service(f),
         can_stop: matches!(state, State::Active(_)),
         state,
-        agents: vec![AgentLine {
+        agents: vec![AgentLines {
             agent: agent(f),
-            mode: f("Until you stop it"),
-            scopes: vec![f("api.read"), f("invoices")],
-            agreed: f("3 Nov 2026, 09:12 UTC"),
+            decisions: vec![DecisionLine {
+                mode: f("Until you stop it"),
+                scopes: vec![f("api.read"), f("invoices")],
+                agreed: f("3 Nov 2026, 09:12 UTC, Firefox on Linux"),
+            }],
+            earlier: 2,
         }],
         last_used: Some(f("21 Nov 2026, 17:40 UTC, by Desk Agent")),
         way: vec![WayLine { time: f("22 Nov 2026, 14:02:11 UTC"), text: f("told the service: no answer") }],
@@ -105,6 +109,7 @@ fn connections(f: &dyn Fn(&str) -> String) -> Connections {
             ticket: f("Zm9v"),
             agent: agent(f),
             service: service(f),
+            scopes: vec![f("invoices.read")],
             asked: f("22 Nov 2026, 14:00 UTC"),
         }],
         items: vec![
@@ -117,6 +122,7 @@ fn connections(f: &dyn Fn(&str) -> String) -> Connections {
             id: f("n1"),
             agent: agent(f),
             service: service(f),
+            scopes: vec![f("invoices.write")],
             when: f("20 Nov 2026, 08:30 UTC"),
         }],
     }
@@ -129,6 +135,7 @@ fn stop(f: &dyn Fn(&str) -> String) -> Stop {
         id: f("d1"),
         service: service(f),
         agents: vec![f("Desk Agent"), f("Travel Agent")],
+        never_used: false,
         no_revocation: false,
     }
 }

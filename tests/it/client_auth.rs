@@ -1,0 +1,392 @@
+//! Client authentication: each method, its misuse, and that nothing else is judged before it.
+
+use std::sync::Arc;
+
+use avouch::jose::{SealingKey, SigningKey};
+use avouch::rng::Rng;
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::harness::{ALICE, Answer, Engine, NOW, SECRET, World, both, client_key, code_grant, declarations, encode};
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// A grant that every client is registered for and that fails on its own account, with `invalid_grant`: who gets that far is
+/// authenticated.
+const GRANT: [(&str, &str); 4] =
+    [("grant_type", "authorization_code"), ("code", "x"), ("redirect_uri", "x"), ("code_verifier", "x")];
+
+/// Names and values.
+type Form<'a> = &'a [(&'a str, &'a str)];
+
+async fn post(world: &World, authorization: &[&str], form: &[(&str, &str)]) -> Answer {
+    let mut request = world.http.post(format!("{}/token", world.url));
+    for value in authorization {
+        request = request.header("authorization", *value);
+    }
+    let form: Vec<(&str, &str)> = GRANT.iter().chain(form).copied().collect();
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(encode(&form));
+    Answer::read(request.send().await.unwrap()).await
+}
+
+fn basic(id: &str, secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
+}
+
+/// The client is known, the code is not.
+fn let_in(answer: &Answer, name: &str) {
+    assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_grant")), "{name}: {}", answer.body);
+}
+
+fn turned_away(answer: &Answer, name: &str) {
+    assert_eq!((answer.status, &answer.json()["error"]), (401, &json!("invalid_client")), "{name}: {}", answer.body);
+    assert_eq!(answer.header("cache-control"), "no-store", "{name}");
+}
+
+async fn assert_with(world: &World, assertion: &str, more: &[(&str, &str)]) -> Answer {
+    let mut form = vec![("client_assertion_type", JWT_BEARER), ("client_assertion", assertion)];
+    form.extend_from_slice(more);
+    post(world, &[], &form).await
+}
+
+#[tokio::test]
+async fn secrets() {
+    let world = World::start(Engine::Sqlite).await;
+    let desk = basic("desk-agent", SECRET);
+    let_in(&post(&world, &[&desk], &[]).await, "basic");
+    let_in(&post(&world, &[&desk.replace("Basic", "bAsIc")], &[]).await, "the scheme in any case");
+    let_in(&post(&world, &[&desk], &[("client_id", "desk-agent")]).await, "its name again");
+    let_in(&post(&world, &[], &[("client_id", "travel-agent"), ("client_secret", SECRET)]).await, "post");
+    let_in(&post(&world, &[], &[("client_id", "public-app")]).await, "none");
+
+    let wrong = format!("{SECRET}x");
+    let cases: &[(&str, &[&str], Form<'_>)] = &[
+        ("wrong secret", &[&basic("desk-agent", &wrong)], &[]),
+        ("its stored hash as the secret", &[&basic("desk-agent", &avouch::secret::token_hash(SECRET))], &[]),
+        ("no secret", &[&basic("desk-agent", "")], &[]),
+        ("unknown client", &[&basic("nobody", SECRET)], &[]),
+        ("a secret for who has none", &[&basic("public-app", SECRET)], &[]),
+        ("an empty secret for who has none", &[&basic("public-app", "")], &[]),
+        ("a secret for who has a key", &[&basic("jwt-agent", SECRET)], &[]),
+        ("post's client by basic", &[&basic("travel-agent", SECRET)], &[]),
+        ("a bearer token", &["Bearer x"], &[("client_id", "public-app")]),
+        ("no base64", &["Basic !"], &[]),
+        ("no colon", &["Basic ZGVzaw=="], &[]),
+        ("no scheme", &["x"], &[]),
+    ];
+    for (name, authorization, form) in cases {
+        let answer = post(&world, authorization, form).await;
+        turned_away(&answer, name);
+        assert_eq!(answer.header("www-authenticate"), r#"Basic realm="avouch", charset="UTF-8""#, "{name}");
+        assert_eq!(answer.json()["error_description"], "client authentication failed", "{name}: no oracle");
+    }
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("nothing at all", &[]),
+        ("wrong secret", &[("client_id", "travel-agent"), ("client_secret", &wrong)]),
+        ("empty secret", &[("client_id", "travel-agent"), ("client_secret", "")]),
+        ("basic's client by post", &[("client_id", "desk-agent"), ("client_secret", SECRET)]),
+        ("unknown client", &[("client_id", "nobody"), ("client_secret", SECRET)]),
+        ("a secret without a name", &[("client_secret", SECRET)]),
+        ("only a name, where more is needed", &[("client_id", "desk-agent")]),
+        ("only a name, where a key is needed", &[("client_id", "jwt-agent")]),
+        ("only an unknown name", &[("client_id", "nobody")]),
+        ("a public client with a secret", &[("client_id", "public-app"), ("client_secret", SECRET)]),
+    ];
+    for (name, form) in cases {
+        let answer = post(&world, &[], form).await;
+        turned_away(&answer, name);
+        assert_eq!(answer.header("www-authenticate"), "", "{name}: the header was not used");
+    }
+}
+
+#[tokio::test]
+async fn two_methods_are_one_too_many() {
+    let world = World::start(Engine::Sqlite).await;
+    let desk = basic("desk-agent", SECRET);
+    let assertion = world.client_assertion(&json!({}));
+    let jwt = [("client_assertion_type", JWT_BEARER), ("client_assertion", assertion.as_str())];
+    let with = |more: &[(&'static str, &'static str)]| [jwt.as_slice(), more].concat();
+    let cases: [(&str, &[&str], Form<'_>); 10] = [
+        ("basic and post", &[&desk], &[("client_secret", SECRET)]),
+        ("basic and jwt", &[&desk], &with(&[])),
+        ("post and jwt", &[], &with(&[("client_id", "jwt-agent"), ("client_secret", SECRET)])),
+        ("basic twice", &[&desk, &desk], &[]),
+        ("basic as somebody else", &[&desk], &[("client_id", "travel-agent")]),
+        ("a name twice", &[], &[("client_id", "public-app"), ("client_id", "public-app")]),
+        ("a secret twice", &[], &[("client_id", "travel-agent"), ("client_secret", SECRET), ("client_secret", "x")]),
+        ("an assertion twice", &[], &with(&[("client_assertion", "x")])),
+        ("an assertion without type", &[], &[("client_assertion", &assertion)]),
+        (
+            "saml",
+            &[],
+            &[
+                ("client_assertion", &assertion),
+                ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"),
+            ],
+        ),
+    ];
+    for (name, authorization, form) in cases {
+        let answer = post(&world, authorization, form).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (400, &json!("invalid_request")),
+            "{name}: {}",
+            answer.body
+        );
+    }
+    let_in(&assert_with(&world, &assertion, &[]).await, "the assertion itself was not used up by any of these");
+}
+
+#[tokio::test]
+async fn both_halves_of_basic_are_form_encoded() {
+    let (id, secret) = ("odd:agent/%41+b", "p%41ss:w+rd&=/-with-at-least-32-bytes-in-it");
+    let declare = |service: &str| {
+        format!(
+            "{}\n[[clients]]\nclient_id = \"{id}\"\nclient_name = \"Odd\"\nclient_secret = \"{secret}\"\nredirect_uris = [\"https://agent.example/cb\"]\n",
+            declarations(service)
+        )
+    };
+    let world = World::with(Engine::Sqlite, declare).await;
+    let escaped = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let_in(&post(&world, &[&basic(&escaped(id), &escaped(secret))], &[]).await, "RFC 6749 section 2.3.1");
+    turned_away(&post(&world, &[&basic(&escaped(id), &escaped(&escaped(secret)))], &[]).await, "twice is too often");
+    turned_away(&post(&world, &[&basic(id, secret)], &[]).await, "not at all");
+}
+
+#[tokio::test]
+async fn assertions_are_judged() {
+    let world = World::start(Engine::Sqlite).await;
+    let (issuer, token) = (world.issuer(), format!("{}/token", world.issuer()));
+    let good = [
+        ("issuer", json!({})),
+        ("token endpoint", json!({"aud": token})),
+        ("five minutes", json!({"exp": NOW + 300})),
+        ("no iat", json!({"iat": null})),
+        ("a clock a minute ahead", json!({"iat": NOW + 60, "nbf": NOW + 60})),
+        ("more than we know", json!({"foo": ["bar"], "jwk": {"kty": "oct", "k": "AA"}})),
+        ("a long jti", json!({"jti": "j".repeat(256)})),
+    ];
+    for (name, changes) in good {
+        let_in(&assert_with(&world, &world.client_assertion(&changes), &[]).await, name);
+    }
+    let_in(
+        &assert_with(&world, &world.client_assertion(&json!({})), &[("client_id", "jwt-agent")]).await,
+        "named as well",
+    );
+    let bad = [
+        ("a list with us", json!({"aud": [issuer]})),
+        ("a list with others", json!({"aud": [issuer, "https://other.example"]})),
+        ("for another", json!({"aud": "https://other.example"})),
+        ("for a part of us", json!({"aud": format!("{issuer}/")})),
+        ("for another endpoint", json!({"aud": format!("{issuer}/authorize")})),
+        ("for nobody", json!({"aud": null})),
+        ("no exp", json!({"exp": null})),
+        ("expired", json!({"exp": NOW})),
+        ("expired long ago", json!({"exp": NOW - 3600})),
+        ("too long ahead", json!({"exp": NOW + 301})),
+        ("for ever", json!({"exp": i64::MAX})),
+        ("exp as text", json!({"exp": (NOW + 60).to_string()})),
+        ("iat in the future", json!({"iat": NOW + 61})),
+        ("not yet", json!({"nbf": NOW + 61})),
+        ("no jti", json!({"jti": null})),
+        ("an empty jti", json!({"jti": ""})),
+        ("a jti too long", json!({"jti": "j".repeat(257)})),
+        ("a number as jti", json!({"jti": 1})),
+        ("no sub", json!({"sub": null})),
+        ("another's sub", json!({"sub": "desk-agent"})),
+        ("another's iss", json!({"iss": "desk-agent"})),
+        ("another client altogether", json!({"iss": "desk-agent", "sub": "desk-agent"})),
+        ("an unknown client", json!({"iss": "nobody", "sub": "nobody"})),
+        ("no iss", json!({"iss": null})),
+        ("oversize", json!({"x": "x".repeat(16 * 1024)})),
+    ];
+    for (name, changes) in bad {
+        let answer = assert_with(&world, &world.client_assertion(&changes), &[]).await;
+        turned_away(&answer, name);
+        assert_eq!(answer.header("www-authenticate"), "", "{name}");
+    }
+    turned_away(
+        &assert_with(&world, &world.client_assertion(&json!({})), &[("client_id", "desk-agent")]).await,
+        "named as another",
+    );
+    let spent = world.database.column("SELECT jti FROM used_jti").await;
+    assert_eq!(spent.len(), 8, "only what was let in is spent: {spent:?}");
+}
+
+/// A token with this header and the claims of a good one, and the signature that `sign` makes.
+fn forged(world: &World, header: &Value, sign: impl Fn(&str) -> Vec<u8>) -> String {
+    let good = world.client_assertion(&json!({}));
+    let claims = good.split('.').nth(1).unwrap();
+    let signed = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(header.to_string()));
+    let signature = URL_SAFE_NO_PAD.encode(sign(&signed));
+    format!("{signed}.{signature}")
+}
+
+#[tokio::test]
+async fn signatures_are_verified_by_the_registered_key_alone() {
+    let world = World::start(Engine::Sqlite).await;
+    let jwk = client_key().public_jwk();
+    let kid = client_key().kid();
+    let mac = |secret: Vec<u8>| {
+        move |signed: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), signed.as_bytes()).as_ref().to_vec()
+    };
+    let point = ["x", "y"].map(|name| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap()).concat();
+    let hs256 = json!({"alg": "HS256", "typ": "JWT", "kid": kid});
+    let other = SigningKey::generate(&SealingKey::from_bytes(&[4; 32]).unwrap(), "other", &Rng::seeded(8)).unwrap().0;
+    let payload = crate::harness::claims(&world.client_assertion(&json!({})));
+    let good = world.client_assertion(&json!({}));
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (head, _) = signed.split_once('.').unwrap();
+    // `sign` writes its typ into the header as it is, which lets a test say more there.
+    let bad = [
+        ("none", forged(&world, &json!({"alg": "none", "typ": "JWT", "kid": kid}), |_| Vec::new())),
+        ("None", forged(&world, &json!({"alg": "None"}), |_| Vec::new())),
+        ("no signature", format!("{signed}.")),
+        ("two parts", signed.to_owned()),
+        ("HS256 with the JWK", forged(&world, &hs256, mac(jwk.to_string().into_bytes()))),
+        ("HS256 with the point", forged(&world, &hs256, mac(point))),
+        ("HS256 with nothing", forged(&world, &hs256, mac(Vec::new()))),
+        ("RS256", forged(&world, &json!({"alg": "RS256", "kid": kid}), |_| vec![1; 256])),
+        ("zeros", forged(&world, &json!({"alg": "ES256", "kid": kid}), |_| vec![0; 64])),
+        ("other claims", format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(payload.to_string()))),
+        ("an unknown kid", other.sign("JWT", &payload).unwrap()),
+        (
+            "its own key in the header",
+            forged(&world, &json!({"alg": "ES256", "kid": other.kid(), "jwk": other.public_jwk()}), |_| vec![1; 64]),
+        ),
+        ("crit", client_key().sign(r#"JWT","crit":["b64"],"b64":"no"#, &payload).unwrap()),
+        ("crit alone", client_key().sign(r#"JWT","crit":["exp"],"x":"y"#, &payload).unwrap()),
+        ("an assertion's typ", client_key().sign("oauth-id-jag+jwt", &payload).unwrap()),
+        ("a logout token's typ", client_key().sign("logout+jwt", &payload).unwrap()),
+        ("padding", format!("{good}=")),
+        ("no token", "x".to_owned()),
+        ("dots", "..".to_owned()),
+    ];
+    for (name, assertion) in bad {
+        turned_away(&assert_with(&world, &assertion, &[]).await, name);
+    }
+    let_in(&assert_with(&world, &good, &[]).await, "and the good one is good");
+    // Tokens of ours are nobody's client assertion.
+    let browser = world.signed_in(ALICE).await;
+    let tokens = world.tokens(&browser, "desk-agent").await;
+    turned_away(&assert_with(&world, tokens["id_token"].as_str().unwrap(), &[]).await, "an ID token");
+}
+
+both! {
+    async fn an_assertion_is_used_once_whichever_server_sees_it(world: World) {
+        let replica = world.replica(&declarations(&world.service.url)).await;
+        let assertion = world.client_assertion(&json!({"exp": NOW + 300}));
+        let_in(&assert_with(&world, &assertion, &[]).await, "first");
+        for server in [&world, &replica] {
+            turned_away(&assert_with(server, &assertion, &[]).await, "again");
+        }
+        let same = world.client_assertion(&json!({"jti": crate::harness::claims(&assertion)["jti"], "exp": NOW + 200}));
+        turned_away(&assert_with(&replica, &same, &[]).await, "another assertion of the same jti");
+        assert_eq!(world.database.column("SELECT jti FROM used_jti").await.len(), 1);
+    }
+}
+
+both! {
+    async fn of_twenty_at_once_one_is_let_in(world: World) {
+        let replica = Arc::new(world.replica(&declarations(&world.service.url)).await);
+        let assertion = Arc::new(world.client_assertion(&json!({})));
+        let world = Arc::new(world);
+        let mut attempts = JoinSet::new();
+        for n in 0..20 {
+            let (server, assertion) = (if n % 2 == 0 { world.clone() } else { replica.clone() }, assertion.clone());
+            attempts.spawn(async move { assert_with(&server, &assertion, &[]).await.status });
+        }
+        let answers = attempts.join_all().await;
+        assert_eq!(answers.iter().filter(|status| **status == 400).count(), 1, "{answers:?}");
+        assert_eq!(answers.iter().filter(|status| **status == 401).count(), 19, "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_comes_first() {
+    let world = World::start(Engine::Sqlite).await;
+    let browser = world.signed_in(ALICE).await;
+    let code = world.code(&browser, "desk-agent", &[]).await;
+    let tokens = world.tokens(&browser, "desk-agent").await;
+    let url = format!("{}/token", world.url);
+    let send = async |secret: &str, form: &[(&str, &str)], dpop: bool| {
+        let mut request = world.http.post(&url).basic_auth("desk-agent", Some(secret));
+        if dpop {
+            request = request.header("dpop", "e30.e30.e30");
+        }
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(encode(form));
+        Answer::read(request.send().await.unwrap()).await
+    };
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+    let good = code_grant(&code);
+    let forms: [(&str, &[(&str, &str)]); 6] = [
+        ("a good code", &good),
+        ("a good refresh token", &refresh),
+        ("no grant", &[]),
+        ("an unknown grant", &[("grant_type", "password")]),
+        ("two grants", &[("grant_type", "a"), ("grant_type", "b")]),
+        ("a bad code", &[("grant_type", "authorization_code"), ("code", "x")]),
+    ];
+    for (name, form) in forms {
+        turned_away(&send("wrong", form, false).await, name);
+        turned_away(&send("wrong", form, true).await, name);
+    }
+    // A proof we cannot check is refused, once it is known who shows it.
+    for form in [good.as_slice(), &refresh] {
+        let answer = send(SECRET, form, true).await;
+        assert_eq!((answer.status, &answer.json()["error"]), (400, &json!("invalid_request")), "{}", answer.body);
+        assert_eq!(answer.json()["error_description"], "DPoP is not supported");
+        assert_eq!(answer.header("www-authenticate"), "");
+    }
+    for form in [good.as_slice(), &refresh] {
+        assert_eq!(send(SECRET, form, false).await.status, 200, "none of this used anything up");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_form() {
+    let world = World::start(Engine::Sqlite).await;
+    let huge = encode(&[("grant_type", "authorization_code"), ("x", &"x".repeat(33 * 1024))]);
+    let form = "application/x-www-form-urlencoded";
+    let json_body = r#"{"grant_type":"authorization_code"}"#.to_owned();
+    for (name, kind, body) in
+        [("JSON", "application/json", json_body.clone()), ("no type", "", encode(&GRANT)), ("too large", form, huge)]
+    {
+        let mut request = world.http.post(format!("{}/token", world.url)).basic_auth("desk-agent", Some(SECRET));
+        if !kind.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        let answer = Answer::read(request.body(body).send().await.unwrap()).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]),
+            (400, &json!("invalid_request")),
+            "{name}: {}",
+            answer.body
+        );
+    }
+    let request = world.http.post(format!("{}/token", world.url)).basic_auth("desk-agent", Some(SECRET));
+    let request = request.header("content-type", format!("{form};charset=UTF-8")).body(encode(&GRANT));
+    let_in(&Answer::read(request.send().await.unwrap()).await, "a charset does not matter");
+}
+
+both! {
+    async fn a_disabled_client_is_nobody(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        let code = world.code(&browser, "desk-agent", &[]).await;
+        let gone = declarations(&world.service.url).replace("client_id = \"desk-agent\"", "client_id = \"next-agent\"");
+        let after = world.replica(&gone).await;
+        // The other server may have looked the client up a moment ago; it looks again after two seconds.
+        world.clock.advance(2);
+        for server in [&world, &after] {
+            turned_away(&server.token_raw("desk-agent", &code_grant(&code)).await, "its code");
+            let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+            turned_away(&server.token_raw("desk-agent", &refresh).await, "its refresh token");
+            let answer = browser.get(&World::authorize_path("desk-agent", &[])).await;
+            assert_eq!((answer.status, answer.headers.get("location")), (400, None));
+        }
+        assert_eq!(world.database.column("SELECT hash FROM access_token").await.len(), 1);
+    }
+}

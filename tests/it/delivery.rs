@@ -1,0 +1,366 @@
+//! Notices on their way: what each answer means, how long they are tried, and that nothing sends one twice or loses one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use avouch::app::App;
+use avouch::domain::ids::authority;
+use avouch::store::NewDelivery;
+use avouch::{delivery, flow::notify};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::harness::{Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually};
+
+const WEEK: i64 = 7 * 24 * 3600;
+
+/// Owes notices to `endpoint` without going through as many users.
+async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
+    let delegation = world.database.column("SELECT id FROM delegation").await.remove(0);
+    let host = authority(&Url::parse(endpoint).unwrap());
+    let mut tx = world.app.store.begin().await.unwrap();
+    let now = world.clock.now();
+    let mut ids = Vec::new();
+    for n in 0..count {
+        let (id, sub) = (world.app.id(), format!("user-{n}"));
+        tx.enqueue(&NewDelivery {
+            id: &id,
+            delegation_id: &delegation,
+            format: "logout+jwt",
+            endpoint,
+            host: &host,
+            iss: &world.issuer(),
+            sub: &sub,
+            aud: "https://service.example",
+            created_at: now,
+            due_at: now,
+            give_up_at: now + WEEK,
+        })
+        .await
+        .unwrap();
+        ids.push(id);
+    }
+    tx.commit().await.unwrap();
+    world.app.owed.notify_one();
+    ids
+}
+
+/// A delegation that was used and ended, so that exactly one notice is owed now.
+async fn one_owed(world: &World) -> String {
+    let (_, _, id, _) = world.delegated().await;
+    world.clock.advance(420);
+    world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
+    id
+}
+
+async fn delivery_of(world: &World, delegation: &str) -> Value {
+    let record = world.api("GET", &format!("/delegations/{delegation}"), &world.admin_token()).await.json();
+    assert_eq!(record["deliveries"].as_array().unwrap().len(), 1, "{record}");
+    record["deliveries"][0].clone()
+}
+
+async fn attempts(world: &World) -> Vec<Value> {
+    let rows = world.database.column("SELECT body FROM journal WHERE kind = 'delivery.attempt' ORDER BY at").await;
+    rows.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+}
+
+async fn due(world: &World) -> i64 {
+    world.database.column("SELECT due_at FROM delivery").await[0].parse().unwrap()
+}
+
+both! {
+    async fn every_answer_but_a_2xx_is_tried_again(world: World) {
+        let id = one_owed(&world).await;
+        let elsewhere = FakeService::start().await;
+        let to = vec![("location", format!("{}/agent/auth/revoke", elsewhere.url))];
+        let cases = [
+            Behaviour::Status(500), Behaviour::Status(404), Behaviour::Headers(307, to.clone()), Behaviour::Headers(301, to),
+            Behaviour::Stream, Behaviour::Status(401), Behaviour::Status(304),
+        ];
+        let mut jtis = HashSet::new();
+        let mut waits = Vec::new();
+        for (n, behaviour) in cases.iter().enumerate() {
+            world.service.behave(behaviour.clone());
+            let now = world.clock.now();
+            world.settle().await;
+            let received = world.service.received();
+            assert_eq!(received.len(), n + 1, "{behaviour:?} is one attempt");
+            let notice = claims(&received[n]);
+            assert!(jtis.insert(notice["jti"].as_str().unwrap().to_owned()), "each attempt has its own jti");
+            assert_eq!((&notice["iat"], &notice["exp"]), (&json!(now), &json!(now + 120)), "signed when it is sent");
+            let delivery = delivery_of(&world, &id).await;
+            assert_eq!((&delivery["state"], &delivery["attempts"]), (&json!("queued"), &json!(n + 1)));
+            let attempt = attempts(&world).await.remove(n);
+            assert_eq!((&attempt["attempt"], &attempt["jti"], &attempt["state"]), (&json!(n + 1), &notice["jti"], &json!("queued")));
+            let (status, error) = match behaviour {
+                Behaviour::Status(status) | Behaviour::Headers(status, _) => (json!(status), Value::Null),
+                _ => (Value::Null, json!("its answer was too large")),
+            };
+            assert_eq!((&attempt["status"], &attempt["error"]), (&status, &error));
+            assert_eq!((&delivery["last_status"], &delivery["last_error"]), (&status, &error));
+            let at = due(&world).await;
+            waits.push(at - now);
+            world.clock.advance(at - now - 1);
+            world.settle().await;
+            assert_eq!(world.service.received().len(), n + 1, "not a second too early");
+            world.clock.advance(1);
+        }
+        assert!(elsewhere.received().is_empty(), "a redirect is not followed");
+        let planned = [5, 15, 60, 300, 900, 1800, 3600];
+        for (wait, planned) in waits.iter().zip(planned) {
+            assert!((planned * 4 / 5..=planned * 6 / 5 + 1).contains(wait), "{waits:?}");
+        }
+        world.service.behave(Behaviour::Status(204));
+        world.settle().await;
+        let delivery = delivery_of(&world, &id).await;
+        assert_eq!((&delivery["state"], &delivery["last_status"]), (&json!("delivered"), &json!(204)));
+        world.clock.advance(WEEK);
+        world.settle().await;
+        assert_eq!(world.service.received().len(), cases.len() + 1, "and never again");
+    }
+}
+
+#[tokio::test]
+async fn any_2xx_delivers() {
+    for status in [200, 201, 202, 204, 299] {
+        let world = World::start(Engine::Sqlite).await;
+        let id = one_owed(&world).await;
+        world.service.behave(Behaviour::Status(status));
+        world.settle().await;
+        assert_eq!(delivery_of(&world, &id).await["state"], "delivered", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_stretches_the_plan_and_no_more() {
+    for (asked, least, most) in
+        [("9", 9, 9), ("1", 4, 6), ("86400", 10, 10), ("Fri, 31 Dec 1999 23:59:59 GMT", 4, 6), ("-5", 4, 6)]
+    {
+        let world = World::start(Engine::Sqlite).await;
+        one_owed(&world).await;
+        world.service.behave(Behaviour::Headers(503, vec![("retry-after", asked.to_owned())]));
+        world.settle().await;
+        let wait = due(&world).await - world.clock.now();
+        assert!((least..=most).contains(&wait), "Retry-After: {asked} waits {wait}");
+    }
+}
+
+both! {
+    async fn after_a_week_it_ends_by_what_the_service_said_last(world: World) {
+        let id = one_owed(&world).await;
+        let began = world.clock.now();
+        world.service.behave(Behaviour::Status(500));
+        while delivery_of(&world, &id).await["state"] == "queued" {
+            let wait = (due(&world).await - world.clock.now()).max(0);
+            world.clock.advance(wait);
+            assert!(world.clock.now() < began + WEEK, "nothing is tried after a week");
+            world.settle().await;
+        }
+        let delivery = delivery_of(&world, &id).await;
+        assert_eq!(delivery["state"], "given_up");
+        let tries = delivery["attempts"].as_i64().unwrap();
+        assert!((50..=80).contains(&tries), "a week of tries: {tries}");
+        assert!(world.clock.now() > began + WEEK - 13_000, "and not much less");
+        assert_eq!(attempts(&world).await.len(), world.service.received().len());
+        world.clock.advance(WEEK);
+        world.settle().await;
+        assert_eq!(i64::try_from(world.service.received().len()).unwrap(), tries, "an end is an end");
+        let page = world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
+        assert_eq!(page["status"], "withdrawn");
+    }
+}
+
+#[tokio::test]
+async fn a_last_4xx_is_a_refusal() {
+    let world = World::start(Engine::Sqlite).await;
+    let id = one_owed(&world).await;
+    // The provider itself was down for longer than a week: the notice is still tried once.
+    world.clock.advance(WEEK + 1);
+    world.service.behave(Behaviour::Status(410));
+    world.settle().await;
+    let delivery = delivery_of(&world, &id).await;
+    assert_eq!(
+        (&delivery["state"], &delivery["attempts"], &delivery["last_status"]),
+        (&json!("refused"), &json!(1), &json!(410))
+    );
+    assert!(!delivery["ended_at"].is_null());
+}
+
+/// A service at an address that the policy forbids, one that refuses the connection, and one that hangs.
+#[tokio::test]
+async fn no_answer_is_tried_again() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refuses = format!("http://localhost:{}", gone.local_addr().unwrap().port());
+    drop(gone);
+    let hangs = FakeService::start().await;
+    hangs.behave(Behaviour::Hang);
+    let cases = [
+        ("https://169.254.169.254".to_owned(), "its address is not allowed"),
+        ("https://[fe80::1]".to_owned(), "its address is not allowed"),
+        (refuses, "it cannot be reached"),
+        (hangs.url.clone(), "no answer in time"),
+    ];
+    for (origin, reason) in cases {
+        let world = World::with(Engine::Sqlite, |service| {
+            declarations(service)
+                .replace(&format!("revocation_uri = \"{service}"), &format!("revocation_uri = \"{origin}"))
+        })
+        .await;
+        let id = one_owed(&world).await;
+        world.settle().await;
+        let delivery = delivery_of(&world, &id).await;
+        assert_eq!((&delivery["state"], &delivery["attempts"]), (&json!("queued"), &json!(1)), "{origin}");
+        assert_eq!((&delivery["last_status"], &delivery["last_error"]), (&Value::Null, &json!(reason)), "{origin}");
+        assert_eq!(attempts(&world).await[0]["error"], reason);
+        assert!(due(&world).await > world.clock.now());
+    }
+    assert_eq!(hangs.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_hangs_holds_up_nobody_else() {
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
+    let other = FakeService::start().await;
+    world.service.behave(Behaviour::Hang);
+    owe(&world, &format!("{}/revoke", world.service.url), 50).await;
+    let worker = tokio::spawn(delivery::run(world.app.clone(), world.stop.subscribe()));
+    eventually("the first", async || !world.service.received().is_empty()).await;
+    owe(&world, &format!("{}/revoke", other.url), 50).await;
+    eventually("the other service's", async || other.received().len() == 50).await;
+    assert_eq!(world.service.received().len(), 1, "a host has one notice at a time");
+    let delivered = || world.database.column("SELECT COUNT(*) FROM delivery WHERE state = 'delivered'");
+    eventually("their end", async || delivered().await == ["50"]).await;
+    worker.abort();
+}
+
+/// At most one notice at a time is under way to a host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_has_one_notice_at_a_time() {
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
+    owe(&world, &format!("{}/a", world.service.url), 3).await;
+    owe(&world, &format!("{}/b", world.service.url), 3).await;
+    let claimed = notify::claim(&world.app, "one", 100).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert!(notify::claim(&world.app, "two", 100).await.unwrap().is_empty());
+    notify::attempt(&world.app, &claimed[0], "one").await.unwrap();
+    assert_eq!(notify::claim(&world.app, "two", 100).await.unwrap().len(), 1);
+}
+
+both! {
+    async fn a_lost_lease_is_taken_over(world: World) {
+        let id = one_owed(&world).await;
+        let lost = notify::claim(&world.app, "gone", 10).await.unwrap();
+        assert_eq!((lost.len(), lost[0].attempts), (1, 1));
+        world.clock.advance(notify::LEASE - 1);
+        assert!(notify::claim(&world.app, "next", 10).await.unwrap().is_empty(), "leased");
+        world.clock.advance(1);
+        let taken = notify::claim(&world.app, "next", 10).await.unwrap();
+        assert_eq!((taken.len(), taken[0].attempts), (1, 2), "the lost attempt is counted");
+        // The first worker was only slow: its answer is in the journal, but it decides nothing any more.
+        world.service.behave(Behaviour::Status(404));
+        notify::attempt(&world.app, &lost[0], "gone").await.unwrap();
+        assert_eq!(delivery_of(&world, &id).await["last_status"], Value::Null);
+        world.service.behave(Behaviour::Status(200));
+        notify::attempt(&world.app, &taken[0], "next").await.unwrap();
+        assert_eq!(delivery_of(&world, &id).await["state"], "delivered");
+        let held: Vec<Value> = attempts(&world).await.into_iter().map(|a| a["held"].clone()).collect();
+        assert!(held.contains(&json!(false)) && held.contains(&json!(true)), "{held:?}");
+        // And what is delivered stays so, whatever comes late.
+        notify::attempt(&world.app, &lost[0], "gone").await.unwrap();
+        assert_eq!(delivery_of(&world, &id).await["state"], "delivered");
+    }
+}
+
+#[tokio::test]
+async fn leases_are_cleared_at_start_on_sqlite_only() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = World::start(engine).await;
+        one_owed(&world).await;
+        assert_eq!(notify::claim(&world.app, "killed", 10).await.unwrap().len(), 1);
+        let next = world.replica(&declarations(&world.service.url)).await;
+        let found = notify::claim(&next.app, "next", 10).await.unwrap().len();
+        assert_eq!(found, usize::from(engine == Engine::Sqlite), "{engine:?}: elsewhere another process may hold it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_send_each_of_200_notices_once() {
+    let world = World::start(Engine::Postgres).await;
+    world.delegated().await;
+    let replica = world.replica(&declarations(&world.service.url)).await;
+    let mut services = Vec::new();
+    for _ in 0..8 {
+        services.push(FakeService::start().await);
+    }
+    for service in &services {
+        owe(&world, &format!("{}/revoke", service.url), 25).await;
+    }
+    let work = |app: &App, stop| tokio::spawn(delivery::run(app.clone(), stop));
+    let workers = [work(&world.app, world.stop.subscribe()), work(&replica.app, replica.stop.subscribe())];
+    let delivered = || world.database.column("SELECT COUNT(*) FROM delivery WHERE state = 'delivered'");
+    eventually("all of them", async || delivered().await == ["200"]).await;
+    world.stop.send_replace(true);
+    replica.stop.send_replace(true);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    for service in &services {
+        let subs: HashSet<String> = service.received().iter().map(|n| claims(n)["sub"].to_string()).collect();
+        assert_eq!((service.received().len(), subs.len()), (25, 25), "each once");
+    }
+    let by = world.database.column("SELECT COUNT(*) FROM journal WHERE kind = 'delivery.attempt'").await;
+    assert_eq!(by, ["200"]);
+    assert_eq!(world.database.column("SELECT MAX(attempts) FROM delivery").await, ["1"]);
+}
+
+/// Many claims at once from two processes: no notice and no host twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_at_the_same_time_share_nothing() {
+    let world = World::start(Engine::Postgres).await;
+    world.delegated().await;
+    let replica = world.replica(&declarations(&world.service.url)).await;
+    for host in 0..40 {
+        owe(&world, &format!("https://s{host}.example/revoke"), 3).await;
+    }
+    let start = Arc::new(tokio::sync::Barrier::new(8));
+    let claims = (0..8).map(|n| {
+        let (app, start) = (if n % 2 == 0 { world.app.clone() } else { replica.app.clone() }, start.clone());
+        tokio::spawn(async move {
+            start.wait().await;
+            notify::claim(&app, &format!("w{n}"), 10).await.unwrap()
+        })
+    });
+    let mut hosts = HashSet::new();
+    for claimed in claims.collect::<Vec<_>>() {
+        let claimed = claimed.await.unwrap();
+        assert!(claimed.len() <= 10, "no more than asked for");
+        for delivery in claimed {
+            assert!(hosts.insert(delivery.host.clone()), "{} twice", delivery.host);
+        }
+    }
+}
+
+/// A stop lets what is under way end, starts nothing new, and leaves the rest in the outbox.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_leaves_the_rest_for_the_next_start() {
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
+    world.service.behave(Behaviour::Hang);
+    owe(&world, &format!("{}/revoke", world.service.url), 3).await;
+    let worker = tokio::spawn(delivery::run(world.app.clone(), world.stop.subscribe()));
+    eventually("the first", async || world.service.received().len() == 1).await;
+    world.stop.send_replace(true);
+    tokio::time::timeout(Duration::from_secs(20), worker)
+        .await
+        .expect("it ends by the time-out of the attempt")
+        .unwrap();
+    assert_eq!(world.service.received().len(), 1);
+    let attempts = world.database.column("SELECT attempts FROM delivery ORDER BY attempts").await;
+    assert_eq!(attempts, ["0", "0", "1"]);
+    assert_eq!(world.database.column("SELECT COUNT(*) FROM delivery WHERE lease IS NOT NULL").await, ["0"]);
+    assert_eq!(world.clock.now(), NOW);
+}

@@ -1,0 +1,101 @@
+//! Whoever locks several rows locks them in one order: nobody waits for ever.
+
+use std::collections::BTreeSet;
+
+use avouch::domain::consent::Mode;
+use avouch::store::{Store, StoreError, Ticket};
+use tokio::task::JoinSet;
+
+use crate::harness::{Database, Engine, NOW};
+use crate::store::{AUD, client, consent, open, people, take, ticket, tx};
+
+const USERS: usize = 5;
+const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
+
+async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    let (account, delegation) = (format!("a{n}"), format!("d{n}"));
+    tx.open_delegation(&delegation, &account, "https://id.example", "sub", AUD, NOW).await?;
+    for client in CLIENTS {
+        let id = format!("k{n} {client}");
+        if tx.consent_mode(&id).await?.is_none() {
+            let new = consent(&id, Some(&delegation), &format!("key of {client}"), Mode::Always);
+            tx.add_consent(&new, &account, AUD, &format!("s{n}")).await?;
+        }
+    }
+    tx.commit().await
+}
+
+/// What a change to a user or client does: the row, then the delegations in their order.
+async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    tx.disable_account(&format!("a{n}"), NOW).await?;
+    tx.disable_client(&format!("key of {client}"), NOW).await?;
+    let mut gone: BTreeSet<String> =
+        tx.delegations_of_client(&format!("key of {client}")).await?.into_iter().map(|d| d.0).collect();
+    gone.extend(tx.active_delegations(Some(&format!("a{n}")), None).await?.into_iter().map(|d| d.id));
+    for id in gone {
+        tx.lock_delegation(&id).await?;
+        tx.end_consents(&id, Some(&format!("key of {client}")), NOW).await?;
+    }
+    // Rolled back, so that there is something to take for those who wait.
+    drop(tx);
+    Ok(())
+}
+
+/// Mints, withdrawals, disabling and questions of the same rows, in every order, on two servers: no deadlock, all finish.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_ever() {
+    let database = Database::make(Engine::Postgres).await;
+    let stores =
+        [open(&database, Engine::Postgres, "default").await, open(&database, Engine::Postgres, "default").await];
+    tx!(stores[0], |tx| {
+        tx.found_issuer("https://id.example", "hash", NOW).await.unwrap();
+        tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap();
+    });
+    for client_id in CLIENTS {
+        client(&stores[0], client_id, &[]).await;
+    }
+    for n in 0..USERS {
+        people(&stores[0], n).await;
+        agree(&stores[0], n).await.unwrap();
+    }
+    let mut tasks: JoinSet<Result<usize, StoreError>> = JoinSet::new();
+    for worker in 0..24 {
+        let store = stores[worker % 2].clone();
+        tasks.spawn(async move {
+            let mut won = 0;
+            for round in 0..20 {
+                let mixed = (worker * 7 + round * 11) * 13;
+                let (n, client) = (mixed % USERS, CLIENTS[mixed / USERS % CLIENTS.len()]);
+                match worker {
+                    0 | 1 => disable(&store, n, client).await?,
+                    2 | 3 => {
+                        let mut tx = store.begin().await?;
+                        tx.lock_delegation(&format!("d{n}")).await?;
+                        tx.end_consents(&format!("d{n}"), None, NOW).await?;
+                        drop(tx);
+                    }
+                    4 | 5 => agree(&store, n).await?,
+                    6 | 7 => {
+                        let mut tx = store.begin().await?;
+                        tx.lock_account(&format!("a{n}")).await?;
+                        let asked = Ticket {
+                            account_id: format!("a{n}"),
+                            session_id: format!("s{n}"),
+                            client_id: format!("key of {client}"),
+                            ..ticket(n)
+                        };
+                        tx.add_ticket(&asked).await?;
+                        tx.commit().await?;
+                    }
+                    _ => won += usize::from(store.take(take(n, client, &format!("{worker} {round}"))).await?),
+                }
+            }
+            Ok(won)
+        });
+    }
+    let won: usize = tasks.join_all().await.into_iter().map(Result::unwrap).sum();
+    assert_eq!(won, 16 * 20, "nothing that was committed spoke against one");
+    assert_eq!(database.column("SELECT COUNT(*) FROM journal").await, [won.to_string()]);
+}

@@ -1,0 +1,406 @@
+//! Every method of the store on both engines, and the schema they share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use avouch::domain::client::AuthMethod;
+use avouch::domain::consent::{Consent, Mode};
+use avouch::domain::delegation::Status;
+use avouch::domain::scope::Scope;
+use avouch::domain::service::{Claim, Dialect};
+use avouch::store::{
+    Entry, Filter, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession, Settled, Store, Take, Ticket,
+};
+use serde_json::json;
+
+use crate::harness::{Database, Engine, NOW};
+
+pub(crate) const AUD: &str = "https://a.example";
+
+pub(crate) async fn open(database: &Database, engine: Engine, issuer: &str) -> Store {
+    match engine {
+        Engine::Sqlite => {
+            Store::sqlite(std::path::Path::new(database.url.strip_prefix("sqlite://").unwrap()), issuer).await.unwrap()
+        }
+        Engine::Postgres => Store::postgres(&database.url, issuer).await.unwrap(),
+    }
+}
+
+/// Runs a body in a transaction and commits it.
+macro_rules! tx {
+    ($store:expr, |$tx:ident| $body:expr) => {{
+        let mut $tx = $store.begin().await.unwrap();
+        let done = $body;
+        $tx.commit().await.unwrap();
+        done
+    }};
+}
+pub(crate) use tx;
+
+pub(crate) async fn people(store: &Store, n: usize) {
+    let id = format!("a{n}");
+    let email = format!("{id}@example.com");
+    let account = NewAccount {
+        id: &id,
+        sub: &format!("sub{n}"),
+        email: &email,
+        email_verified: true,
+        name: None,
+        phone_number: None,
+        phone_verified: false,
+    };
+    let session = NewSession {
+        id: &format!("s{n}"),
+        account_id: &id,
+        token_hash: &format!("cookie{n}"),
+        csrf: "csrf",
+        user_agent: Some("test"),
+        now: NOW,
+        expires_at: NOW + 1000,
+    };
+    tx!(store, |tx| {
+        tx.apply_account(&account, NOW).await.unwrap();
+        tx.add_session(&session).await.unwrap();
+    });
+}
+
+pub(crate) async fn client(store: &Store, client_id: &str, audiences: &[String]) {
+    let new = NewClient {
+        id: &format!("key of {client_id}"),
+        client_id,
+        name: "C",
+        auth_method: AuthMethod::SecretBasic,
+        secret_hash: Some("hash"),
+        jwks: None,
+        redirect_uris: &[],
+        grant_types: &[],
+        audiences,
+        first_party: false,
+    };
+    tx!(store, |tx| tx.apply_client(&new, NOW).await.unwrap());
+}
+
+pub(crate) fn consent(id: &str, delegation: Option<&str>, client_id: &str, mode: Mode) -> Consent {
+    Consent {
+        id: id.to_owned(),
+        delegation_id: delegation.map(str::to_owned),
+        client_id: client_id.to_owned(),
+        mode,
+        asked_scope: Scope::stored("r w"),
+        scope: Scope::stored("r"),
+        resources: vec!["https://a.example/api".to_owned()],
+        request_key: "key".to_owned(),
+        created_at: NOW,
+        last_used_at: None,
+        ended_at: None,
+    }
+}
+
+pub(crate) fn ticket(n: usize) -> Ticket {
+    Ticket {
+        id: format!("t{n}"),
+        request_key: format!("key{n}"),
+        account_id: "a1".into(),
+        session_id: "s1".into(),
+        client_id: "key of c".into(),
+        aud: AUD.into(),
+        scope: Scope::stored("r"),
+        resources: vec![],
+        agent_platform: None,
+        agent_context_id: Some("chat".into()),
+        created_at: NOW,
+        expires_at: NOW + 600,
+        polled_at: NOW,
+        closed_at: None,
+        consent_id: None,
+    }
+}
+
+pub(crate) fn take(n: usize, client: &str, jti: &str) -> Take {
+    Take {
+        consent_id: format!("k{n} {client}"),
+        delegation_id: format!("d{n}"),
+        account_id: format!("a{n}"),
+        account_version: 1,
+        client_id: format!("key of {client}"),
+        client_version: 1,
+        session_id: format!("s{n}"),
+        auth_time: NOW,
+        family_id: None,
+        service_version: 0,
+        asked_scope: "r".into(),
+        resources: vec![],
+        kid: "kid".into(),
+        jti: jti.to_owned(),
+        at: NOW,
+        exp: NOW + 300,
+        entry_id: jti.to_owned(),
+        body: json!({}),
+    }
+}
+
+/// Calls everything once, with what must come of it.
+async fn every_method(engine: Engine) {
+    let database = Database::make(engine).await;
+    let store = open(&database, engine, "default").await;
+    assert_eq!(store.is_private(), engine == Engine::Sqlite);
+    tx!(store, |tx| {
+        assert!(tx.issuer().await.unwrap().is_none());
+        assert!(tx.found_issuer("https://id.example", "hash", NOW).await.unwrap());
+        assert!(!tx.found_issuer("https://other.example", "hash", NOW).await.unwrap());
+        assert_eq!(tx.issuer().await.unwrap(), Some(("https://id.example".into(), "hash".into())));
+        assert!(tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap());
+        assert!(!tx.add_active_key("kid2", "{}", "sealed", NOW).await.unwrap(), "one active key");
+        assert_eq!(tx.published_keys().await.unwrap().len(), 1);
+    });
+    people_and_clients(&store).await;
+    sign_ins(&store).await;
+    agreed(&store).await;
+    withdrawn(&store).await;
+
+    // None of it is there for another issuer.
+    let other = open(&database, engine, "other").await;
+    let mut tx = other.read().await.unwrap();
+    assert!(tx.issuer().await.unwrap().is_none());
+    assert!(tx.client("c").await.unwrap().is_none() && tx.client_by_key("key of c").await.unwrap().is_none());
+    assert!(tx.delegation("d1").await.unwrap().is_none() && tx.ticket("t1").await.unwrap().is_none());
+    assert!(tx.account_by_email("a1@example.com").await.unwrap().is_none());
+    assert!(tx.published_keys().await.unwrap().is_empty());
+    assert!(!other.take(take(1, "c", "foreign")).await.unwrap());
+    drop(tx);
+    let changes = store.changes();
+    tx!(store, |tx| {
+        tx.disable_account("a1", NOW).await.unwrap();
+        tx.disable_client("key of c", NOW).await.unwrap();
+        assert!(tx.sweep(NOW + 100_000).await.unwrap() > 4);
+    });
+    assert_eq!(store.changes(), changes + 1);
+    store.close().await;
+    assert!(store.begin().await.is_err());
+}
+
+async fn people_and_clients(store: &Store) {
+    people(store, 1).await;
+    client(store, "c", &[AUD.to_owned()]).await;
+    let claims = [Claim::Email];
+    let (names, none) = (["r".to_owned()], BTreeMap::new());
+    let service = NewService {
+        id: "v",
+        audience: "https://b.example",
+        name: None,
+        dialect: Dialect::AuthMd,
+        resources: &[],
+        scopes: &names,
+        client_ids: &none,
+        claims: &claims,
+        revocation_uri: None,
+        max_auth_age: Some(60),
+    };
+    tx!(store, |tx| {
+        tx.apply_service(&service, NOW).await.unwrap();
+        tx.apply_service(&service, NOW).await.unwrap();
+        let found = tx.service("https://b.example").await.unwrap().unwrap();
+        assert_eq!((found.version, found.max_auth_age, found.scopes), (1, Some(60), names.to_vec()));
+        assert_eq!(tx.configured_services().await.unwrap(), [("v".into(), "https://b.example".into())]);
+        assert!(tx.disable_service("v", NOW).await.unwrap() && !tx.disable_service("v", NOW).await.unwrap());
+        assert!(tx.service("https://b.example").await.unwrap().is_none());
+        assert_eq!(tx.client("c").await.unwrap().unwrap().version, 1);
+        assert_eq!(tx.client_by_key("key of c").await.unwrap().unwrap().client_id, "c");
+        assert_eq!(tx.configured_clients().await.unwrap(), [("key of c".into(), "c".into())]);
+        assert_eq!(tx.configured_accounts().await.unwrap(), [("a1".into(), "a1@example.com".into())]);
+        tx.set_password("a1@example.com", "phc").await.unwrap();
+        let stored = tx.account_by_email("a1@example.com").await.unwrap().unwrap();
+        assert_eq!((stored.password_hash.as_deref(), stored.disabled, stored.account.version), (Some("phc"), false, 1));
+    });
+    people(store, 2).await;
+    tx!(store, |tx| {
+        assert!(tx.disable_account("a2", NOW).await.unwrap() && !tx.disable_account("a2", NOW).await.unwrap());
+        assert!(tx.session_by_token("cookie2", NOW).await.unwrap().is_none(), "its sessions end with it");
+        assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (1, 0));
+        tx.block("n", NOW + 5).await.unwrap();
+        assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (2, NOW + 5));
+        tx.forgive("n", true).await.unwrap();
+        assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (1, 0));
+    });
+    assert!(matches!(
+        (store.spend_jti("c", "j", NOW).await, store.spend_jti("c", "j", NOW).await),
+        (Ok(true), Ok(false))
+    ));
+}
+
+async fn sign_ins(store: &Store) {
+    let scope = Scope::stored("email openid");
+    let family = NewFamily {
+        id: "f",
+        account_id: "a1",
+        client_id: "key of c",
+        session_id: "s1",
+        scope: &scope,
+        code_hash: "code",
+        redirect_uri: "https://c.example/cb",
+        code_challenge: "challenge",
+        nonce: None,
+        now: NOW,
+        expires_at: NOW + 60,
+    };
+    tx!(store, |tx| {
+        assert_eq!(tx.signin_scope("a1", "key of c").await.unwrap(), None);
+        tx.add_signin_consent("i", "a1", "key of c", &scope, NOW).await.unwrap();
+        tx.add_signin_consent("i2", "a1", "key of c", &scope, NOW).await.unwrap();
+        assert_eq!(tx.signin_scope("a1", "key of c").await.unwrap(), Some(scope.clone()));
+        tx.add_family(&family).await.unwrap();
+        assert!(!tx.family_by_code("code", NOW).await.unwrap().unwrap().used);
+        assert!(tx.use_code("code", NOW).await.unwrap() && !tx.use_code("code", NOW).await.unwrap());
+        tx.add_access_token("access", "f", &scope, NOW, NOW + 100).await.unwrap();
+        tx.add_refresh_token("refresh", "f", NOW, NOW + 100).await.unwrap();
+        assert_eq!(tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap().id, "f");
+        assert!(tx.use_refresh("refresh", NOW).await.unwrap() && !tx.use_refresh("refresh", NOW).await.unwrap());
+        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().family_id, Some("f".into()));
+        assert!(tx.subject_by_access_token("access", NOW + 100).await.unwrap().is_none(), "expired");
+        assert!(tx.subject_by_session("s1", "sub1", NOW).await.unwrap().is_some());
+        assert!(tx.subject_by_session("s1", "sub2", NOW).await.unwrap().is_none());
+        assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
+        assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
+        assert!(tx.reauthenticate("s1", "cookie1b", NOW).await.unwrap());
+        assert!(tx.session_by_token("cookie1", NOW).await.unwrap().is_none());
+        assert_eq!(tx.session_by_token("cookie1b", NOW).await.unwrap().unwrap().1.id, "a1");
+    });
+}
+
+async fn agreed(store: &Store) {
+    tx!(store, |tx| {
+        tx.lock_account("a1").await.unwrap();
+        assert!(tx.add_ticket(&ticket(1)).await.unwrap());
+        assert!(!tx.add_ticket(&Ticket { id: "t2".into(), ..ticket(1) }).await.unwrap(), "the same question");
+        tx.polled("t1", NOW + 5).await.unwrap();
+        assert_eq!(tx.open_ticket("key1").await.unwrap().unwrap().polled_at, NOW + 5);
+        assert_eq!(tx.open_tickets("a1", NOW).await.unwrap().len(), 1);
+        let id = tx.open_delegation("d1", "a1", "https://id.example", "sub1", AUD, NOW).await.unwrap();
+        assert_eq!(tx.open_delegation("dx", "a1", "x", "x", AUD, NOW).await.unwrap(), id, "one for user and audience");
+        for (name, mode) in [("k1 c", Mode::Always), ("until", Mode::Until(NOW + 10)), ("no", Mode::Denied)] {
+            let delegation = Some("d1").filter(|_| mode != Mode::Denied);
+            tx.add_consent(&consent(name, delegation, "key of c", mode), "a1", AUD, "s1").await.unwrap();
+        }
+        assert!(!tx.close_ticket("t1", "a2", "k1 c", NOW).await.unwrap(), "somebody else's");
+        assert!(!tx.close_ticket("t1", "a1", "k1 c", NOW + 600).await.unwrap(), "expired");
+        assert!(tx.close_ticket("t1", "a1", "k1 c", NOW).await.unwrap());
+        assert_eq!(tx.ticket("t1").await.unwrap().unwrap().consent_id, Some("k1 c".into()));
+        tx.add_ticket(&ticket(3)).await.unwrap();
+        tx.close_expired_ticket("key3", NOW + 600).await.unwrap();
+        assert!(tx.open_ticket("key3").await.unwrap().is_none());
+        assert_eq!(tx.consents("a1", AUD, "key of c").await.unwrap().len(), 3);
+        assert_eq!(tx.consent_mode("until").await.unwrap(), Some(Mode::Until(NOW + 10)));
+        assert_eq!(tx.agreed_before("a1", AUD, "key of c").await.unwrap(), (true, true));
+        assert_eq!(tx.delegation_consents("d1").await.unwrap().len(), 2);
+        assert_eq!(tx.denials("a1").await.unwrap().len(), 1);
+        assert!(!tx.end_denial("a2", "no", NOW).await.unwrap() && tx.end_denial("a1", "no", NOW).await.unwrap());
+    });
+    let batches = store.batches();
+    assert!(store.take(take(1, "c", "j1")).await.unwrap());
+    assert!(!store.take(Take { account_version: 2, ..take(1, "c", "j2") }).await.unwrap());
+    assert_eq!(store.batches(), batches + 2);
+}
+
+async fn withdrawn(store: &Store) {
+    let mut tx = store.begin().await.unwrap();
+    let used = tx.delegation_for("a1", AUD).await.unwrap().unwrap();
+    assert_eq!((used.used, used.last_exp, used.last_client.as_deref()), (1, NOW + 300, Some("C")));
+    for (filter, n) in [
+        (
+            Filter {
+                sub: Some("sub1"),
+                aud: Some(AUD),
+                client_id: Some("c"),
+                status: Some(Status::Active),
+                ..Filter::default()
+            },
+            1,
+        ),
+        (Filter { account_id: Some("a2"), ..Filter::default() }, 0),
+        (Filter { after: Some("d1"), ..Filter::default() }, 0),
+    ] {
+        assert_eq!(tx.delegations(Filter { limit: 9, ..filter }).await.unwrap().len(), n, "{filter:?}");
+    }
+    assert_eq!(tx.active_delegations(Some("a1"), None).await.unwrap().len(), 1);
+    assert_eq!(tx.delegations_of_client("key of c").await.unwrap(), [("d1".into(), AUD.into())]);
+    assert_eq!(tx.lapsed_delegations(NOW + 10, 9).await.unwrap(), ["d1"]);
+    assert_eq!(tx.end_lapsed("d1", NOW + 10).await.unwrap(), 1);
+    assert!(tx.has_standing_consent("d1").await.unwrap());
+    assert_eq!(tx.lock_delegation("d1").await.unwrap().unwrap().id, "d1");
+    assert!(tx.end_delegation("d1", NOW).await.unwrap() && !tx.end_delegation("d1", NOW).await.unwrap());
+    assert_eq!(tx.end_consents("d1", Some("key of nobody"), NOW).await.unwrap(), 0);
+    assert_eq!(tx.end_consents("d1", None, NOW).await.unwrap(), 1);
+    let endpoint = "https://a.example/revoke";
+    let notice = NewDelivery {
+        id: "o",
+        delegation_id: "d1",
+        format: "logout+jwt",
+        endpoint,
+        host: "a.example",
+        iss: "https://id.example",
+        sub: "sub1",
+        aud: AUD,
+        created_at: NOW,
+        due_at: NOW,
+        give_up_at: NOW + 100,
+    };
+    tx.enqueue(&notice).await.unwrap();
+    assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawing);
+    assert_eq!(tx.next_due(NOW).await.unwrap(), Some(NOW));
+    assert_eq!(tx.claim("w", NOW, 10, 9).await.unwrap().len(), 1);
+    assert_eq!(tx.claim("w2", NOW, 10, 9).await.unwrap().len(), 0, "leased");
+    assert_eq!(tx.clear_leases().await.unwrap(), 1);
+    assert_eq!(tx.claim("w2", NOW, 10, 9).await.unwrap()[0].attempts, 2);
+    let settled = Settled { state: "delivered", due_at: NOW, status: Some(200), error: None };
+    assert!(!tx.settle("o", "w", &settled, NOW).await.unwrap() && tx.settle("o", "w2", &settled, NOW).await.unwrap());
+    assert_eq!(tx.deliveries("d1").await.unwrap()[0].last_status, Some(200));
+    assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawn);
+    let entry = Entry {
+        id: "e".into(),
+        at: NOW,
+        kind: "withdrawal",
+        delegation_id: Some("d1"),
+        body: json!({"a": 1}),
+        ..Entry::default()
+    };
+    tx.record(entry).await.unwrap();
+    let history = tx.history("d1").await.unwrap();
+    assert_eq!(
+        history.iter().map(|(kind, ..)| kind.as_str()).collect::<BTreeSet<_>>(),
+        ["assertion", "withdrawal"].into()
+    );
+    assert!(tx.end_session("s1", NOW).await.unwrap() && !tx.end_session("s1", NOW).await.unwrap());
+    tx.commit().await.unwrap();
+    assert!(!store.take(take(1, "c", "j3")).await.unwrap());
+}
+
+#[tokio::test]
+async fn every_method_on_sqlite() {
+    every_method(Engine::Sqlite).await;
+}
+
+#[tokio::test]
+async fn every_method_on_postgres() {
+    every_method(Engine::Postgres).await;
+}
+
+/// Table, column, type and whether it may be null, of every column of ours.
+#[tokio::test]
+async fn both_schemas_are_the_same() {
+    let (sqlite, postgres) = (Database::make(Engine::Sqlite).await, Database::make(Engine::Postgres).await);
+    open(&sqlite, Engine::Sqlite, "default").await;
+    open(&postgres, Engine::Postgres, "default").await;
+    // A primary key of several columns may not be null in PostgreSQL; SQLite says so only where it is written.
+    let there = "SELECT table_name || '.' || column_name || ' ' || UPPER(data_type) || CASE is_nullable WHEN 'YES' THEN ' NULL' ELSE '' END
+                   FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations' ORDER BY 1";
+    let here = "SELECT m.name || '.' || c.name || ' ' || c.type || CASE WHEN c.\"notnull\" = 0 AND c.pk = 0 THEN ' NULL' ELSE '' END
+                  FROM sqlite_master m JOIN pragma_table_info(m.name) c
+                 WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> '_sqlx_migrations' ORDER BY 1";
+    let sorted = |columns: Vec<String>| columns.into_iter().collect::<BTreeSet<_>>();
+    let (here, there) = (sorted(sqlite.column(here).await), sorted(postgres.column(there).await));
+    assert_eq!(here, there);
+    assert!(here.len() > 100, "{here:?}");
+    for column in &here {
+        let kind = column.trim_end_matches(" NULL").rsplit(' ').next().unwrap();
+        assert!(kind == "TEXT" || kind == "BIGINT", "{column}");
+    }
+}
