@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often keys are loaded again.
 const KEYS: Duration = Duration::from_secs(5);
 /// How often expired rows are deleted.
-const SWEEP: Duration = Duration::from_secs(600);
+const SWEEP: Duration = Duration::from_mins(10);
 
 /// Works until `stop` turns true; what is under way then is finished, and what is not stays in the outbox.
 pub async fn run(app: App, mut stop: watch::Receiver<bool>) {

@@ -9,6 +9,15 @@ use super::scope::Scope;
 use super::service::{Claim, Dialect, Service};
 use super::session::{Account, Session};
 
+/// The kinds of subject token that are taken (RFC 8693 section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectTokenType {
+    /// `urn:ietf:params:oauth:token-type:id_token`
+    IdToken,
+    /// `urn:ietf:params:oauth:token-type:access_token`
+    AccessToken,
+}
+
 /// What the agent asks for, parsed.
 #[derive(Clone, Debug)]
 pub struct Request {

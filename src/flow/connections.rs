@@ -28,7 +28,7 @@ pub struct Connection {
     pub browsers: BTreeMap<String, String>,
     /// Its notices.
     pub deliveries: Vec<Delivery>,
-    /// The attempts at them since it ended, the oldest first.
+    /// The attempts at them, the oldest first; none while it is active.
     pub attempts: Vec<Attempted>,
 }
 
@@ -100,7 +100,7 @@ async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Err
     let browsers = tx.consent_browsers(&delegation.id).await?;
     let deliveries = tx.deliveries(&delegation.id).await?;
     let attempts = match delegation.ended_at {
-        Some(ended_at) => tx.attempts(&delegation.id, ended_at, MOST_ATTEMPTS).await?,
+        Some(_) => tx.attempts(&delegation.id, MOST_ATTEMPTS).await?,
         None => Vec::new(),
     };
     Ok(Connection { delegation, service, consents, browsers, deliveries, attempts })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::{App, Basis};
 use crate::domain::claims::{ASSERTION_LIFETIME, IdJag, IdToken};
 use crate::domain::consent::{MOST_OPEN, Need, POLL_INTERVAL, TICKET_LIFETIME, standing};
-use crate::domain::exchange::{Decision, Facts, Grant, Request, decide};
+use crate::domain::exchange::{Decision, Facts, Grant, Request, SubjectTokenType, decide};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::error::Error;
@@ -13,15 +13,6 @@ use crate::flow::client_auth::AuthenticatedClient;
 use crate::jose::{Keyring, Unverified};
 use crate::secret::{Secret, sha256, token_hash};
 use crate::store::{Subject, Take, Ticket};
-
-/// The kinds of subject token that are taken (RFC 8693 section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SubjectTokenType {
-    /// `urn:ietf:params:oauth:token-type:id_token`
-    IdToken,
-    /// `urn:ietf:params:oauth:token-type:access_token`
-    AccessToken,
-}
 
 /// What comes of it.
 #[derive(Debug)]

@@ -62,19 +62,18 @@ impl Tx {
         })
     }
 
-    /// The attempts at telling a service since a delegation ended, the oldest first, looked for among the newest `most` rows under it:
+    /// The attempts at telling a service of a delegation that ended, the oldest first, looked for among the newest `most` rows under it:
     /// the assertions, which may be very many, are all older.
-    pub async fn attempts(&mut self, delegation_id: &str, since: i64, most: i64) -> Result<Vec<Attempted>> {
+    pub async fn attempts(&mut self, delegation_id: &str, most: i64) -> Result<Vec<Attempted>> {
         let id = self.issuer.clone();
         let rows: Vec<(i64, Value)> = on!(self, |c| {
             let rows = sqlx::query(
                 "SELECT at, body FROM (SELECT id, kind, at, body FROM journal WHERE issuer_id = $1 AND delegation_id = $2
-                                        ORDER BY id DESC LIMIT $4) AS newest
-                  WHERE kind = 'delivery.attempt' AND at >= $3 ORDER BY id",
+                                        ORDER BY id DESC LIMIT $3) AS newest
+                  WHERE kind = 'delivery.attempt' ORDER BY id",
             )
             .bind(&*id)
             .bind(delegation_id)
-            .bind(since)
             .bind(most)
             .fetch_all(c)
             .await?;

@@ -28,7 +28,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 
 pub use clients::{NewClient, NewService};
 pub use commit::Take;
@@ -138,6 +138,8 @@ impl Store {
     /// [`StoreError::Unreachable`], [`StoreError::Schema`].
     pub async fn postgres(url: &str, issuer: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url).map_err(StoreError::Unreachable)?;
+        // The pool tries a refused connection again until its time is up and then says no more than that; one on its own says why.
+        PgConnection::connect_with(&options).await.map_err(StoreError::Unreachable)?.close().await?;
         let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(Duration::from_secs(10));
         let pool = pool.connect_with(options).await.map_err(StoreError::Unreachable)?;
         migrator().run(&pool).await?;

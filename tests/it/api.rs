@@ -115,7 +115,7 @@ mod pages_of_a_list {
                 assert!(items.len() <= size);
                 seen.extend(items);
                 let Some(next) = next.as_str() else { break };
-                cursor = next.to_owned();
+                next.clone_into(&mut cursor);
             }
             assert_eq!(seen, all, "pages of {size}");
         }

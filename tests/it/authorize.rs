@@ -123,6 +123,7 @@ async fn what_is_wrong_is_told_to_the_client() {
         ("none and consent", &[("prompt", "none consent")], "invalid_request"),
         ("max_age", &[("max_age", "soon")], "invalid_request"),
         ("negative max_age", &[("max_age", "-1")], "invalid_request"),
+        ("a NUL", &[("nonce", "a\0b")], "invalid_request"),
         ("long nonce", &[("nonce", &long)], "invalid_request"),
         ("scope twice", &[("scope", "openid"), ("scope", "openid email")], "invalid_request"),
         ("nonce twice", &[("nonce", "a"), ("nonce", "b")], "invalid_request"),

@@ -171,6 +171,9 @@ both! {
     }
 }
 
+/// A name, the fields of the form, and the status of the answer.
+type Answered<'a> = (&'a str, Vec<(&'a str, &'a str)>, u16);
+
 #[tokio::test]
 async fn answers_that_do_not_fit() {
     let world = World::start(Engine::Sqlite).await;
@@ -182,7 +185,7 @@ async fn answers_that_do_not_fit() {
     let (csrf, digest) = (("csrf", field("csrf")), ("digest", field("digest")));
     let allow = [("scope", "api.read"), ("mode", "always"), ("decision", "allow")];
     let with = |extra: &[(&'static str, &'static str)]| [&[csrf, digest], extra].concat();
-    let cases: [(&str, Vec<(&str, &str)>, u16); 10] = [
+    let cases: [Answered<'_>; 10] = [
         ("more than was asked", with(&[("scope", "admin"), ("mode", "always"), ("decision", "allow")]), 400),
         ("nothing ticked", with(&allow[1..]), 400),
         ("no mode", with(&[("scope", "api.read"), ("decision", "allow")]), 400),

@@ -126,6 +126,9 @@ async fn scope_and_resource_in_the_answer() {
     }
 }
 
+/// A name, the changes to the request, and the error.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 both! {
     async fn every_wrong_request_gets_its_error_and_changes_nothing(world: World) {
         let (_, tokens, _, assertion) = world.delegated().await;
@@ -141,8 +144,10 @@ both! {
         let id_token = tokens["id_token"].as_str().unwrap();
         let foreign_id = foreign["id_token"].as_str().unwrap();
         let id_type = ("subject_token_type", ID_TOKEN);
+        // What is known of the good request must not answer for a bad one.
+        assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
         let before = rows(&world).await;
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        let cases: &[Case<'_>] = &[
             ("no audience", &[("audience", "")], "invalid_request"),
             ("two audiences", &[("audience", &aud), ("audience", "https://other.example")], "invalid_target"),
             ("one audience twice", &[("audience", &aud), ("audience", &aud)], "invalid_target"),
@@ -155,7 +160,7 @@ both! {
             ("slash", &[("audience", &slash)], "invalid_target"),
             ("ourselves", &[("audience", &issuer)], "invalid_target"),
             ("ourselves with a slash", &[("audience", &own_slash)], "invalid_target"),
-            ("U+0000", &[("audience", "https://a.example/\0")], "invalid_target"),
+            ("U+0000", &[("audience", "https://a.example/\0")], "invalid_request"),
             ("relative resource", &[("resource", "/api")], "invalid_target"),
             ("resource with fragment", &[("resource", "https://a.example/#f")], "invalid_target"),
             ("foreign resource", &[("resource", "https://other.example/api/")], "invalid_target"),

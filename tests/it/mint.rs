@@ -4,7 +4,7 @@ use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use avouch::flow::exchange::SubjectTokenType;
+use avouch::domain::exchange::SubjectTokenType;
 use avouch::jose::SigningKey;
 use avouch::secret::token_hash;
 use avouch::store::Take;
@@ -129,6 +129,41 @@ both! {
         let batches = world.app.store.batches() - before;
         assert!(batches <= 2, "one that was under way and one for all who waited, not {batches}");
         assert_eq!(journal(&world).await.len(), 101);
+    }
+}
+
+both! {
+    async fn a_once_named_by_several_in_one_transaction_is_the_first_one_s(world: World) {
+        let (browser, tokens, delegation, _) = world.delegated().await;
+        let always = take(&world).await;
+        let write = [("scope", "api.write")];
+        world.agree(&browser, "desk-agent", &tokens, "once", &write).await;
+        let consent_id = world.database.column("SELECT id FROM consent WHERE mode = 'once'").await.remove(0);
+        let mut held = world.app.store.begin().await.unwrap();
+        held.lock_delegation(&delegation).await.unwrap();
+        // The first is under way alone; those who come now share the next transaction.
+        let mut waiting = Vec::new();
+        for n in 0..6 {
+            let jti = world.app.id();
+            let mut take = Take { entry_id: jti.clone(), jti, ..always.clone() };
+            if n > 0 {
+                take.consent_id.clone_from(&consent_id);
+            }
+            let batches = world.app.store.batches();
+            let mut taken = Box::pin(world.app.store.take(take));
+            assert!(poll_fn(|cx| std::task::Poll::Ready(taken.as_mut().poll(cx))).await.is_pending());
+            if n == 0 {
+                eventually("the first is under way", async || world.app.store.batches() > batches).await;
+            }
+            waiting.push(taken);
+        }
+        drop(held);
+        let mut taken = Vec::new();
+        for one in waiting {
+            taken.push(one.await.unwrap());
+        }
+        assert_eq!(taken, [true, true, false, false, false, false]);
+        assert_eq!(journal(&world).await.len(), 3);
     }
 }
 

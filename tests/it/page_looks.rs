@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::browser::BrowserError;
-use crate::harness::{ALICE, Answer, Browser, Engine, PASSWORD, World, declarations};
+use crate::harness::{ALICE, Answer, Behaviour, Browser, Engine, PASSWORD, World, both, declarations, hidden_fields};
 use crate::pages::Stage;
 
 type Seen = Result<(), BrowserError>;
@@ -184,4 +184,48 @@ async fn every_page_carries_its_headers() {
     assert_eq!(sheet.header("x-content-type-options"), "nosniff");
     let redirect = stranger.get("/connections").await;
     assert_eq!((redirect.status, redirect.header("cache-control")), (303, "no-store"));
+}
+
+both! {
+    /// The words of the page that come from several tables at once.
+    async fn the_connections_page_tells_what_happened(world: World) {
+        let alice = world.browser();
+        let page = alice.get("/login").await;
+        let token = hidden_fields(&page.body, "/login").into_iter().find(|(name, _)| name == "csrf").unwrap().1;
+        let fields = [("csrf", token.as_str()), ("email", ALICE), ("password", PASSWORD)];
+        let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+        let answer = alice.post_with("/login", &fields, &[("user-agent", firefox)]).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        let tokens = world.tokens(&alice, "desk-agent").await;
+        for _ in 0..5 {
+            world.agree(&alice, "desk-agent", &tokens, "once", &[]).await;
+            assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
+        }
+        let page = alice.get("/connections").await.body;
+        assert!(page.contains("Used; agents have to ask again."), "{page}");
+        assert_eq!(page.matches("This once, used 15 Jan 2027, 08:00 UTC").count(), 3);
+        assert!(page.contains("and 2 earlier"));
+        assert_eq!(page.matches("agreed 15 Jan 2027, 08:00 UTC, Firefox on Linux").count(), 3);
+        assert!(page.contains("08:00 UTC by Desk Agent; 5 times in all"));
+        assert!(!page.contains("How the service was told"));
+
+        world.agree(&alice, "desk-agent", &tokens, "always", &[]).await;
+        let id = world.database.column("SELECT id FROM delegation").await.remove(0);
+        let path = format!("/connections/{id}/stop");
+        let stop = alice.get(&path).await;
+        assert!(stop.body.contains("keep trying for seven days"), "{}", stop.body);
+        assert_eq!(alice.submit(&stop, &path, &[]).await.status, 303);
+        let page = alice.get("/connections").await.body;
+        assert!(page.contains("is being told<"), "{page}");
+        world.service.behave(Behaviour::Status(503));
+        world.settle().await;
+        let page = alice.get("/connections").await.body;
+        assert!(page.contains(": it answered 503<") && page.contains("next try; we go on until 22 Jan 2027"), "{page}");
+
+        // What nobody used has nothing to be told of, and the page promises nothing else.
+        world.agree(&alice, "desk-agent", &tokens, "always", &[("audience", "https://other.example")]).await;
+        let id = world.database.column("SELECT id FROM delegation WHERE used = 0").await.remove(0);
+        let stop = alice.get(&format!("/connections/{id}/stop")).await.body;
+        assert!(stop.contains("nothing to end at the service") && !stop.contains("seven days"), "{stop}");
+    }
 }
