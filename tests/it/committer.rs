@@ -38,8 +38,8 @@ async fn take(world: &World, n: usize) -> Take {
 
 both! {
     async fn each_of_a_batch_is_judged_by_what_it_rests_on(world: World) {
-        world.delegated().await;
         type Spoil = fn(&mut Take);
+        world.delegated().await;
         let spoilt: [Spoil; 10] = [
             |t| t.consent_id = "another".into(),
             |t| t.session_id = "another".into(),
