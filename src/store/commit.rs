@@ -174,7 +174,8 @@ macro_rules! rows_of {
     };
 }
 
-/// What a take rests on. Takes that rest on the same, such as those of one busy agent, are compared once in a batch.
+/// What a take rests on, all of it: the statements that compare read nothing else of a take. Takes that rest on the same, such as those
+/// of one busy agent, are compared once in a batch.
 #[derive(PartialEq, Eq, Hash)]
 struct Basis<'a> {
     consent: &'a str,

@@ -25,8 +25,8 @@ async fn take(world: &World, n: usize) -> Take {
         family_id: Some(one("SELECT id FROM token_family").await),
         service_version: one("SELECT version FROM service").await.parse().unwrap(),
         auth_time: NOW,
-        asked_scope: "api.read".to_owned(),
-        resources: Vec::new(),
+        asked_scope: "api.read".into(),
+        resources: vec![],
         kid: one("SELECT kid FROM signing_key WHERE state = 'active'").await,
         jti: format!("jti-{n}"),
         at: NOW,
@@ -38,10 +38,9 @@ async fn take(world: &World, n: usize) -> Take {
 
 both! {
     async fn each_of_a_batch_is_judged_by_what_it_rests_on(world: World) {
-        world.delegated().await;
         type Spoil = fn(&mut Take);
+        world.delegated().await;
         let spoilt: [Spoil; 10] = [
-            |t| t.auth_time -= 1,
             |t| t.consent_id = "another".into(),
             |t| t.session_id = "another".into(),
             |t| t.kid = "another".into(),
@@ -51,6 +50,7 @@ both! {
             |t| t.service_version += 1,
             |t| t.account_version -= 1,
             |t| t.service_version = 0,
+            |t| t.auth_time += 1,
         ];
         let used = async || world.database.column("SELECT used FROM delegation").await.remove(0);
         let entries = async || world.database.column("SELECT body FROM journal WHERE id LIKE 'entry-%' ORDER BY id").await;
