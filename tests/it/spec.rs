@@ -14,22 +14,19 @@ fn every_test_named_in_the_map_exists() {
         for name in cell.split(',').map(str::trim).filter(|name| name.starts_with('`')) {
             let name = name.trim_matches('`');
             seen += 1;
-            let exists = match name.split_once("::tests") {
+            let exists = if let Some((module, test)) = name.split_once("::tests") {
                 // Beside the code: in a module `tests` of the file, or in a file of that name.
-                Some((module, test)) => {
-                    let path = root.join("src").join(module.replace("::", "/"));
-                    let files = [path.with_extension("rs"), path.join("mod.rs"), path.join("tests.rs")];
-                    let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-                    let test = test.trim_start_matches("::");
-                    text.contains("mod tests") && (test.is_empty() || text.contains(&format!("fn {test}(")))
-                }
-                None => {
-                    let (module, test) = name.split_once("::").unwrap_or((name, ""));
-                    let folder = root.join("tests/it").join(module);
-                    let files = [folder.with_extension("rs"), folder.join("mod.rs")];
-                    let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-                    !text.is_empty() && (test.is_empty() || text.contains(&format!("fn {test}(")))
-                }
+                let path = root.join("src").join(module.replace("::", "/"));
+                let files = [path.with_extension("rs"), path.join("mod.rs"), path.join("tests.rs")];
+                let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+                let test = test.trim_start_matches("::");
+                text.contains("mod tests") && (test.is_empty() || text.contains(&format!("fn {test}(")))
+            } else {
+                let (module, test) = name.split_once("::").unwrap_or((name, ""));
+                let folder = root.join("tests/it").join(module);
+                let files = [folder.with_extension("rs"), folder.join("mod.rs")];
+                let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+                !text.is_empty() && (test.is_empty() || text.contains(&format!("fn {test}(")))
             };
             if !exists {
                 missing.push(name.to_owned());
