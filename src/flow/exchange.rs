@@ -141,7 +141,11 @@ async fn read(
     let current = tx.client(&client.client_id).await?;
     // Nor may a credential count that another replica has replaced since.
     let client = current.filter(|c| c.same_credentials(client)).ok_or(Refusal::ClientAuthenticationFailed)?;
-    let service = tx.service(aud).await?.unwrap_or_else(|| Service::unknown(request.audience.clone()));
+    let service = match tx.service(aud).await? {
+        Some(service) => service,
+        None if tx.service_is_disabled(aud).await? => return Err(Refusal::AudienceNotAllowed.into()),
+        None => Service::unknown(request.audience.clone()),
+    };
     let consents = tx.consents(&subject.account.id, aud, &client.id).await?;
     let emitted = tx.delegation_for(&subject.account.id, aud).await?;
     let facts = Facts {

@@ -208,6 +208,22 @@ impl Tx {
         })
     }
 
+    /// Whether there was a service with an audience that has been disabled: unlike one that nobody ever configured, nobody is vouched for
+    /// there.
+    pub async fn service_is_disabled(&mut self, audience: &str) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT COUNT(*) AS n FROM service WHERE issuer_id = $1 AND audience = $2 AND disabled_at IS NOT NULL",
+            )
+            .bind(&*id)
+            .bind(audience)
+            .fetch_one(c)
+            .await?;
+            Ok(row.int("n")? > 0)
+        })
+    }
+
     /// Writes a service of the configuration; its version grows when anything differs.
     pub async fn apply_service(&mut self, new: &NewService<'_>, now: i64) -> Result<()> {
         let id = self.issuer.clone();

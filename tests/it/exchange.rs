@@ -379,3 +379,15 @@ async fn the_client_s_name_at_the_service() {
     assert_eq!((answer.status, &answer.json()["status"]), (202, &json!("withdrawn")), "{}", answer.body);
     assert_eq!(world.database.column("SELECT id FROM delivery").await, [""; 0]);
 }
+
+both! {
+    async fn a_service_that_was_taken_out_is_no_audience_any_more(world: World) {
+        let (_, tokens, ..) = world.delegated().await;
+        let without = declarations(&world.service.url).split("[[services]]").next().unwrap().to_owned();
+        let other = world.replica(&without).await;
+        for server in [&world, &other] {
+            let (status, body) = server.exchange("desk-agent", &tokens, &[]).await;
+            assert_eq!((status, &body["error"]), (400, &json!("invalid_target")), "{body}");
+        }
+    }
+}
