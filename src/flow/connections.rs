@@ -59,8 +59,7 @@ pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error>
         pending.push((client(&mut tx, &ticket.client_id).await?, tx.service(&ticket.aud).await?, ticket));
     }
     let mut connections = Vec::new();
-    let filter = Filter { account_id: Some(&account.id), limit: MOST, ..Filter::default() };
-    for delegation in tx.delegations(filter).await?.into_iter().rev() {
+    for delegation in tx.latest_delegations(&account.id, MOST).await? {
         connections.push(complete(&mut tx, delegation).await?);
     }
     let mut denials = Vec::new();

@@ -76,6 +76,20 @@ impl Tx {
         })
     }
 
+    /// A user's delegations, the newest first.
+    pub async fn latest_delegations(&mut self, account_id: &str, limit: i64) -> Result<Vec<Delegation>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(delegation_query!("d.account_id = $2 ORDER BY d.id DESC LIMIT $3"))
+                .bind(&*id)
+                .bind(account_id)
+                .bind(limit)
+                .fetch_all(c)
+                .await?;
+            rows.iter().map(delegation).collect()
+        })
+    }
+
     /// A page of delegations, by id.
     pub async fn delegations(&mut self, filter: Filter<'_>) -> Result<Vec<Delegation>> {
         let id = self.issuer.clone();
