@@ -13,6 +13,7 @@ use super::{Failure, log_to_stderr};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flow::declare;
 use crate::flow::setup::{self, Made};
 use crate::rng::Rng;
 use crate::{delivery, http};
@@ -73,7 +74,7 @@ impl Provider {
         let (app, made) = setup::open(config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
         let server = tokio::spawn(http::serve::serve(listener, http::router(app.clone()), stop.clone()));
         let worker = tokio::spawn(delivery::run(app.clone(), stop));
-        tokio::spawn(setup::hash_passwords(app.clone(), config.users.clone()));
+        tokio::spawn(declare::hash_passwords(app.clone(), config.users.clone()));
         Ok(Self { made, app, server, worker })
     }
 

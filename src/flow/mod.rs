@@ -6,6 +6,7 @@ pub mod client_auth;
 pub mod code;
 pub mod connections;
 pub mod consent;
+pub mod declare;
 pub mod exchange;
 pub mod keyfile;
 pub mod notify;

@@ -1,6 +1,5 @@
-//! From a configuration to a running [`App`]: database, keys, declared users, clients and services.
+//! From a configuration to a running [`App`]: database, keys, and what is declared.
 
-use std::collections::HashSet;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,26 +9,22 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::app::{App, Cache, Inner};
 use crate::clock::Clock;
-use crate::config::{ClientAuth, ClientDecl, Config, Database, Password, ServiceDecl, UserDecl};
+use crate::config::{Config, Database};
 use crate::domain::cimd;
-use crate::domain::client::AuthMethod;
-use crate::domain::service::{Claim, Dialect, Service};
 use crate::error::Error;
+use crate::flow::declare;
 use crate::flow::keyfile::{self, KeyFileError};
-use crate::flow::sign_in::{hash_password, verify_password};
-use crate::flow::withdraw::{self, Why};
 use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
 use crate::net::{Net, NetError, Policy};
 use crate::rng::Rng;
 use crate::secret::token_hash;
-use crate::store::{KeyRow, NewAccount, NewClient, NewService, Store, StoreError, Tx};
+use crate::store::{KeyRow, Store, StoreError};
 
 /// Our key of the one issuer there is until there are more.
 const DEFAULT_ISSUER: &str = "default";
 
 /// How often the configuration is applied again after a deadlock.
 const APPLY_TRIES: usize = 5;
-
 /// Seconds a cached client may be used without looking again.
 const CLIENTS_LIFETIME: i64 = 2;
 /// Seconds what a mint rests on may be used without looking again; the take compares it every time.
@@ -122,7 +117,7 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
     let mut tries = 0;
     loop {
         // The configuration's order is not the order of locks that mints keep on a replica that runs, and PostgreSQL may end either.
-        match apply(&app, config).await {
+        match declare::apply(&app, config).await {
             Err(error) if error.is_deadlock() && tries < APPLY_TRIES => tries += 1,
             applied => break applied?,
         }
@@ -285,172 +280,5 @@ pub async fn sweep(app: &App) -> Result<(), Error> {
     let swept = tx.sweep(app.now()).await?;
     tx.commit().await?;
     tracing::debug!(swept, "swept expired rows");
-    Ok(())
-}
-
-/// Makes the database say what the configuration declares, in one transaction. What disappeared from it is disabled, and what stood
-/// under it is withdrawn.
-async fn apply(app: &App, config: &Config) -> Result<(), Error> {
-    let now = app.now();
-    let mut tx = app.store.begin().await?;
-    for user in &config.users {
-        apply_user(app, &mut tx, user, now).await?;
-    }
-    for client in &config.clients {
-        apply_client(app, &mut tx, client, now).await?;
-    }
-    for service in &config.services {
-        apply_service(app, &mut tx, service, now).await?;
-    }
-    remove_undeclared(app, &mut tx, config, now).await?;
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result<(), Error> {
-    let (id, sub) = (app.id(), app.rng.token());
-    let new = NewAccount {
-        id: &id,
-        sub: &sub,
-        email: &user.email,
-        email_verified: user.email_verified,
-        name: user.name.as_deref(),
-        phone_number: user.phone_number.as_deref(),
-        phone_verified: user.phone_number_verified,
-    };
-    tx.apply_account(&new, now).await?;
-    match &user.password {
-        Some(Password::Hash(hash)) => tx.set_password(&user.email, hash.expose()).await?,
-        // Hashed later, when there is time: until then nobody signs in.
-        Some(Password::Plain(_)) => {}
-        None => tx.clear_password(&user.email).await?,
-    }
-    Ok(())
-}
-
-async fn apply_client(app: &App, tx: &mut Tx, client: &ClientDecl, now: i64) -> Result<(), Error> {
-    let (auth_method, secret_hash, jwks) = match &client.auth {
-        ClientAuth::None => (AuthMethod::None, None, None),
-        ClientAuth::SecretBasic(secret) => (AuthMethod::SecretBasic, Some(token_hash(secret.expose())), None),
-        ClientAuth::SecretPost(secret) => (AuthMethod::SecretPost, Some(token_hash(secret.expose())), None),
-        ClientAuth::PrivateKeyJwt { jwks } => (AuthMethod::PrivateKeyJwt, None, Some(jwks.to_string())),
-    };
-    let id = app.id();
-    let new = NewClient {
-        id: &id,
-        client_id: &client.client_id,
-        name: &client.client_name,
-        auth_method,
-        secret_hash: secret_hash.as_deref(),
-        jwks: jwks.as_deref(),
-        redirect_uris: &client.redirect_uris,
-        grant_types: &client.grant_types,
-        audiences: &client.audiences,
-        first_party: client.first_party,
-    };
-    Ok(tx.apply_client(&new, now).await?)
-}
-
-async fn apply_service(app: &App, tx: &mut Tx, service: &ServiceDecl, now: i64) -> Result<(), Error> {
-    // A service that takes `logout+jwt` pushes at a `revocation_uri` speaks auth.md v0.1; of another nothing is known.
-    let dialect = if service.revocation_uri.is_some() { Dialect::AuthMd } else { Dialect::IdJag };
-    let declared = |names: &Vec<String>| names.iter().filter_map(|name| Claim::parse(name)).collect();
-    let claims: Vec<Claim> = service.claims.as_ref().map_or_else(|| Service::usual_claims(dialect), declared);
-    let id = app.id();
-    let new = NewService {
-        id: &id,
-        audience: service.audience.as_str(),
-        name: service.name.as_deref(),
-        dialect,
-        resources: &service.resources,
-        scopes: &service.scopes,
-        client_ids: &service.client_ids,
-        claims: &claims,
-        revocation_uri: service.revocation_uri.as_deref(),
-        max_auth_age: service.max_auth_age,
-    };
-    Ok(tx.apply_service(&new, now).await?)
-}
-
-/// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.
-async fn remove_undeclared(app: &App, tx: &mut Tx, config: &Config, now: i64) -> Result<(), Error> {
-    let users: HashSet<&str> = config.users.iter().map(|u| u.email.as_str()).collect();
-    let clients: HashSet<&str> = config.clients.iter().map(|c| c.client_id.as_str()).collect();
-    let services: HashSet<&str> = config.services.iter().map(|s| s.audience.as_str()).collect();
-    let mut gone_users = tx.configured_accounts().await?;
-    gone_users.retain(|(_, email)| !users.contains(email.as_str()));
-    let mut gone_clients = tx.configured_clients().await?;
-    gone_clients.retain(|(_, client_id)| !clients.contains(client_id.as_str()));
-    let mut gone_services = tx.configured_services().await?;
-    gone_services.retain(|(_, audience)| !services.contains(audience.as_str()));
-    // The notices of a service that goes still go to where it was.
-    let mut endpoints = std::collections::HashMap::new();
-    for (_, audience) in &gone_services {
-        endpoints.insert(audience.clone(), withdraw::endpoint(tx, audience).await?);
-    }
-    for (id, _) in &gone_users {
-        tx.disable_account(id, now).await?;
-    }
-    for (id, _) in &gone_clients {
-        tx.disable_client(id, now).await?;
-    }
-    for (id, _) in &gone_services {
-        tx.disable_service(id, now).await?;
-    }
-    let mut whole = std::collections::BTreeMap::new();
-    for (id, _) in &gone_users {
-        for delegation in tx.active_delegations(Some(id), None).await? {
-            whole.insert(delegation.id, delegation.aud);
-        }
-    }
-    for (_, audience) in &gone_services {
-        for delegation in tx.active_delegations(None, Some(audience)).await? {
-            whole.insert(delegation.id, delegation.aud);
-        }
-    }
-    for (id, aud) in whole {
-        let endpoint = match endpoints.get(&aud) {
-            Some(endpoint) => endpoint.clone(),
-            None => withdraw::endpoint(tx, &aud).await?,
-        };
-        withdraw::end(app, tx, &id, endpoint.as_deref(), Why::Configuration).await?;
-    }
-    for (client, _) in &gone_clients {
-        for (id, aud) in tx.delegations_of_client(client).await? {
-            let endpoint = withdraw::endpoint(tx, &aud).await?;
-            withdraw::end_client(app, tx, &id, client, endpoint.as_deref(), Why::Configuration).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Hashes the plain passwords of the configuration, after the server is ready: each takes tens of milliseconds. Sign-ins wait for it.
-pub async fn hash_passwords(app: App, users: Vec<UserDecl>) {
-    for user in users {
-        if let Some(Password::Plain(password)) = user.password
-            && let Err(error) = hash_one(&app, &user.email, password).await
-        {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a password of the configuration could not be stored"
-            );
-        }
-    }
-    app.passwords_ready.send_replace(true);
-}
-
-async fn hash_one(app: &App, email: &str, password: crate::secret::Secret) -> Result<(), Error> {
-    let stored = app.store.read().await?.account_by_email(email).await?;
-    if let Some(hash) = stored.and_then(|s| s.password_hash)
-        && verify_password(app, password.clone(), hash).await?
-    {
-        return Ok(());
-    }
-    let salt = app.rng.bytes::<16>();
-    let hash = tokio::task::spawn_blocking(move || hash_password(&password, &salt)).await;
-    let hash = hash.map_err(|_| Error::invariant("hashing a password does not panic"))??;
-    let mut tx = app.store.begin().await?;
-    tx.set_password(email, &hash).await?;
-    tx.commit().await?;
     Ok(())
 }

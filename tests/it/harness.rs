@@ -8,7 +8,7 @@ use std::time::Duration;
 use avouch::app::App;
 use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::setup;
+use avouch::flow::{declare, setup};
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
 use avouch::{delivery, http};
@@ -241,7 +241,7 @@ impl World {
         let config = config(&database, &issuer, declared);
         let seed = SEEDS.fetch_add(1, Ordering::SeqCst);
         let (app, _) = setup::open(&config, clock.clone(), Rng::seeded(seed)).await.unwrap();
-        setup::hash_passwords(app.clone(), config.users).await;
+        declare::hash_passwords(app.clone(), config.users).await;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(http::serve::serve(listener, http::router(app.clone()), stopped));
         Self { app, url, clock, service, database, http: client(), stop }

@@ -117,7 +117,7 @@ async fn behind_tls() -> World {
     let config = Config::load(Some(&file), Vec::new()).unwrap_or_else(|e| panic!("{e}"));
     let clock = Clock::fixed(NOW);
     let (app, _) = setup::open(&config, clock.clone(), Rng::seeded(1)).await.unwrap();
-    setup::hash_passwords(app.clone(), config.users).await;
+    avouch::flow::declare::hash_passwords(app.clone(), config.users).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = watch::channel(false);
