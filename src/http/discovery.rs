@@ -41,17 +41,19 @@ pub(super) async fn metadata(State(app): State<App>, headers: HeaderMap) -> Resp
         "authorization_response_iss_parameter_supported": true,
         "identity_chaining_requested_token_types_supported": ["urn:ietf:params:oauth:token-type:id-jag"],
     });
-    document_of(&headers, "application/json", &document.to_string())
+    let text = document.to_string();
+    document_of(&headers, &text, &etag(&text))
 }
 
 /// RFC 7517 section 5.
 pub(super) async fn jwks(State(app): State<App>, headers: HeaderMap) -> Response {
-    document_of(&headers, "application/json", &app.keyring().jwks)
+    let ring = app.keyring();
+    document_of(&headers, &ring.jwks, &ring.etag)
 }
 
 /// Our Client ID Metadata Document: the `client_id` that auth.md services see in our assertions.
 pub(super) async fn cimd(State(app): State<App>, headers: HeaderMap) -> Response {
-    document_of(&headers, "application/json", &app.cimd)
+    document_of(&headers, &app.cimd, &etag(&app.cimd))
 }
 
 /// The pages' stylesheet; its name changes with it.
@@ -62,18 +64,21 @@ pub(super) async fn stylesheet() -> Response {
     response
 }
 
+fn etag(text: &str) -> String {
+    format!("\"{}\"", sha256(text.as_bytes()))
+}
+
 /// A public document with a validator (RFC 9110 section 8.8.3), readable by pages of any origin.
-fn document_of(headers: &HeaderMap, kind: &'static str, text: &str) -> Response {
-    let etag = format!("\"{}\"", sha256(text.as_bytes()));
+fn document_of(headers: &HeaderMap, text: &str, etag: &str) -> Response {
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
     let known =
         asked.flat_map(|v| v.split(',')).map(|v| v.trim().trim_start_matches("W/")).any(|v| v == "*" || v == etag);
     let mut response = if known {
-        let mut unchanged = reply::body(StatusCode::NOT_MODIFIED, kind, "");
+        let mut unchanged = reply::body(StatusCode::NOT_MODIFIED, "application/json", "");
         unchanged.headers_mut().remove(header::CONTENT_TYPE);
         unchanged
     } else {
-        reply::json_as(StatusCode::OK, kind, text)
+        reply::json_as(StatusCode::OK, "application/json", text)
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(MAX_AGE));

@@ -111,6 +111,8 @@ pub struct Keyring {
     pub published: Vec<(String, Arc<PublicKey>)>,
     /// The document at `/.well-known/jwks.json`.
     pub jwks: Arc<str>,
+    /// The validator of that document (RFC 9110 section 8.8.3), computed once: everyone fetches it.
+    pub etag: Arc<str>,
 }
 
 impl Keyring {
@@ -125,6 +127,8 @@ impl Keyring {
             let key = PublicKey::from_jwk(jwk).ok_or(JoseError("a published key does not parse"))?;
             published.push((kid.to_owned(), Arc::new(key)));
         }
-        Ok(Self { active: Arc::new(active), published, jwks: json!({ "keys": jwks }).to_string().into() })
+        let jwks = json!({ "keys": jwks }).to_string();
+        let etag = format!("\"{}\"", sha256(jwks.as_bytes()));
+        Ok(Self { active: Arc::new(active), published, jwks: jwks.into(), etag: etag.into() })
     }
 }
