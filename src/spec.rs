@@ -7,59 +7,59 @@
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | 6749 §2.3, §3.2.1 client authentication, one method | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth` |
+//! | 6749 §2.3, §3.2.1 client authentication, one method | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth::secrets`, `client_auth::two_methods_are_one_too_many`, `client_auth::the_client_comes_first` |
 //! | 6749 §3.1, §3.2 empty is absent, no parameter twice, unknown ignored | `http::form` | `http::form::tests::values` |
-//! | 6749 §4.1.1 authorization request | [`domain::authorize::parse`](crate::domain::authorize::parse) | `domain::authorize::tests::rules`, `authorize` |
-//! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code` |
+//! | 6749 §4.1.1 authorization request | [`domain::authorize::parse`](crate::domain::authorize::parse) | `domain::authorize::tests::rules`, `authorize::what_is_wrong_is_told_to_the_client` |
+//! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code::a_code_that_comes_back_ends_what_it_gave`, `code::one_of_twenty_redemptions_wins_and_keeps_nothing` |
 //! | 6749 §4.1.2.1, §5.2 errors | [`http::error::code_and_status`](crate::http::error::code_and_status) | `errors` |
-//! | 6749 §5.1 `no-store` | `http::token` | `exchange` |
-//! | 6749 §6; 9700 §4.14.2 rotation, reuse detection | [`flow::refresh::run`](crate::flow::refresh::run) | `refresh` |
+//! | 6749 §5.1 `no-store` | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
+//! | 6749 §6; 9700 §4.14.2 rotation, reuse detection | [`flow::refresh::run`](crate::flow::refresh::run) | `refresh::each_token_is_used_once_and_its_reuse_ends_the_family` |
 //! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`Client::redirects_to`](crate::domain::client::Client::redirects_to) | `domain::client::tests::redirects_match_exactly_but_for_a_loopback_port` |
-//! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::login` | `http::login::tests::the_way_back_is_ours`, `authorize` |
-//! | 9700 §4.12 303 after posts | `http::reply` | `authorize` |
-//! | 9700 §4.16 no framing | `http::reply` | `pages` |
-//! | 7636 §4.6 S256, for every client | [`flow::code::run`](crate::flow::code::run) | `code` |
-//! | 9207 §2 `iss` in every answer | [`flow::authorize::answer`](crate::flow::authorize::answer) | `authorize` |
+//! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::login` | `http::login::tests::the_way_back_is_ours`, `authorize::nothing_is_sent_where_it_may_not_go` |
+//! | 9700 §4.12 303 after posts | `http::reply` | `authorize::the_answer_names_its_issuer_and_state` |
+//! | 9700 §4.16 no framing; no cross-site posts | `http::reply`, `http::visitor` | `page_attacks`, `sign_in::posts_from_other_sites_do_nothing` |
+//! | 7636 §4.6 S256, for every client | [`flow::code::run`](crate::flow::code::run) | `code::what_does_not_fit_gives_nothing_and_costs_nothing` |
+//! | 9207 §2 `iss` in every answer | [`flow::authorize::answer`](crate::flow::authorize::answer) | `authorize::the_answer_names_its_issuer_and_state` |
 //!
 //! # OpenID Connect Core 1.0 and Discovery 1.0; RFC 8414, metadata; RFC 7517 and 7638, keys
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code` |
-//! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize` |
-//! | Discovery §3, §4; 8414 §2, §3 | `http::discovery` | `discovery` |
-//! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery`, `jose::jwks::tests::keys_that_verify_nothing` |
+//! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code::a_sign_in_gives_tokens_that_tell_the_truth` |
+//! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize::prompts`, `authorize::max_age` |
+//! | Discovery §3, §4; 8414 §2, §3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
+//! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery::the_keys_are_public_and_named_by_their_thumbprint`, `jose::jwks::tests::keys_that_verify_nothing` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed` |
 //!
 //! # RFC 7523, client assertions
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | §3 `iss`, `sub`, `aud`, `exp`, `jti` | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth` |
-//! | §3 item 7 `jti` once, shared by replicas | [`Store::spend_jti`](crate::store::Store::spend_jti) | `client_auth`, `store` |
+//! | §3 `iss`, `sub`, `aud`, `exp`, `jti` | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth::assertions_are_judged`, `client_auth::signatures_are_verified_by_the_registered_key_alone` |
+//! | §3 item 7 `jti` once, shared by replicas | [`Store::spend_jti`](crate::store::Store::spend_jti) | `client_auth::an_assertion_is_used_once_whichever_server_sees_it` |
 //!
 //! # RFC 8693, token exchange; ID-JAG draft -03 with -04's section 9.2; RFC 8707, resources
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | 8693 §2.1, ID-JAG §4.3 request | `http::token` | `exchange` |
-//! | ID-JAG §4.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange` |
-//! | ID-JAG §4.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange` |
+//! | 8693 §2.1, ID-JAG §4.3 request | `http::token` | `exchange::every_wrong_request_gets_its_error_and_changes_nothing` |
+//! | ID-JAG §4.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange::forged_id_tokens`, `exchange::subject_tokens_end` |
+//! | ID-JAG §4.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange::scope_and_resource_in_the_answer` |
 //! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`App::sign_assertion`](crate::app::App::sign_assertion) | `domain::claims::tests::the_last_look` |
-//! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange` |
+//! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
 //! | ID-JAG §5 client id at the service | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::the_client_id_at_the_service` |
-//! | -04 §9.2 step-up | [`Refusal::StepUp`](crate::domain::refusal::Refusal::StepUp) | `exchange` |
-//! | -04 §9.3 no access token for an own ID-JAG; §9.8 DPoP never ignored | `http::token` | `exchange` |
+//! | -04 §9.2 step-up | [`Refusal::StepUp`](crate::domain::refusal::Refusal::StepUp) | `exchange::an_old_sign_in_has_to_be_renewed` |
+//! | -04 §9.3 no access token for an own ID-JAG; §9.8 DPoP never ignored | `http::token` | `exchange::every_wrong_request_gets_its_error_and_changes_nothing` |
 //!
 //! # auth.md v0.1
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | provider: consent per audience | [`flow::consent::decide`](crate::flow::consent::decide), [`Consent::covers`](crate::domain::consent::Consent::covers) | `consent`, `domain::consent::tests::what_covers_what` |
-//! | provider: `once` mints once, whatever the concurrency | [`Store::take`](crate::store::Store::take) | `mint`, `replicas` |
-//! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api`, `withdraw` |
-//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::attempt`](crate::flow::notify::attempt), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw`, `delivery`, `whole` |
-//! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery` |
+//! | provider: consent per audience | [`flow::consent::decide`](crate::flow::consent::decide), [`Consent::covers`](crate::domain::consent::Consent::covers) | `consent::how_far_a_consent_goes`, `consent::denied_until_revised`, `domain::consent::tests::what_covers_what` |
+//! | provider: `once` mints once, whatever the concurrency | [`Store::take`](crate::store::Store::take) | `mint::a_once_mints_exactly_one_of_a_hundred`, `replicas::a_once_mints_exactly_one_of_a_hundred_on_two_servers` |
+//! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api::lists`, `api::a_record_in_full`, `withdraw::what_is_agreed_again_is_active_again` |
+//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::attempt`](crate::flow::notify::attempt), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
+//! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
 //!
 //! # Client ID Metadata Document draft
@@ -73,19 +73,22 @@
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | 6750 §3 challenges; 9457 | `http::error` | `api` |
+//! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::visitor` | `http::visitor::tests::only_what_our_own_proxies_wrote_counts` |
 //!
 //! # Promises of our own
 //!
 //! | promise | item | test |
 //! | --- | --- | --- |
-//! | what decided is compared again in the transaction that mints | `store::commit` | `mint`, `replicas` |
-//! | mints that wait share a transaction | `store::commit` | `mint` |
-//! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process` |
-//! | a second notice when the last assertion is dead | [`notices_due`](crate::domain::delegation::notices_due) | `domain::delegation::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw` |
-//! | keys and admin token are made on an empty database only | [`flow::setup::open`](crate::flow::setup::open) | `start` |
-//! | arrows between the layers | | `layers` |
+//! | what decided is compared again in the transaction that mints | `store::commit` | `mint::no_stale_fact_authorises`, `committer::each_of_a_batch_is_judged_by_what_it_rests_on`, `replicas::withdrawn_there` |
+//! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
+//! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
+//! | a second notice when the last assertion is dead | [`notices_due`](crate::domain::delegation::notices_due) | `domain::delegation::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
+//! | keys and admin token are made on an empty database only | [`flow::setup::open`](crate::flow::setup::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
+//! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
+//! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |
+//! | no secret in a log | [`secret`](crate::secret) | `process::no_secret_is_logged` |
+//! | arrows between the layers | | `layers::arrows_point_down` |
 //!
 //! # Where we depart
 //!
@@ -101,4 +104,6 @@
 //! - **An agreement given again while a second notice is still owed**: that notice ends the new credential as well, and the agent mints
 //!   again. The alternative, to hold the notice back, would let an assertion of the withdrawn time live.
 //! - **RFC 9700 §2.1** loopback ports: `localhost` is compared as an exact string; only literal addresses may change their port.
+//! - **A reused code or refresh token** ends its family: access and refresh tokens. An ID token issued with them names only its session, so it
+//!   stays a subject token of that client until it expires or the user signs out.
 //! - **`id_token_hint`, `ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.
