@@ -4,11 +4,11 @@ WORKDIR /src
 
 # The dependencies alone, so that this layer lasts until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it \
-    && echo 'fn main() {}' | tee src/main.rs > tests/it/main.rs \
+RUN mkdir -p src tests/it benches/mint \
+    && echo 'fn main() {}' | tee src/main.rs benches/mint/main.rs > tests/it/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked --bin avouch \
-    && rm -r src tests
+    && rm -r src tests benches
 
 # COPY keeps the files' times, which may be older than the stand-ins above: touch makes cargo look again.
 COPY . .
