@@ -14,6 +14,7 @@ mod keys;
 mod outbox;
 mod people;
 mod sweep;
+mod take;
 mod tickets;
 
 use std::str::FromStr as _;
