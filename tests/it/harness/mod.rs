@@ -1,6 +1,5 @@
 //! A provider as its users meet it: real HTTP on loopback, a real database, a clock that stands, randomness from a seed.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +15,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+mod browser;
+mod service;
+
+pub(crate) use browser::{Answer, Browser, hidden_fields};
+pub(crate) use service::{Behaviour, FakeService};
 
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const ALICE: &str = "alice@example.com";
@@ -449,179 +454,6 @@ pub(crate) fn claims(token: &str) -> Value {
 #[expect(clippy::disallowed_methods, reason = "a test's own client")]
 pub(crate) fn client() -> reqwest::Client {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
-}
-
-/// An answer, read to its end.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: reqwest::header::HeaderMap,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    pub(crate) async fn read(response: reqwest::Response) -> Self {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.text().await.unwrap() }
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
-    }
-
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
-    }
-
-    pub(crate) fn location(&self) -> String {
-        self.header("location").to_owned()
-    }
-}
-
-/// A browser as far as HTTP goes: cookies, forms, and the headers a real one sends with them.
-pub(crate) struct Browser {
-    site: String,
-    origin: String,
-    http: reqwest::Client,
-    cookies: Mutex<BTreeMap<String, String>>,
-}
-
-impl Browser {
-    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
-        self.cookies.lock().unwrap().get(name).cloned()
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(self.http.get(format!("{}{path}", self.site))).await
-    }
-
-    /// Posts fields as a form of our own page would.
-    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let headers = [("origin", self.origin.as_str()), ("sec-fetch-site", "same-origin")];
-        self.post_with(path, fields, &headers).await
-    }
-
-    pub(crate) async fn post_with(&self, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
-        let mut request = self.http.post(format!("{}{path}", self.site));
-        request = request.header("content-type", "application/x-www-form-urlencoded").body(encode(fields));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.send(request).await
-    }
-
-    /// Posts the form of a page: its hidden fields, and what the user adds.
-    pub(crate) async fn submit(&self, page: &Answer, path: &str, typed: &[(&str, &str)]) -> Answer {
-        let hidden = hidden_fields(&page.body, path);
-        let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        fields.extend_from_slice(typed);
-        self.post(path, &fields).await
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let cookies =
-            self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
-        let request = if cookies.is_empty() { request } else { request.header("cookie", cookies) };
-        let answer = Answer::read(request.send().await.unwrap()).await;
-        for line in answer.headers.get_all("set-cookie") {
-            let (name, value) = line.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
-            if value.is_empty() {
-                self.cookies.lock().unwrap().remove(name);
-            } else {
-                self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
-            }
-        }
-        answer
-    }
-}
-
-/// The hidden fields of the form that posts to `path`.
-pub(crate) fn hidden_fields(html: &str, path: &str) -> Vec<(String, String)> {
-    let form = html.split("<form").find(|form| form.contains(&format!("action=\"{path}\"")));
-    let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}")).split("</form>").next().unwrap();
-    let attribute = |tag: &str, name: &str| {
-        Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.replace("&#38;", "&"))
-    };
-    let tags = form.split("<input").skip(1).map(|tag| tag.split('>').next().unwrap());
-    tags.filter(|tag| tag.contains("type=\"hidden\""))
-        .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?)))
-        .collect()
-}
-
-/// How a fake service answers a notice.
-#[derive(Clone, Debug)]
-pub(crate) enum Behaviour {
-    Status(u16),
-    /// With these headers.
-    Headers(u16, Vec<(&'static str, String)>),
-    /// Takes the request and never answers.
-    Hang,
-    /// Answers without end.
-    Stream,
-}
-
-/// A relying service that keeps what it is told: a real listener.
-#[derive(Clone)]
-pub(crate) struct FakeService {
-    pub(crate) url: String,
-    pub(crate) behaviour: Arc<Mutex<Behaviour>>,
-    /// Content type and body of each notice, in order.
-    pub(crate) notices: Arc<Mutex<Vec<(String, String)>>>,
-}
-
-impl FakeService {
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let service = Self { url, behaviour: Arc::new(Mutex::new(Behaviour::Status(200))), notices: Arc::default() };
-        let handler = service.clone();
-        let router =
-            axum::Router::new().fallback(move |request: axum::extract::Request| handler.clone().answer(request));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        service
-    }
-
-    pub(crate) fn behave(&self, behaviour: Behaviour) {
-        *self.behaviour.lock().unwrap() = behaviour;
-    }
-
-    pub(crate) fn received(&self) -> Vec<String> {
-        self.notices.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
-    }
-
-    async fn answer(self, request: axum::extract::Request) -> axum::response::Response {
-        let kind = request.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
-        let body = axum::body::to_bytes(request.into_body(), 65_536).await.unwrap();
-        self.notices.lock().unwrap().push((kind, String::from_utf8(body.to_vec()).unwrap()));
-        let behaviour = self.behaviour.lock().unwrap().clone();
-        let mut response = axum::response::Response::new(axum::body::Body::from("{}"));
-        match behaviour {
-            Behaviour::Status(status) => *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap(),
-            Behaviour::Headers(status, headers) => {
-                *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap();
-                for (name, value) in headers {
-                    response.headers_mut().insert(name, value.parse().unwrap());
-                }
-            }
-            Behaviour::Hang => std::future::pending::<()>().await,
-            Behaviour::Stream => *response.body_mut() = axum::body::Body::new(Endless),
-        }
-        response
-    }
-}
-
-/// A body that goes on for ever.
-struct Endless;
-
-impl hyper::body::Body for Endless {
-    type Data = hyper::body::Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
-        std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(hyper::body::Bytes::from_static(&[b'x'; 1024])))))
-    }
 }
 
 /// Waits for a condition, with a deadline.

@@ -1,0 +1,104 @@
+//! A browser as far as HTTP goes.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::encode;
+
+/// An answer, read to its end.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) async fn read(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.text().await.unwrap() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    pub(crate) fn location(&self) -> String {
+        self.header("location").to_owned()
+    }
+}
+
+/// A browser as far as HTTP goes: cookies, forms, and the headers a real one sends with them.
+pub(crate) struct Browser {
+    pub(super) site: String,
+    pub(super) origin: String,
+    pub(super) http: reqwest::Client,
+    pub(super) cookies: Mutex<BTreeMap<String, String>>,
+}
+
+impl Browser {
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.lock().unwrap().get(name).cloned()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.http.get(format!("{}{path}", self.site))).await
+    }
+
+    /// Posts fields as a form of our own page would.
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let headers = [("origin", self.origin.as_str()), ("sec-fetch-site", "same-origin")];
+        self.post_with(path, fields, &headers).await
+    }
+
+    pub(crate) async fn post_with(&self, path: &str, fields: &[(&str, &str)], headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.http.post(format!("{}{path}", self.site));
+        request = request.header("content-type", "application/x-www-form-urlencoded").body(encode(fields));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request).await
+    }
+
+    /// Posts the form of a page: its hidden fields, and what the user adds.
+    pub(crate) async fn submit(&self, page: &Answer, path: &str, typed: &[(&str, &str)]) -> Answer {
+        let hidden = hidden_fields(&page.body, path);
+        let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        fields.extend_from_slice(typed);
+        self.post(path, &fields).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let cookies =
+            self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
+        let request = if cookies.is_empty() { request } else { request.header("cookie", cookies) };
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        for line in answer.headers.get_all("set-cookie") {
+            let (name, value) = line.to_str().unwrap().split(';').next().unwrap().split_once('=').unwrap();
+            if value.is_empty() {
+                self.cookies.lock().unwrap().remove(name);
+            } else {
+                self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+}
+
+/// The hidden fields of the form that posts to `path`.
+pub(crate) fn hidden_fields(html: &str, path: &str) -> Vec<(String, String)> {
+    let form = html.split("<form").find(|form| form.contains(&format!("action=\"{path}\"")));
+    let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}")).split("</form>").next().unwrap();
+    let attribute = |tag: &str, name: &str| {
+        Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.replace("&#38;", "&"))
+    };
+    let tags = form.split("<input").skip(1).map(|tag| tag.split('>').next().unwrap());
+    tags.filter(|tag| tag.contains("type=\"hidden\""))
+        .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?)))
+        .collect()
+}
