@@ -104,6 +104,6 @@
 //! - **An agreement given again while a second notice is still owed**: that notice ends the new credential as well, and the agent mints
 //!   again. The alternative, to hold the notice back, would let an assertion of the withdrawn time live.
 //! - **RFC 9700 §2.1** loopback ports: `localhost` is compared as an exact string; only literal addresses may change their port.
-//! - **A reused code or refresh token** ends its family: access and refresh tokens. An ID token issued with them names only its session, so it
-//!   stays a subject token of that client until it expires or the user signs out.
+//! - **An ID token as subject token** names only its session. It is taken while something that a sign-in to its client gave in that session
+//!   is alive: a reused code or refresh token ends it with its family, unless the user has signed in to that client again since.
 //! - **`id_token_hint`, `ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

@@ -186,9 +186,8 @@ async fn by_id_token(app: &App, client: &AuthenticatedClient, token: &Secret, no
     if claims.exp <= now {
         return Err(refuse("it has expired"));
     }
-    let found = app.store.read().await?.subject_by_session(&claims.sid, &claims.sub, now).await?;
-    let mut subject = found.ok_or(refuse("its session is over"))?;
-    subject.client_id.clone_from(&client.id);
+    let found = app.store.read().await?.subject_by_session(&claims.sid, &claims.sub, &client.id, now).await?;
+    let mut subject = found.ok_or(refuse("its session, or what it was issued with, is over"))?;
     subject.expires_at = claims.exp;
     Ok(subject)
 }

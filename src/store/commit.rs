@@ -39,8 +39,8 @@ pub struct Take {
     pub session_id: String,
     /// Of the session, as the assertion will say it.
     pub auth_time: i64,
-    /// The family of an access token.
-    pub family_id: Option<String>,
+    /// The family of tokens that the subject token belongs to.
+    pub family_id: String,
     /// As decided on; 0 for a service nobody configured.
     pub service_version: i64,
     /// As the request asked, empty for none: what a denial is compared with.

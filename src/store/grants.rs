@@ -66,11 +66,11 @@ pub struct Subject {
     pub account: Account,
     /// In which session.
     pub session: Session,
-    /// The family of an access token; an ID token has none.
-    pub family_id: Option<String>,
-    /// The client the token was issued to (our key); empty for an ID token, which names it itself.
+    /// The family of an access token; for an ID token the latest that is alive in its session.
+    pub family_id: String,
+    /// The client the token was issued to (our key).
     pub client_id: String,
-    /// What the token may do.
+    /// What an access token may do; an ID token may do nothing by itself.
     pub scope: Scope,
     /// When the token expires.
     pub expires_at: i64,
@@ -338,7 +338,7 @@ impl Tx {
                 Ok(Subject {
                     account: account(&r)?,
                     session: session(&r)?,
-                    family_id: Some(r.text("family_id")?),
+                    family_id: r.text("family_id")?,
                     client_id: r.text("client_id")?,
                     scope: Scope::stored(&r.text("token_scope")?),
                     expires_at: r.int("expires_at")?,
@@ -348,20 +348,29 @@ impl Tx {
         })
     }
 
-    /// Whom an ID token speaks for, by its `sid` and `sub`, while session and account are alive.
-    pub async fn subject_by_session(&mut self, session_id: &str, sub: &str, now: i64) -> Result<Option<Subject>> {
+    /// Whom an ID token of a client speaks for, by its `sid` and `sub`, while session and account are alive, and with them something that
+    /// a sign-in to this client gave in this session: an ID token names no family, but it dies with the last of them.
+    pub async fn subject_by_session(
+        &mut self,
+        session_id: &str,
+        sub: &str,
+        client_id: &str,
+        now: i64,
+    ) -> Result<Option<Subject>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            let row = sqlx::query(
-                "SELECT s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at,
-                        a.id AS account_id, a.sub, a.email, a.email_verified_at, a.name, a.phone_number, a.phone_verified_at,
-                        a.version AS account_version
-                   FROM session s JOIN account a ON a.id = s.account_id
-                  WHERE s.issuer_id = $1 AND s.id = $2 AND a.sub = $3 AND s.ended_at IS NULL AND s.expires_at > $4 AND a.disabled_at IS NULL",
-            )
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                family_columns!(),
+                " FROM session s JOIN account a ON a.id = s.account_id JOIN token_family f ON f.session_id = s.id
+                  WHERE s.issuer_id = $1 AND s.id = $2 AND a.sub = $3 AND f.client_id = $4 AND f.ended_at IS NULL
+                    AND s.ended_at IS NULL AND s.expires_at > $5 AND a.disabled_at IS NULL
+                  ORDER BY f.id DESC LIMIT 1"
+            ))
             .bind(&*id)
             .bind(session_id)
             .bind(sub)
+            .bind(client_id)
             .bind(now)
             .fetch_optional(c)
             .await?;
@@ -369,8 +378,8 @@ impl Tx {
                 Ok(Subject {
                     account: account(&r)?,
                     session: session(&r)?,
-                    family_id: None,
-                    client_id: String::new(),
+                    family_id: r.text("family_id")?,
+                    client_id: r.text("client_id")?,
                     scope: Scope::default(),
                     expires_at: 0,
                 })

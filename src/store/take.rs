@@ -22,7 +22,7 @@ struct Basis<'a> {
     consent: &'a str,
     session: &'a str,
     key: &'a str,
-    family: Option<&'a str>,
+    family: &'a str,
     account_version: i64,
     client_version: i64,
     service_version: i64,
@@ -40,7 +40,7 @@ impl<'a> Basis<'a> {
             consent: &take.consent_id,
             session: &take.session_id,
             key: &take.kid,
-            family: take.family_id.as_deref(),
+            family: &take.family_id,
             account_version: take.account_version,
             client_version: take.client_version,
             service_version: take.service_version,
@@ -188,7 +188,7 @@ impl Tx {
                       JOIN client k ON k.id = c.client_id
                       JOIN session s ON s.id = e.value ->> 2
                       JOIN signing_key g ON g.kid = e.value ->> 3
-                      LEFT JOIN token_family f ON f.id = e.value ->> 4
+                      JOIN token_family f ON f.id = e.value ->> 4
                       LEFT JOIN service v ON v.issuer_id = d.issuer_id AND v.audience = d.aud AND v.disabled_at IS NULL
                      WHERE c.issuer_id = $3 AND c.ended_at IS NULL AND c.mode <> 'denied' AND (c.until_at IS NULL OR c.until_at > $2)
                        AND d.ended_at IS NULL
@@ -200,7 +200,7 @@ impl Tx {
                             WHERE n.account_id = c.account_id AND n.aud = c.aud AND n.client_id = c.client_id AND n.ended_at IS NULL
                               AND n.mode = 'denied' AND n.created_at >= c.created_at
                               AND n.asked_scope = e.value ->> 12 AND n.resources = e.value ->> 13)
-                       AND (e.value ->> 4 IS NULL OR (f.id IS NOT NULL AND f.ended_at IS NULL))
+                       AND f.ended_at IS NULL
                        AND COALESCE(v.version, 0) = CAST(e.value ->> 7 AS BIGINT)
                        AND g.issuer_id = $3 AND g.state = 'active'"
                 )

@@ -241,3 +241,20 @@ both! {
         assert_eq!(world.exchange("desk-agent", &tokens, &subject).await.1["error"], "invalid_grant");
     }
 }
+
+both! {
+    async fn an_id_token_dies_with_what_it_was_issued_with(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        let code = world.code(&browser, "desk-agent", &[]).await;
+        let (_, tokens) = world.token("desk-agent", &code_grant(&code)).await;
+        let subject = [("subject_token", tokens["id_token"].as_str().unwrap()), ("subject_token_type", ID_TOKEN)];
+        world.agree(&browser, "desk-agent", &tokens, "always", &subject).await;
+        assert_eq!(world.exchange("desk-agent", &tokens, &subject).await.0, 200);
+        assert_eq!(world.token("desk-agent", &code_grant(&code)).await.0, 400, "the code comes back: somebody has it");
+        assert_eq!(world.exchange("desk-agent", &tokens, &subject).await.1["error"], "invalid_grant");
+        // Another sign-in in the same session is none of it.
+        let again = world.tokens(&browser, "desk-agent").await;
+        let subject = [("subject_token", again["id_token"].as_str().unwrap()), ("subject_token_type", ID_TOKEN)];
+        assert_eq!(world.exchange("desk-agent", &again, &subject).await.0, 200);
+    }
+}

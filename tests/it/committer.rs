@@ -22,7 +22,7 @@ async fn take(world: &World, n: usize) -> Take {
             .parse()
             .unwrap(),
         session_id: one("SELECT id FROM session WHERE ended_at IS NULL").await,
-        family_id: Some(one("SELECT id FROM token_family").await),
+        family_id: one("SELECT id FROM token_family").await,
         service_version: one("SELECT version FROM service").await.parse().unwrap(),
         auth_time: NOW,
         asked_scope: "api.read".into(),
@@ -44,7 +44,7 @@ both! {
             |t| t.consent_id = "another".into(),
             |t| t.session_id = "another".into(),
             |t| t.kid = "another".into(),
-            |t| t.family_id = Some("another".into()),
+            |t| t.family_id = "another".into(),
             |t| t.account_version += 1,
             |t| t.client_version += 1,
             |t| t.service_version += 1,

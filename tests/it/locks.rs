@@ -7,7 +7,7 @@ use avouch::store::{Store, StoreError, Ticket};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, client, consent, open, people, take, ticket, tx};
+use crate::store::{AUD, client, consent, family, open, people, take, ticket, tx};
 
 const USERS: usize = 5;
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
@@ -58,6 +58,9 @@ async fn nobody_waits_for_ever() {
     }
     for n in 0..USERS {
         people(&stores[0], n).await;
+        for client_id in CLIENTS {
+            family(&stores[0], n, client_id).await;
+        }
         agree(&stores[0], n).await.unwrap();
     }
     let mut tasks: JoinSet<Result<usize, StoreError>> = JoinSet::new();

@@ -87,7 +87,7 @@ pub(crate) async fn take(world: &World) -> Take {
         client_version: version("SELECT version FROM client WHERE client_id = 'desk-agent'").await,
         session_id: one("SELECT id FROM session").await,
         auth_time: version("SELECT auth_time FROM session").await,
-        family_id: None,
+        family_id: one("SELECT id FROM token_family WHERE ended_at IS NULL ORDER BY id DESC").await,
         service_version: version("SELECT version FROM service").await,
         asked_scope: "api.read".to_owned(),
         resources: Vec::new(),

@@ -115,6 +115,25 @@ pub(crate) fn ticket(n: usize) -> Ticket {
     }
 }
 
+/// What a sign-in of a user to a client gives.
+pub(crate) async fn family(store: &Store, n: usize, client: &str) {
+    let id = format!("f{n} {client}");
+    let new = NewFamily {
+        id: &id,
+        account_id: &format!("a{n}"),
+        client_id: &format!("key of {client}"),
+        session_id: &format!("s{n}"),
+        scope: &Scope::default(),
+        code_hash: &id,
+        redirect_uri: "https://c.example/cb",
+        code_challenge: "challenge",
+        nonce: None,
+        now: NOW,
+        expires_at: NOW + 60,
+    };
+    tx!(store, |tx| tx.add_family(&new).await.unwrap());
+}
+
 pub(crate) fn take(n: usize, client: &str, jti: &str) -> Take {
     Take {
         consent_id: format!("k{n} {client}"),
@@ -125,7 +144,7 @@ pub(crate) fn take(n: usize, client: &str, jti: &str) -> Take {
         client_version: 1,
         session_id: format!("s{n}"),
         auth_time: NOW,
-        family_id: None,
+        family_id: format!("f{n} {client}"),
         service_version: 0,
         asked_scope: "r".into(),
         resources: vec![],
@@ -254,12 +273,15 @@ async fn sign_ins(store: &Store) {
         tx.add_refresh_token("refresh", "f", NOW, NOW + 100).await.unwrap();
         assert_eq!(tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap().id, "f");
         assert!(tx.use_refresh("refresh", NOW).await.unwrap() && !tx.use_refresh("refresh", NOW).await.unwrap());
-        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().family_id, Some("f".into()));
+        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().family_id, "f");
         assert!(tx.subject_by_access_token("access", NOW + 100).await.unwrap().is_none(), "expired");
-        assert!(tx.subject_by_session("s1", "sub1", NOW).await.unwrap().is_some());
-        assert!(tx.subject_by_session("s1", "sub2", NOW).await.unwrap().is_none());
+        assert_eq!(tx.subject_by_session("s1", "sub1", "key of c", NOW).await.unwrap().unwrap().family_id, "f");
+        for (sub, client) in [("sub2", "key of c"), ("sub1", "key of d")] {
+            assert!(tx.subject_by_session("s1", sub, client, NOW).await.unwrap().is_none());
+        }
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
+        assert!(tx.subject_by_session("s1", "sub1", "key of c", NOW).await.unwrap().is_none(), "its last family ended");
         assert!(tx.reauthenticate("s1", "cookie1b", NOW).await.unwrap());
         assert!(tx.session_by_token("cookie1", NOW).await.unwrap().is_none());
         assert_eq!(tx.session_by_token("cookie1b", NOW).await.unwrap().unwrap().1.id, "a1");
@@ -294,6 +316,7 @@ async fn agreed(store: &Store) {
         assert_eq!(tx.denials("a1").await.unwrap().len(), 1);
         assert!(!tx.end_denial("a2", "no", NOW).await.unwrap() && tx.end_denial("a1", "no", NOW).await.unwrap());
     });
+    family(store, 1, "c").await;
     let batches = store.batches();
     assert!(store.take(take(1, "c", "j1")).await.unwrap());
     assert!(!store.take(Take { account_version: 2, ..take(1, "c", "j2") }).await.unwrap());
