@@ -168,6 +168,7 @@ impl Request {
 mod tests {
     use super::*;
     use crate::domain::client::AuthMethod;
+    use crate::secret::Secret;
 
     fn client() -> Client {
         Client {
@@ -253,7 +254,7 @@ mod tests {
         let session = Session {
             id: String::new(),
             account_id: String::new(),
-            csrf: String::new(),
+            csrf: Secret::default(),
             auth_time: 100,
             expires_at: 999,
         };

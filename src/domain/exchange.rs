@@ -188,6 +188,7 @@ fn client_id_at(client: &Client, service: &Service, provider_client_id: &str) ->
 mod tests {
     use super::*;
     use crate::domain::client::AuthMethod;
+    use crate::secret::Secret;
 
     fn facts() -> Facts {
         let mut service = Service::unknown(Audience::parse("https://a.example").unwrap());
@@ -210,7 +211,7 @@ mod tests {
             session: Session {
                 id: "s".into(),
                 account_id: "a".into(),
-                csrf: String::new(),
+                csrf: Secret::default(),
                 auth_time: 1000,
                 expires_at: 9_999_999,
             },

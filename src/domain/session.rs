@@ -1,5 +1,7 @@
 //! Browser sessions and the sign-in they rest on.
 
+use crate::secret::Secret;
+
 /// Seconds a session lasts, whatever happens in it.
 pub const LIFETIME: i64 = 14 * 24 * 3600;
 
@@ -11,7 +13,7 @@ pub struct Session {
     /// Whose.
     pub account_id: String,
     /// What each form of a page must carry.
-    pub csrf: String,
+    pub csrf: Secret,
     /// Seconds since the epoch of the last real authentication (OpenID Connect Core section 2, `auth_time`).
     pub auth_time: i64,
     /// Seconds since the epoch.

@@ -9,7 +9,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
-use crate::secret::token_hash;
+use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewFamily};
 
 /// What happens next.
@@ -22,7 +22,7 @@ pub enum Step {
     /// The answer for the client.
     Done {
         /// The code.
-        code: String,
+        code: Secret,
     },
 }
 
@@ -105,7 +105,7 @@ async fn issue_code(
     })
     .await?;
     tx.commit().await?;
-    Ok(Step::Done { code })
+    Ok(Step::Done { code: Secret::new(code) })
 }
 
 /// The redirect that carries an answer: parameters added to whatever query the registered URI has, always with `iss` (RFC 9207).

@@ -39,7 +39,7 @@ pub enum Credential {
         /// As sent beside it, if it was.
         client_id: Option<String>,
         /// The JWT.
-        assertion: String,
+        assertion: Secret,
     },
 }
 
@@ -80,7 +80,7 @@ pub async fn authenticate(app: &App, credential: Credential) -> Result<Authentic
                 Err(Refusal::ClientAuthenticationFailed.into())
             }
         }
-        Credential::Assertion { client_id, assertion } => by_assertion(app, client_id, &assertion).await,
+        Credential::Assertion { client_id, assertion } => by_assertion(app, client_id, assertion.expose()).await,
     }
 }
 

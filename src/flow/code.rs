@@ -5,18 +5,18 @@ use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
 use crate::flow::tokens::{TokenSet, issue};
-use crate::secret::{same, sha256, token_hash};
+use crate::secret::{Secret, same, sha256, token_hash};
 use crate::store::{Entry, Family, Tx};
 
 /// What the client sends.
 #[derive(Debug)]
 pub struct Request {
     /// `code`
-    pub code: String,
+    pub code: Secret,
     /// `redirect_uri`
     pub redirect_uri: String,
     /// `code_verifier`
-    pub code_verifier: String,
+    pub code_verifier: Secret,
 }
 
 /// Exchanges a code for tokens. A code that comes back a second time ends everything it ever gave (RFC 6749 section 4.1.2).
@@ -25,7 +25,7 @@ pub struct Request {
 /// [`Refusal::CodeInvalid`], [`Refusal::CodeRedirectMismatch`], [`Refusal::CodeVerifierWrong`].
 pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> Result<TokenSet, Error> {
     let now = app.now();
-    let hash = token_hash(&request.code);
+    let hash = token_hash(request.code.expose());
     let mut tx = app.store.begin().await?;
     let family =
         tx.family_by_code(&hash, now).await?.filter(|f| f.client_id == client.id).ok_or(Refusal::CodeInvalid)?;
@@ -38,8 +38,8 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     if family.redirect_uri != request.redirect_uri {
         return Err(Refusal::CodeRedirectMismatch.into());
     }
-    let plausible = (43..=128).contains(&request.code_verifier.len());
-    if !plausible || !same(&sha256(request.code_verifier.as_bytes()), &family.code_challenge) {
+    let plausible = (43..=128).contains(&request.code_verifier.expose().len());
+    if !plausible || !same(&sha256(request.code_verifier.expose().as_bytes()), &family.code_challenge) {
         return Err(Refusal::CodeVerifierWrong.into());
     }
     // Somebody was quicker, between the look above and this: a second use like any other.

@@ -122,7 +122,7 @@ async fn open(
                 end(app, &mut tx, other).await?;
             }
             let id = app.id();
-            let csrf = app.rng.token();
+            let csrf = Secret::new(app.rng.token());
             let expires_at = now + LIFETIME;
             let new = NewSession {
                 id: &id,

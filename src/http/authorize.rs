@@ -74,7 +74,7 @@ async fn run(app: &App, headers: &HeaderMap, pairs: Pairs, said: Option<bool>) -
     };
     match outcome.await {
         Ok((request, _, Step::Done { code })) => {
-            reply::see_other(&answer(app, &request.redirect_uri, request.state.as_deref(), &[("code", &code)]))
+            reply::see_other(&answer(app, &request.redirect_uri, request.state.as_deref(), &[("code", code.expose())]))
         }
         Ok((request, user, Step::SignIn)) => reply::see_other(&sign_in(&pairs, &request, user.is_some())),
         Ok((request, Some((session, account)), Step::Ask)) => {

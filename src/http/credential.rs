@@ -31,7 +31,7 @@ pub(super) fn find(headers: &HeaderMap, form: &Pairs) -> Result<Credential, Refu
     }
     if let Some(assertion) = assertion {
         return match assertion_type.as_deref() {
-            Some(JWT_BEARER) => Ok(Credential::Assertion { client_id, assertion }),
+            Some(JWT_BEARER) => Ok(Credential::Assertion { client_id, assertion: Secret::new(assertion) }),
             Some(_) => Err(Refusal::Malformed("client_assertion_type", "is not supported")),
             None => Err(Refusal::Missing("client_assertion_type")),
         };

@@ -66,9 +66,9 @@ async fn grant(
     match grant_type.as_str() {
         AUTHORIZATION_CODE => {
             let request = code::Request {
-                code: form.required("code")?,
+                code: Secret::new(form.required("code")?),
                 redirect_uri: form.required("redirect_uri")?,
-                code_verifier: form.required("code_verifier")?,
+                code_verifier: Secret::new(form.required("code_verifier")?),
             };
             Ok(tokens(code::run(app, client, &request).await?))
         }

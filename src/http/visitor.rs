@@ -97,12 +97,12 @@ pub(super) fn same_site(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
 pub(super) fn form_of(app: &App, headers: &HeaderMap, form: &Pairs, session: &Session) -> Result<(), Refusal> {
     same_site(app, headers)?;
     let given = form.single("csrf")?.unwrap_or_default();
-    if same(&given, &session.csrf) { Ok(()) } else { Err(Refusal::CrossSite) }
+    if same(&given, session.csrf.expose()) { Ok(()) } else { Err(Refusal::CrossSite) }
 }
 
 /// The bar of a signed-in page; `here` is where another account comes back to.
 pub(super) fn account(session: &Session, account: &Account, here: &str) -> pages::Account {
-    pages::Account { name: account.email.clone(), csrf: session.csrf.clone(), switch_to: sign_in_at(here) }
+    pages::Account { name: account.email.clone(), csrf: session.csrf.expose().to_owned(), switch_to: sign_in_at(here) }
 }
 
 /// The sign-in page, with the way back.

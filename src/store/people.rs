@@ -2,6 +2,7 @@
 
 use super::{Columns, Result, Tx, on};
 use crate::domain::session::{Account, Session};
+use crate::secret::Secret;
 
 /// An account with what never leaves the store's callers.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub struct NewSession<'a> {
     /// Of the cookie.
     pub token_hash: &'a str,
     /// For its forms.
-    pub csrf: &'a str,
+    pub csrf: &'a Secret,
     /// What the browser calls itself.
     pub user_agent: Option<&'a str>,
     /// Now: also its `auth_time`.
@@ -69,7 +70,7 @@ pub(super) fn session(r: &impl Columns) -> Result<Session> {
     Ok(Session {
         id: r.text("session_id")?,
         account_id: r.text("account_id")?,
-        csrf: r.text("csrf")?,
+        csrf: Secret::new(r.text("csrf")?),
         auth_time: r.int("auth_time")?,
         expires_at: r.int("session_expires_at")?,
     })
@@ -214,7 +215,7 @@ impl Tx {
             .bind(&*id)
             .bind(new.account_id)
             .bind(new.token_hash)
-            .bind(new.csrf)
+            .bind(new.csrf.expose())
             .bind(new.now)
             .bind(new.user_agent)
             .bind(new.expires_at)

@@ -52,7 +52,7 @@ pub(crate) async fn people(store: &Store, n: usize) {
         id: &format!("s{n}"),
         account_id: &id,
         token_hash: &format!("cookie{n}"),
-        csrf: "csrf",
+        csrf: &avouch::secret::Secret::new("csrf"),
         user_agent: Some("test"),
         now: NOW,
         expires_at: NOW + 1000,
