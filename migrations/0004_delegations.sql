@@ -9,7 +9,7 @@ CREATE TABLE delegation (
     created_at BIGINT NOT NULL,
     last_used_at BIGINT,
     last_client_id TEXT REFERENCES client (id),
-    used BIGINT NOT NULL,
+    mint_count BIGINT NOT NULL,
     last_exp BIGINT NOT NULL,
     ended_at BIGINT,
     UNIQUE (issuer_id, account_id, aud)

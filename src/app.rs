@@ -151,7 +151,7 @@ struct Held<K, V> {
 }
 
 /// Most entries of a cache.
-const MOST: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// An empty cache whose entries may be used for `lifetime` seconds.
@@ -173,7 +173,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         if held.changes > changes {
             return;
         }
-        if held.changes < changes || held.entries.len() >= MOST {
+        if held.changes < changes || held.entries.len() >= MAX_ENTRIES {
             held.entries.clear();
         }
         held.changes = changes;

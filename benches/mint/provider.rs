@@ -256,7 +256,7 @@ impl Provider {
         connection.send(&list).await?;
         let list = connection.json()?;
         let items = list["items"].as_array().ok_or_else(|| format!("no list: {list}"))?;
-        Ok(items.iter().filter_map(|d| d["used"].as_u64()).sum())
+        Ok(items.iter().filter_map(|d| d["mint_count"].as_u64()).sum())
     }
 }
 

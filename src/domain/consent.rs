@@ -8,7 +8,7 @@ pub const TICKET_LIFETIME: i64 = 600;
 /// Seconds an agent waits between two requests while a question is open.
 pub const POLL_INTERVAL: i64 = 5;
 /// Most open questions per (user, client).
-pub const MOST_OPEN: i64 = 5;
+pub const MAX_OPEN_TICKETS: i64 = 5;
 /// What "until" may be, in seconds from the decision, with the words for it.
 pub const UNTIL_CHOICES: [(i64, &str); 3] =
     [(3600, "For one hour"), (86_400, "For one day"), (2_592_000, "For 30 days")];
@@ -95,7 +95,7 @@ pub struct Consent {
 
 /// What a request needs a consent for.
 #[derive(Clone, Copy, Debug)]
-pub struct Need<'a> {
+pub struct ConsentQuery<'a> {
     /// The question this request would ask; see [`super::exchange::Request::key`].
     pub request_key: &'a str,
     /// What was asked for; `None` when the request had no `scope`.
@@ -105,33 +105,33 @@ pub struct Need<'a> {
 }
 
 impl Consent {
-    /// Whether it covers a need. A `once` covers only the question it was given on; a denial only what it denied, whatever
+    /// Whether it covers a query. A `once` covers only the question it was given on; a denial only what it denied, whatever
     /// session or chat asks again; the others anything within what the user was shown.
     #[must_use]
-    pub fn covers(&self, need: Need<'_>, now: i64) -> bool {
+    pub fn covers(&self, query: ConsentQuery<'_>, now: i64) -> bool {
         if self.ended_at.is_some() {
             return false;
         }
         let within =
-            need.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
-                && need.resources.iter().all(|r| self.resources.contains(r));
+            query.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
+                && query.resources.iter().all(|r| self.resources.contains(r));
         match self.mode {
-            Mode::Once => self.request_key == need.request_key,
+            Mode::Once => self.request_key == query.request_key,
             Mode::Until(at) => at > now && within,
             Mode::Always => within,
             Mode::Denied => {
-                need.scope.map_or_else(|| self.asked_scope.is_empty(), |s| *s == self.asked_scope)
-                    && need.resources == self.resources
+                query.scope.map_or_else(|| self.asked_scope.is_empty(), |s| *s == self.asked_scope)
+                    && query.resources == self.resources
             }
         }
     }
 }
 
-/// The decision that stands for a need: the user's last word if that was no; else a consent, a standing one before a `once`. Of two
+/// The decision that stands for a query: the user's last word if that was no; else a consent, a standing one before a `once`. Of two
 /// decisions in one second nobody knows the later one: then it is the denial.
 #[must_use]
-pub fn standing<'a>(consents: &'a [Consent], need: Need<'_>, now: i64) -> Option<&'a Consent> {
-    let covering = || consents.iter().filter(move |c| c.covers(need, now));
+pub fn applicable_consent<'a>(consents: &'a [Consent], query: ConsentQuery<'_>, now: i64) -> Option<&'a Consent> {
+    let covering = || consents.iter().filter(move |c| c.covers(query, now));
     let denial = covering().filter(|c| c.mode == Mode::Denied).max_by_key(|c| c.created_at);
     let later = |c: &Consent| denial.is_none_or(|d| c.created_at > d.created_at);
     let given = covering().filter(|c| c.mode != Mode::Denied && later(c)).max_by_key(|c| match c.mode {
@@ -182,8 +182,8 @@ mod tests {
         ];
         for (name, mode, asked, key, scope, resources, expected) in cases {
             let scope = scope.map(Scope::stored);
-            let need = Need { request_key: key, scope: scope.as_ref(), resources };
-            assert_eq!(consent("1", *mode, asked, asked).covers(need, 100), *expected, "{name}");
+            let query = ConsentQuery { request_key: key, scope: scope.as_ref(), resources };
+            assert_eq!(consent("1", *mode, asked, asked).covers(query, 100), *expected, "{name}");
         }
     }
 
@@ -191,20 +191,21 @@ mod tests {
     fn a_narrowed_consent_answers_the_same_request_with_less() {
         let narrowed = consent("1", Mode::Always, "a b", "a");
         let (ab, b) = (Scope::stored("a b"), Scope::stored("b"));
-        let need = |s| Need { request_key: "x", scope: Some(s), resources: &[] };
-        assert!(narrowed.covers(need(&ab), 0));
-        assert!(!narrowed.covers(need(&b), 0), "nothing of it was given");
+        let query = |s| ConsentQuery { request_key: "x", scope: Some(s), resources: &[] };
+        assert!(narrowed.covers(query(&ab), 0));
+        assert!(!narrowed.covers(query(&b), 0), "nothing of it was given");
     }
 
     #[test]
     fn the_last_word_counts_and_a_once_is_kept() {
         let scope = Scope::stored("a");
-        let need = Need { request_key: "key", scope: Some(&scope), resources: &["https://r.example/".to_owned()] };
+        let query =
+            ConsentQuery { request_key: "key", scope: Some(&scope), resources: &["https://r.example/".to_owned()] };
         let once = consent("1", Mode::Once, "a", "a");
         let always = consent("2", Mode::Always, "a", "a");
         let no = consent("3", Mode::Denied, "a", "a");
         let later = consent("4", Mode::Until(200), "a", "a");
-        let pick = |all: &[Consent]| standing(all, need, 100).map(|c| c.id.clone());
+        let pick = |all: &[Consent]| applicable_consent(all, query, 100).map(|c| c.id.clone());
         assert_eq!(pick(&[once.clone(), always.clone()]), Some("2".into()));
         assert_eq!(pick(&[once.clone(), always.clone(), no.clone()]), Some("3".into()));
         let at_once = Consent { created_at: 3, ..later.clone() };

@@ -55,7 +55,7 @@ pub struct Delegation {
     /// Name of the client that used it last.
     pub last_client: Option<String>,
     /// How many assertions were minted.
-    pub used: i64,
+    pub mint_count: i64,
     /// The latest `exp` of them; 0 when there was none.
     pub last_exp: i64,
     /// Seconds since the epoch; `None` while active.

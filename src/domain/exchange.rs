@@ -2,7 +2,7 @@
 
 use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
 use super::client::{Client, TOKEN_EXCHANGE};
-use super::consent::{Consent, Mode, Need, standing};
+use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
 use super::ids::Audience;
 use super::refusal::Refusal;
 use super::scope::Scope;
@@ -124,8 +124,8 @@ pub fn decide(request: &Request, facts: &Facts, request_key: &str, jti: &str, no
     if let Some(max_age) = service.max_auth_age.filter(|max| now - session.auth_time > *max) {
         return Err(Refusal::StepUp { max_age });
     }
-    let need = Need { request_key, scope: request.scope.as_ref(), resources: &request.resources };
-    match standing(&facts.consents, need, now) {
+    let query = ConsentQuery { request_key, scope: request.scope.as_ref(), resources: &request.resources };
+    match applicable_consent(&facts.consents, query, now) {
         Some(Consent { mode: Mode::Denied, .. }) => Err(Refusal::Denied),
         // A consent without its record would be a broken row: nothing is minted under it.
         None | Some(Consent { delegation_id: None, .. }) => Ok(Decision::Ask),

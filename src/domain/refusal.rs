@@ -81,8 +81,8 @@ pub enum Refusal {
     /// `prompt=none` and the user has not agreed yet.
     #[error("the user has not agreed to this sign-in")]
     SignInConsentRequired,
-    /// The user said no at the sign-in consent.
-    #[error("the user said no")]
+    /// The user denied the request at the sign-in consent.
+    #[error("the user denied the request")]
     SignInDenied,
     /// `request` objects.
     #[error("request objects are not supported")]
@@ -132,8 +132,8 @@ pub enum Refusal {
     /// Five questions of this client already wait for this user.
     #[error("too many questions of this client already wait for this user")]
     TooManyQuestions,
-    /// The user said no.
-    #[error("the user said no; they can change that under Connections")]
+    /// The user denied the request.
+    #[error("the user denied the request; they can change that under Connections")]
     Denied,
     /// The service needs a verified e-mail or phone number, the user has neither.
     #[error("the user has neither a verified e-mail address nor a verified phone number, which this service needs")]

@@ -12,7 +12,7 @@ pub const SIGN_IN: [&str; 7] =
 pub const DELEGATIONS: &str = "delegations";
 
 /// Most scope tokens in one request.
-const MOST: usize = 64;
+const MAX_TOKENS: usize = 64;
 
 /// A set of scope tokens; its text form is sorted, so equal sets have equal texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ impl Scope {
         let fits = |t: &String| {
             t.len() <= 128 && t.bytes().all(|b| b == 0x21 || (0x23..=0x5b).contains(&b) || (0x5d..=0x7e).contains(&b))
         };
-        if set.len() > MOST || !set.iter().all(fits) {
+        if set.len() > MAX_TOKENS || !set.iter().all(fits) {
             return Err(Refusal::ScopeMalformed);
         }
         Ok(Self(set))

@@ -44,9 +44,9 @@ pub struct Dashboard {
 }
 
 /// Most delegations on one dashboard.
-const MOST: i64 = 500;
+const MAX_CONNECTIONS: i64 = 500;
 /// Most attempts at telling a service that are shown: those of two notices in seven days, and some.
-const MOST_ATTEMPTS: i64 = 200;
+const MAX_ATTEMPTS: i64 = 200;
 
 /// Reads a user's dashboard.
 ///
@@ -59,7 +59,7 @@ pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error>
         pending.push((client(&mut tx, &ticket.client_id).await?, tx.service(&ticket.aud).await?, ticket));
     }
     let mut connections = Vec::new();
-    for delegation in tx.latest_delegations(&account.id, MOST).await? {
+    for delegation in tx.latest_delegations(&account.id, MAX_CONNECTIONS).await? {
         connections.push(complete(&mut tx, delegation).await?);
     }
     let mut denials = Vec::new();
@@ -99,7 +99,7 @@ async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Err
     let browsers = tx.consent_browsers(&delegation.id).await?;
     let deliveries = tx.deliveries(&delegation.id).await?;
     let attempts = match delegation.ended_at {
-        Some(_) => tx.attempts(&delegation.id, MOST_ATTEMPTS).await?,
+        Some(_) => tx.attempts(&delegation.id, MAX_ATTEMPTS).await?,
         None => Vec::new(),
     };
     Ok(Connection { delegation, service, consents, browsers, deliveries, attempts })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{App, Basis};
 use crate::domain::claims::{ASSERTION_LIFETIME, IdJag, IdToken};
-use crate::domain::consent::{MOST_OPEN, Need, POLL_INTERVAL, TICKET_LIFETIME, standing};
+use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, applicable_consent};
 use crate::domain::exchange::{Decision, Facts, Grant, Request, SubjectTokenType, decide};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
@@ -212,8 +212,8 @@ async fn ask(
     tx.lock_account(account_id).await?;
     // An answer references the account, so under the lock it is here or has not happened: without this look a question that was answered
     // a moment ago would be asked a second time.
-    let need = Need { request_key, scope: request.scope.as_ref(), resources: &request.resources };
-    if standing(&tx.consents(account_id, aud, client_id).await?, need, now).is_some() {
+    let query = ConsentQuery { request_key, scope: request.scope.as_ref(), resources: &request.resources };
+    if applicable_consent(&tx.consents(account_id, aud, client_id).await?, query, now).is_some() {
         return Ok(None);
     }
     tx.close_expired_ticket(request_key, now).await?;
@@ -227,7 +227,7 @@ async fn ask(
     }
     let open = tx.open_tickets(account_id, now).await?;
     let of_client = open.iter().filter(|t| t.client_id == *client_id).count();
-    if i64::try_from(of_client).unwrap_or(i64::MAX) >= MOST_OPEN {
+    if i64::try_from(of_client).unwrap_or(i64::MAX) >= MAX_OPEN_TICKETS {
         return Ok(Some(Refusal::TooManyQuestions));
     }
     let ticket = Ticket {

@@ -143,7 +143,7 @@ async fn owe(
     let (first, second) = notices_due(now, locked.last_exp);
     let mut notices = Vec::new();
     // A delegation nothing was minted under has nothing to end at the service.
-    let used = locked.used > 0;
+    let used = locked.mint_count > 0;
     for due_at in [Some(first), second].into_iter().flatten().filter(|_| used) {
         let Some(endpoint) = endpoint else { break };
         let host = Url::parse(endpoint).map_or_else(|_| endpoint.to_owned(), |url| authority(&url));

@@ -85,7 +85,7 @@ pub(super) async fn stop_page(State(app): State<App>, Segment(id): Segment, head
             account: visitor::account(&session, &account, &here),
             service: service(found.service.as_ref(), &found.delegation.aud),
             agents,
-            never_used: found.delegation.used == 0,
+            never_used: found.delegation.mint_count == 0,
             no_revocation: found.service.is_none_or(|s| s.revocation_uri.is_none()),
             id,
         };
@@ -143,8 +143,11 @@ fn item(connection: &Connection) -> pages::Connection {
         agents: agents(connection),
         last_used: delegation.last_used_at.map(|at| {
             let by = delegation.last_client.as_deref().map(|name| format!(" by {name}")).unwrap_or_default();
-            let times =
-                if delegation.used == 1 { String::new() } else { format!("; {} times in all", delegation.used) };
+            let times = if delegation.mint_count == 1 {
+                String::new()
+            } else {
+                format!("; {} times in all", delegation.mint_count)
+            };
             format!("{}{by}{times}", words::time(at))
         }),
         way: way.into_iter().map(|(time, text)| pages::WayLine { time, text }).collect(),
@@ -181,7 +184,7 @@ fn state(connection: &Connection, notices: &[Delivery]) -> Shown {
             Shown::Withdrawing("Stopped here and confirmed once; the service is told a second time".into())
         }
         Status::Withdrawing => Shown::Withdrawing("Stopped here; the service has not confirmed yet".into()),
-        Status::Withdrawn if delegation.used == 0 => Shown::Withdrawn("Ended before it was ever used".into()),
+        Status::Withdrawn if delegation.mint_count == 0 => Shown::Withdrawn("Ended before it was ever used".into()),
         Status::Withdrawn if notices.is_empty() => {
             Shown::Unconfirmed("Stopped here; the service cannot be told, so end your sessions there yourself".into())
         }

@@ -24,7 +24,7 @@ const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// Most resources of one request.
-const MOST_RESOURCES: usize = 16;
+const MAX_RESOURCES: usize = 16;
 /// Most bytes of `agent_platform` and `agent_context_id`.
 const MAX_CONTEXT: usize = 256;
 
@@ -130,7 +130,7 @@ fn request(form: &Pairs) -> Result<Request, Refusal> {
         _ => return Err(Refusal::AudienceTwice),
     };
     let mut resources = form.many("resource");
-    if resources.len() > MOST_RESOURCES {
+    if resources.len() > MAX_RESOURCES {
         return Err(Refusal::ResourceMalformed("there are more than 16"));
     }
     for resource in &resources {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 /// Most keys of a set that are looked at.
-const MOST: usize = 32;
+const MAX_KEYS: usize = 32;
 
 /// A key that verifies. The algorithm belongs to the key, never to the token.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Jwks {
             let kid = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
             PublicKey::from_jwk(jwk).map(|key| (kid, key))
         };
-        Self(keys.iter().take(MOST).filter_map(read).collect())
+        Self(keys.iter().take(MAX_KEYS).filter_map(read).collect())
     }
 
     /// Whether nothing in it verifies anything.

@@ -25,7 +25,7 @@ pub struct Filter<'a> {
 macro_rules! delegation_query {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.used, d.last_exp, d.ended_at,
+            "SELECT d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.mint_count, d.last_exp, d.ended_at,
                     (SELECT k.name FROM client k WHERE k.id = d.last_client_id) AS last_client,
                     (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS owed
                FROM delegation d WHERE d.issuer_id = $1 AND ",
@@ -44,7 +44,7 @@ fn delegation(r: &impl Columns) -> Result<Delegation> {
         created_at: r.int("created_at")?,
         last_used_at: r.maybe_int("last_used_at")?,
         last_client: r.maybe_text("last_client")?,
-        used: r.int("used")?,
+        mint_count: r.int("mint_count")?,
         last_exp: r.int("last_exp")?,
         ended_at: r.maybe_int("ended_at")?,
         owed: r.int("owed")?,
@@ -131,7 +131,7 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
-                "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, used, last_exp)
+                "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, mint_count, last_exp)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0)
                  ON CONFLICT (issuer_id, account_id, aud) DO UPDATE SET ended_at = NULL
                  RETURNING id",
@@ -155,7 +155,7 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             // An update that changes nothing is a lock both engines know.
-            sqlx::query("UPDATE delegation SET used = used WHERE issuer_id = $1 AND id = $2")
+            sqlx::query("UPDATE delegation SET mint_count = mint_count WHERE issuer_id = $1 AND id = $2")
                 .bind(&*id)
                 .bind(delegation_id)
                 .execute(c)

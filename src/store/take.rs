@@ -234,7 +234,7 @@ impl Tx {
         macro_rules! used_delegations {
             ($rows:literal) => {
                 concat!(
-                    "UPDATE delegation SET last_used_at = $4, last_client_id = e.value ->> 1, used = delegation.used + CAST(e.value ->> 2 AS BIGINT),
+                    "UPDATE delegation SET last_used_at = $4, last_client_id = e.value ->> 1, mint_count = delegation.mint_count + CAST(e.value ->> 2 AS BIGINT),
                             last_exp = CASE WHEN last_exp > CAST(e.value ->> 3 AS BIGINT) THEN last_exp ELSE CAST(e.value ->> 3 AS BIGINT) END
                        FROM ",
                     $rows,

@@ -52,7 +52,7 @@ both! {
             |t| t.service_version = 0,
             |t| t.auth_time += 1,
         ];
-        let used = async || world.database.column("SELECT used FROM delegation").await.remove(0);
+        let used = async || world.database.column("SELECT mint_count FROM delegation").await.remove(0);
         let entries = async || world.database.column("SELECT body FROM journal WHERE id LIKE 'entry-%' ORDER BY id").await;
         assert_eq!(used().await, "1");
         let good = take(&world, 0).await;

@@ -52,7 +52,7 @@ both! {
         assert_eq!(minted.len(), 1);
         assert!(refused.iter().all(|e| e == "consent_required" || e == "slow_down"), "{refused:?}");
         assert_eq!(journal(&world).await, [minted[0]["jti"].as_str().unwrap()]);
-        assert_eq!(world.database.column("SELECT used FROM delegation").await, ["1"]);
+        assert_eq!(world.database.column("SELECT mint_count FROM delegation").await, ["1"]);
         assert_eq!(world.database.column("SELECT COUNT(*) FROM ticket WHERE closed_at IS NULL").await, ["1"], "one question");
     }
 }
@@ -68,7 +68,7 @@ both! {
         for assertion in &minted {
             assert!(journal.binary_search(&assertion["jti"].as_str().unwrap().to_owned()).is_ok());
         }
-        assert_eq!(world.database.column("SELECT used FROM delegation").await, ["101"]);
+        assert_eq!(world.database.column("SELECT mint_count FROM delegation").await, ["101"]);
         assert_eq!(world.database.column("SELECT last_exp FROM delegation").await, [(NOW + 300).to_string()]);
     }
 }
@@ -179,7 +179,7 @@ both! {
         drop(asked);
         drop(held);
         assert!(world.app.store.take(template).await.unwrap(), "the next is served");
-        let used: usize = world.database.column("SELECT used FROM delegation").await[0].parse().unwrap();
+        let used: usize = world.database.column("SELECT mint_count FROM delegation").await[0].parse().unwrap();
         assert_eq!(used, journal(&world).await.len());
     }
 }

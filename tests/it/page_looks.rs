@@ -224,7 +224,7 @@ both! {
 
         // What nobody used has nothing to be told of, and the page promises nothing else.
         world.agree(&alice, "desk-agent", &tokens, "always", &[("audience", "https://other.example")]).await;
-        let id = world.database.column("SELECT id FROM delegation WHERE used = 0").await.remove(0);
+        let id = world.database.column("SELECT id FROM delegation WHERE mint_count = 0").await.remove(0);
         let stop = alice.get(&format!("/connections/{id}/stop")).await.body;
         assert!(stop.contains("nothing to end at the service") && !stop.contains("seven days"), "{stop}");
     }

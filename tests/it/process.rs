@@ -306,7 +306,7 @@ async fn killed_at_many_points(engine: Engine) {
     let mut ids = Vec::new();
     for n in 0..MANY {
         let sql = format!(
-            "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, used, last_exp)
+            "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, mint_count, last_exp)
              SELECT 'd{n}', issuer_id, account_id, iss, sub, 'https://s{n}.example', created_at, 1, 0 FROM delegation WHERE id = '{id}' RETURNING id"
         );
         ids.extend(world.database.column(&sql).await);

@@ -217,7 +217,7 @@ both! {
             worlds[0].clock.advance(10);
             worlds[0].agree(&browser, "desk-agent", &tokens, "always", &[]).await;
         }
-        let used = worlds[0].database.column("SELECT used FROM delegation").await;
+        let used = worlds[0].database.column("SELECT mint_count FROM delegation").await;
         assert_eq!(used, [journal(&worlds[0]).await.len().to_string()]);
     }
 }

@@ -326,7 +326,7 @@ async fn agreed(store: &Store) {
 async fn withdrawn(store: &Store) {
     let mut tx = store.begin().await.unwrap();
     let used = tx.delegation_for("a1", AUD).await.unwrap().unwrap();
-    assert_eq!((used.used, used.last_exp, used.last_client.as_deref()), (1, NOW + 300, Some("C")));
+    assert_eq!((used.mint_count, used.last_exp, used.last_client.as_deref()), (1, NOW + 300, Some("C")));
     for (filter, n) in [
         (
             Filter {

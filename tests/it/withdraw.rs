@@ -140,7 +140,7 @@ both! {
         let (status, minted) = world.exchange("desk-agent", &tokens, &[]).await;
         assert_eq!(status, 200, "{minted}");
         let record = delegation(&world, &id).await;
-        assert_eq!((&record["status"], &record["ended_at"], &record["used"]), (&json!("active"), &Value::Null, &json!(2)));
+        assert_eq!((&record["status"], &record["ended_at"], &record["mint_count"]), (&json!("active"), &Value::Null, &json!(2)));
         let consents = record["consents"].as_array().unwrap();
         assert_eq!(consents.iter().filter(|c| c["ended_at"].is_null()).count(), 1, "the old one stays ended: {record}");
         assert_eq!(consents.len(), 2);

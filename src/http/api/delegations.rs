@@ -19,7 +19,7 @@ use crate::flow::withdraw::withdraw;
 /// Rows of a page, unless `limit` says less or more.
 const USUAL: i64 = 50;
 /// Most rows of a page.
-const MOST: i64 = 200;
+const MAX_PAGE: i64 = 200;
 
 pub(in crate::http) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let outcome = async {
@@ -42,7 +42,7 @@ pub(in crate::http) async fn list(State(app): State<App>, RawQuery(query): RawQu
             Some(text) => Some(text)
                 .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
                 .and_then(|text| text.parse().ok())
-                .filter(|n| (1..=MOST).contains(n))
+                .filter(|n| (1..=MAX_PAGE).contains(n))
                 .ok_or(Refusal::BadQuery("limit must be 1 to 200".into()))?,
         };
         if cursor.as_ref().is_some_and(|c| c.len() != 32 || !c.bytes().all(|b| b.is_ascii_hexdigit())) {
@@ -106,7 +106,7 @@ fn brief(delegation: &Delegation) -> Value {
         "status": delegation.status().as_str(),
         "created_at": words::rfc3339(delegation.created_at),
         "last_used_at": delegation.last_used_at.map(words::rfc3339),
-        "used": delegation.used,
+        "mint_count": delegation.mint_count,
         "ended_at": delegation.ended_at.map(words::rfc3339),
     })
 }

@@ -7,10 +7,10 @@ use crate::domain::scope::Scope;
 use crate::secret::sha256;
 
 /// Most credentials, and most `jti`s of assertions. Full, it refuses: to forget a `jti` would open the door to a replay.
-const MOST: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 
 /// Most events kept; the oldest go first.
-const MOST_EVENTS: usize = 1_000;
+const MAX_EVENTS: usize = 1_000;
 
 /// Something that happened, in order. For tests and demonstrations; it never holds a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ pub(super) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { most: MOST, jtis: HashMap::new(), credentials: HashMap::new(), events: VecDeque::new() }
+        Self { most: MAX_ENTRIES, jtis: HashMap::new(), credentials: HashMap::new(), events: VecDeque::new() }
     }
 }
 
@@ -157,7 +157,7 @@ impl State {
     }
 
     pub(super) fn note(&mut self, at: i64, what: What) {
-        if self.events.len() >= MOST_EVENTS {
+        if self.events.len() >= MAX_EVENTS {
             self.events.pop_front();
         }
         self.events.push_back(Event { at, what });
@@ -267,6 +267,6 @@ mod tests {
             state.note(at, What::Unauthorized);
         }
         let events = state.events();
-        assert_eq!((events.len(), events[0].at), (MOST_EVENTS, 1));
+        assert_eq!((events.len(), events[0].at), (MAX_EVENTS, 1));
     }
 }

@@ -26,10 +26,10 @@ const NOTICE_AGE: i64 = 600;
 const MARGIN: i64 = 60;
 
 /// Most bytes of a subject (OpenID Connect Core section 2).
-const MOST_SUB: usize = 255;
+const MAX_SUB: usize = 255;
 
 /// Most bytes of an address: it is kept.
-const MOST_ADDRESS: usize = 320;
+const MAX_ADDRESS: usize = 320;
 
 /// What this service offers; an assertion without `scope` gets the first.
 pub(super) const SCOPES: [&str; 2] = ["api.read", "api.write"];
@@ -91,7 +91,7 @@ pub(super) fn jti(claims: &Members) -> Result<&str, Refusal> {
 /// Whom it is about.
 pub(super) fn subject(claims: &Members) -> Result<&str, Refusal> {
     let sub = claims.text("sub").ok_or_else(|| missing("sub"))?;
-    if sub.len() > MOST_SUB { Err(request("sub is longer than 255 bytes")) } else { Ok(sub) }
+    if sub.len() > MAX_SUB { Err(request("sub is longer than 255 bytes")) } else { Ok(sub) }
 }
 
 /// The document of a client names the very keys that signed ("CIMD resolution"). `body` was fetched from `client_id`.
@@ -115,7 +115,7 @@ pub(super) struct Person {
 /// At least one verified way to reach the user ("User matching"); `"true"` and `1` are not `true`.
 pub(super) fn person(claims: &Members) -> Result<Person, Refusal> {
     let verified = |name: &str, proof: &str| {
-        let address = claims.text(name).filter(|text| text.len() <= MOST_ADDRESS);
+        let address = claims.text(name).filter(|text| text.len() <= MAX_ADDRESS);
         address.filter(|_| claims.get(proof) == Some(&Value::Bool(true))).map(str::to_owned)
     };
     let person = Person {
