@@ -6,13 +6,14 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ipnet::IpNet;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::exchange::{Facts, SubjectTokenType};
 use crate::domain::ids::Issuer;
+use crate::flow::passwords::Hashing;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
 use crate::rng::Rng;
@@ -56,8 +57,8 @@ pub struct Inner {
     pub sealing: SealingKey,
     /// Rung when a notice is owed.
     pub owed: Notify,
-    /// Password hashes that may be computed at the same time: each takes tens of megabytes.
-    pub hashing: Semaphore,
+    /// Where passwords are hashed.
+    pub hashing: Hashing,
     /// False until the plain passwords of the configuration are hashed; sign-ins wait for that.
     pub passwords_ready: watch::Sender<bool>,
     /// Registered clients.

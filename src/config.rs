@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::domain::ids::{Audience, Issuer};
 use crate::secret::Secret;
 use section::{PREFIX, Section, Source};
+pub(crate) use users::{MAX_PASSWORD, password_hash};
 use values::quote;
 
 mod clients;

@@ -12,7 +12,7 @@ use crate::secret::Secret;
 /// Longest address that mail can be sent to (RFC 5321 section 4.5.3.1.3, less its brackets).
 const MAX_EMAIL: usize = 254;
 /// Most bytes of a password: beyond what people type, below what costs us.
-const MAX_PASSWORD: usize = 1024;
+pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// Reads every `[[users]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<UserDecl>, ConfigError> {
@@ -70,14 +70,14 @@ fn password(
         }
         (Some(plain), None) => Ok(Some(Password::Plain(plain))),
         (None, Some(hash)) => {
-            check_hash(hash.expose()).map_err(|problem| section.wrong("password_hash", problem))?;
+            password_hash(hash.expose()).map_err(|problem| section.wrong("password_hash", problem))?;
             Ok(Some(Password::Hash(hash)))
         }
     }
 }
 
-/// A PHC string of argon2id whose cost is neither laughable nor a way to stop the server.
-fn check_hash(text: &str) -> Result<(), String> {
+/// Reads a PHC string of argon2id whose cost is neither laughable nor a way to stop the server.
+pub(crate) fn password_hash(text: &str) -> Result<(PasswordHash, Params), String> {
     const HOW: &str = "make one with: avouch user hash-password";
     let hash = PasswordHash::new(text).map_err(|_| format!("it is not a PHC string ($argon2id$…); {HOW}"))?;
     if hash.algorithm != ARGON2ID_IDENT || hash.version != Some(0x13) {
@@ -95,7 +95,7 @@ fn check_hash(text: &str) -> Result<(), String> {
     if memory > 256 * 1024 || passes > 16 || lanes > 16 {
         return Err(format!("m={memory}, t={passes}, p={lanes} would slow every sign-in down; {HOW}"));
     }
-    Ok(())
+    Ok((hash, params))
 }
 
 fn email_address(given: &str) -> Result<String, String> {
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn hashes() {
         for good in ["m=19456,t=2,p=1", "m=7168,t=5,p=1", "m=65536,t=3,p=4"] {
-            assert_eq!(check_hash(&format!("$argon2id$v=19${good}${TAIL}")), Ok(()), "{good}");
+            assert_eq!(password_hash(&format!("$argon2id$v=19${good}${TAIL}")).err(), None, "{good}");
         }
         for (bad, expected) in [
             ("hunter2".to_owned(), "not a PHC string"),
@@ -198,7 +198,7 @@ mod tests {
             (format!("$argon2id$v=19$m=19456,t=17,p=1${TAIL}"), "slow every sign-in down"),
             (format!("$argon2id$v=19$m=19456,t=2,p=17${TAIL}"), "slow every sign-in down"),
         ] {
-            let problem = check_hash(&bad).unwrap_err();
+            let problem = password_hash(&bad).unwrap_err();
             assert!(problem.contains(expected) && !problem.contains("hunter2"), "{bad}: {problem}");
         }
     }

@@ -9,7 +9,6 @@ use crate::config::{ClientAuth, ClientDecl, Config, Password, ServiceDecl, UserD
 use crate::domain::client::AuthMethod;
 use crate::domain::service::{Claim, Dialect, Service};
 use crate::error::Error;
-use crate::flow::sign_in::{hash_password, verify_password};
 use crate::flow::withdraw::{self, Why};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, NewClient, NewService, Tx};
@@ -183,13 +182,11 @@ pub async fn hash_passwords(app: App, users: Vec<UserDecl>) {
 async fn hash_one(app: &App, email: &str, password: Secret) -> Result<(), Error> {
     let stored = app.store.read().await?.account_by_email(email).await?;
     if let Some(hash) = stored.and_then(|s| s.password_hash)
-        && verify_password(app, password.clone(), hash).await?
+        && app.hashing.verify(password.clone(), hash).await?
     {
         return Ok(());
     }
-    let salt = app.rng.bytes::<16>();
-    let hash = tokio::task::spawn_blocking(move || hash_password(&password, &salt)).await;
-    let hash = hash.map_err(|_| Error::invariant("hashing a password does not panic"))??;
+    let hash = app.hashing.hash(password, app.rng.bytes::<16>()).await?;
     let mut tx = app.store.begin().await?;
     tx.set_password(email, &hash).await?;
     tx.commit().await?;

@@ -10,6 +10,7 @@ pub mod declare;
 pub mod exchange;
 pub mod keyfile;
 pub mod notify;
+pub mod passwords;
 pub mod refresh;
 pub mod setup;
 pub mod sign_in;

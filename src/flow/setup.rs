@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Value, json};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::app::{App, Cache, Inner};
 use crate::clock::Clock;
@@ -14,6 +14,7 @@ use crate::domain::cimd;
 use crate::error::Error;
 use crate::flow::declare;
 use crate::flow::keyfile::{self, KeyFileError};
+use crate::flow::passwords::Hashing;
 use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
 use crate::net::{Net, NetError, Policy};
 use crate::rng::Rng;
@@ -108,7 +109,7 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
         rng,
         sealing,
         owed: Notify::new(),
-        hashing: Semaphore::new(2),
+        hashing: Hashing::default(),
         passwords_ready: watch::Sender::new(false),
         clients: Cache::new(CLIENTS_LIFETIME),
         facts: Cache::new(FACTS_LIFETIME),

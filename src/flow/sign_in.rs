@@ -1,9 +1,8 @@
 //! Signing in with a password, and out again.
 
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, PasswordHash, Version};
 use std::net::IpAddr;
 
+use super::passwords::DUMMY_HASH;
 use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
@@ -19,11 +18,6 @@ const FREE_FOR_EMAIL: i64 = 5;
 const FREE_FOR_ADDRESS: i64 = 50;
 /// Longest wait, in seconds.
 const LONGEST_WAIT: i64 = 900;
-/// Longest password that is hashed, in bytes.
-const MAX_PASSWORD: usize = 1024;
-
-/// A hash of nobody's password, with the parameters of [`hash_password`]: an unknown e-mail costs what a known one does.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlz$MNtt9JMuHGsvNmv7iLKt8jmLXyHeDWe2MNHJeY3phGs";
 
 /// What the sign-in form says.
 #[derive(Debug)]
@@ -52,7 +46,7 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
     let stored = app.store.read().await?.account_by_email(&email).await?;
     let usable = stored.as_ref().filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
     let known = usable.is_some();
-    let right = verify_password(app, attempt.password, usable.unwrap_or_else(|| NOBODY.to_owned())).await?;
+    let right = app.hashing.verify(attempt.password, usable.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
     let Some(stored) = stored.filter(|_| known && right) else { return Err(Refusal::CredentialsWrong.into()) };
     open(app, &stored.account, attempt.user_agent.as_deref(), attempt.current, &names).await
 }
@@ -172,50 +166,4 @@ async fn end(app: &App, tx: &mut Tx, session: &Session) -> Result<bool, Error> {
         tx.record(Entry { id: app.id(), at: now, kind: "session.ended", account_id, body, ..Entry::default() }).await?;
     }
     Ok(ended)
-}
-
-fn argon2() -> Argon2<'static> {
-    // OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
-    let params = Params::new(19_456, 2, 1, None).expect("these parameters are in range");
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-}
-
-/// Hashes a password as a PHC string. Takes tens of milliseconds: call it where it may block.
-///
-/// # Errors
-/// For a password longer than 1024 bytes.
-pub fn hash_password(password: &Secret, salt: &[u8; 16]) -> Result<String, Error> {
-    if password.expose().len() > MAX_PASSWORD {
-        return Err(Refusal::Malformed("password", "is longer than 1024 bytes").into());
-    }
-    let hash = argon2().hash_password_with_salt(password.expose().as_bytes(), salt);
-    Ok(hash.map_err(|_| Error::invariant("argon2id hashes every password of at most 1024 bytes"))?.to_string())
-}
-
-/// Compares a password with a PHC string, beside the requests that are quicker.
-///
-/// # Errors
-/// Faults.
-pub async fn verify_password(app: &App, password: Secret, hash: String) -> Result<bool, Error> {
-    let _turn = app.hashing.acquire().await.map_err(|_| Error::invariant("the hashing semaphore is never closed"))?;
-    let verified = tokio::task::spawn_blocking(move || {
-        let parsed = PasswordHash::new(&hash);
-        password.expose().len() <= MAX_PASSWORD
-            && parsed.is_ok_and(|parsed| argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())
-    });
-    verified.await.map_err(|_| Error::invariant("verifying a password does not panic"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_costs_what_somebody_does() {
-        let somebody = hash_password(&Secret::new("x"), &[1; 16]).unwrap();
-        let params = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
-        assert_eq!(params(NOBODY), params(&somebody));
-        let parsed = PasswordHash::new(NOBODY).expect("it parses");
-        assert!(argon2().verify_password(b"nobody", &parsed).is_err());
-    }
 }

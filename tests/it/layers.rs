@@ -21,7 +21,7 @@ fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
         ("store", (vec!["domain"], not(&[&wire, &["reqwest"]]))),
         ("net", (vec!["domain"], not(&[&wire, &["sqlx"]]))),
         ("error", (vec!["domain", "jose", "store"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("app", (vec!["domain", "jose", "store", "net", "error"], not(&[&wire, &["sqlx", "reqwest"]]))),
+        ("app", (vec!["domain", "jose", "store", "net", "error", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
         ("flow", (vec!["domain", "jose", "store", "net", "error", "app", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
         ("delivery", (vec!["domain", "error", "app", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
         ("http", (vec!["domain", "error", "app", "flow"], vec!["sqlx", "reqwest"])),

@@ -18,6 +18,7 @@ mod mint;
 mod page_attacks;
 mod page_looks;
 mod pages;
+mod passwords;
 mod process;
 mod refresh;
 mod replicas;

@@ -1,64 +1,18 @@
 //! The binary as an operator meets it: exit codes, signals, and `kill -9`.
 
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Answer, Behaviour, Engine, World, claims, client, declarations, eventually};
-
-fn avouch(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_avouch"));
-    command.args(args).current_dir(folder).env_clear().stdin(Stdio::null());
-    command
-}
-
-fn run(folder: &Path, args: &[&str]) -> Output {
-    avouch(folder, args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// A process that serves; killed when dropped.
-struct Serving {
-    child: Child,
-    url: String,
-}
-
-impl Serving {
-    fn start(folder: &Path, args: &[&str]) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let mut child = avouch(folder, args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "{}", std::fs::read_to_string(folder.join("log")).unwrap());
-        Self { child, url: line.trim_end().to_owned() }
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    async fn ended(&mut self) -> Option<i32> {
-        eventually("the end of the process", async || self.child.try_wait().unwrap().is_some()).await;
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::harness::{
+    Answer, Behaviour, Engine, Serving, World, avouch, claims, client, declarations, eventually, run, text,
+};
 
 #[tokio::test]
 async fn it_serves_without_any_configuration() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::{setup, sign_in};
+use avouch::flow::{passwords, setup};
 use avouch::rng::Rng;
 use avouch::secret::{Secret, token_hash};
 use serde_json::json;
@@ -54,14 +54,6 @@ both! {
     }
 }
 
-#[test]
-fn no_more_than_1024_bytes_are_hashed() {
-    let longest = sign_in::hash_password(&Secret::new("x".repeat(1024)), &[1; 16]);
-    assert!(longest.is_ok_and(|hash| hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$")));
-    let refused = sign_in::hash_password(&Secret::new("x".repeat(1025)), &[1; 16]).unwrap_err();
-    assert_eq!(refused.to_string(), "password is longer than 1024 bytes");
-}
-
 both! {
     async fn a_disabled_user_is_out(world: World) {
         let browser = world.signed_in(ALICE).await;
@@ -106,7 +98,7 @@ async fn cookies_of_a_loopback_issuer() {
 /// A provider with an https issuer, as it stands behind a proxy that ends TLS.
 async fn behind_tls() -> World {
     let database = Arc::new(Database::make(Engine::Sqlite).await);
-    let hash = sign_in::hash_password(&Secret::new(PASSWORD), &[1; 16]).unwrap();
+    let hash = passwords::hash_password(&Secret::new(PASSWORD), &[1; 16]).unwrap();
     let text = format!(
         "issuer = \"https://id.example\"\ndatabase_url = \"{}\"\n[keys]\ndir = \"{}\"\n[[users]]\nemail = \"{ALICE}\"\npassword_hash = \"{hash}\"\n",
         database.url,

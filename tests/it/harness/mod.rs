@@ -17,9 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 mod browser;
+mod process;
 mod service;
 
 pub(crate) use browser::{Answer, Browser, hidden_fields};
+pub(crate) use process::{Serving, avouch, run, text};
 pub(crate) use service::{Behaviour, FakeService};
 
 pub(crate) const NOW: i64 = 1_800_000_000;
