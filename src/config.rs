@@ -20,7 +20,7 @@ use crate::domain::ids::{Audience, Issuer};
 use crate::secret::Secret;
 use section::{PREFIX, Section, Source};
 pub(crate) use users::{MAX_PASSWORD, password_hash};
-use values::quote;
+use wording::{printable, quote};
 
 mod clients;
 mod section;
@@ -29,6 +29,7 @@ mod services;
 mod tests;
 mod users;
 mod values;
+mod wording;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "avouch.toml";
@@ -209,7 +210,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-        let name = section::printable(&path.display().to_string());
+        let name = printable(&path.display().to_string());
         let text = read_file(path, file.is_some()).map_err(|problem| ConfigError::new(&name, problem))?;
         Self::parse(&name, &text, environment)
     }
@@ -242,7 +243,7 @@ impl Config {
         let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
-            ConfigError::new(name, format!("line {line}: {}", section::printable(error.message())))
+            ConfigError::new(name, format!("line {line}: {}", printable(error.message())))
         })?;
         let source = Source::merge(name, &mut table, environment)?;
         Self::read(Section::root(&source, table))
@@ -308,7 +309,7 @@ fn read_file(path: &Path, named: bool) -> Result<Zeroizing<String>, String> {
 fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, ConfigError> {
     let ours = all.into_iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
     ours.map(|(name, value)| {
-        let shown = section::printable(&name.to_string_lossy());
+        let shown = printable(&name.to_string_lossy());
         match (name.into_string(), value.into_string()) {
             (Ok(name), Ok(value)) => Ok((name, value)),
             _ => Err(ConfigError::new(&shown, "the variable is not UTF-8")),
@@ -379,10 +380,10 @@ fn read_cimd(mut section: Section<'_>, issuer: &Issuer) -> Result<Cimd, ConfigEr
     }
     section.finish()?;
     for (uri, key) in uris.iter().zip(keys) {
-        values::checked(&section, key, uri.clone(), |text| values::public_url(text, issuer.is_loopback()))?;
+        section.checked(key, uri.clone(), |text| values::public_url(text, issuer.is_loopback()))?;
     }
     let [client_uri, logo_uri, tos_uri, policy_uri] = uris;
-    let client_name = values::checked(&section, "client_name", name, values::label)?;
+    let client_name = section.checked("client_name", name, values::label)?;
     let client_name = client_name.unwrap_or_else(|| "Avouch".to_owned());
     Ok(Cimd { client_name, client_uri, logo_uri, tos_uri, policy_uri })
 }

@@ -5,7 +5,8 @@ use toml::Value;
 
 use super::section::Section;
 use super::services::audience;
-use super::values::{checked, checked_all, is_visible, label, quote, redirect_uri};
+use super::values::{is_visible, label, redirect_uri};
+use super::wording::quote;
 use super::{ClientAuth, ClientDecl, ConfigError};
 use crate::domain::ids::Issuer;
 use crate::secret::Secret;
@@ -63,9 +64,9 @@ fn client(section: &mut Section<'_>, issuer: &Issuer) -> Result<ClientDecl, Conf
     check_id(&client_id).map_err(|problem| section.wrong("client_id", problem))?;
     let jwks = jwks.map(key_set).transpose().map_err(|problem| section.wrong("jwks", problem))?;
     let auth = authentication(section, Credentials { method, secret, jwks }, issuer)?;
-    let redirect_uris = checked_all(section, "redirect_uris", redirect_uris, redirect_uri)?;
+    let redirect_uris = section.checked_all("redirect_uris", redirect_uris, redirect_uri)?;
     let grant_types = grants(section, grant_types, &auth, &redirect_uris)?;
-    let client_name = checked(section, "client_name", name, label)?.unwrap_or_else(|| client_id.clone());
+    let client_name = section.checked("client_name", name, label)?.unwrap_or_else(|| client_id.clone());
     let audiences = ceiling(section, audiences, issuer)?;
     Ok(ClientDecl { client_id, client_name, auth, redirect_uris, grant_types, audiences, first_party })
 }
@@ -176,7 +177,7 @@ fn ceiling(section: &Section<'_>, given: Option<Vec<String>>, issuer: &Issuer) -
     if given.iter().any(|text| text == "*") {
         return Err(section.wrong("audiences", "\"*\" stands alone: [\"*\"] leaves the choice to the user"));
     }
-    checked_all(section, "audiences", Some(given), |text| audience(text, issuer).map(|_| ()))
+    section.checked_all("audiences", Some(given), |text| audience(text, issuer).map(|_| ()))
 }
 
 /// A JWK Set of public keys (RFC 7517 section 5). Only its shape is judged here, and that nobody pasted a private key.

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use super::ConfigError;
-use super::values::quote;
+use super::wording::{nearest, printable, quote};
 use crate::secret::Secret;
 
 /// What every variable of ours begins with; a single underscore is somebody else's.
@@ -214,6 +214,32 @@ impl<'a> Section<'a> {
         Ok(sections)
     }
 
+    /// Checks a text that was taken out, if it is there.
+    pub(super) fn checked(
+        &self,
+        key: &str,
+        text: Option<String>,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<Option<String>, ConfigError> {
+        let Some(text) = text else { return Ok(None) };
+        check(&text).map_err(|problem| self.wrong(key, problem))?;
+        Ok(Some(text))
+    }
+
+    /// Checks every text of a list that was taken out, which is empty if the key is not there.
+    pub(super) fn checked_all(
+        &self,
+        key: &str,
+        texts: Option<Vec<String>>,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<Vec<String>, ConfigError> {
+        let texts = texts.unwrap_or_default();
+        for text in &texts {
+            check(text).map_err(|problem| self.wrong(key, problem))?;
+        }
+        Ok(texts)
+    }
+
     /// A key of the contract that a later version builds: refused wherever it is set, so that nobody relies on it.
     pub(super) fn later(&mut self, key: &str) -> Result<(), ConfigError> {
         self.value(key).map_or(Ok(()), |_| Err(self.wrong(key, "this key is not supported yet")))
@@ -235,8 +261,7 @@ impl<'a> Section<'a> {
     /// is reported as that and not as a missing one.
     pub(super) fn finish(&self) -> Result<(), ConfigError> {
         let Some(key) = self.table.keys().next() else { return Ok(()) };
-        let nearest = self.known.iter().min_by_key(|known| distance(key, known));
-        let nearest = nearest.map_or("", String::as_str);
+        let nearest = nearest(key, self.known.iter().map(String::as_str)).unwrap_or_default();
         if !self.is_variable(key) {
             return Err(self.wrong(key, format!("unknown key; the nearest known one is `{nearest}`")));
         }
@@ -289,12 +314,6 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     Ok(Secret::new(secret))
 }
 
-/// A name that fits on one line of a terminal, whatever it holds.
-pub(super) fn printable(name: &str) -> String {
-    let short: String = name.chars().take(100).collect();
-    short.escape_debug().to_string()
-}
-
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a text",
@@ -305,22 +324,6 @@ fn kind(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Table(_) => "a table",
     }
-}
-
-/// Edit distance (insert, delete, replace), bounded by looking at no more than 64 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(all(test, unix))]
@@ -376,12 +379,5 @@ mod tests {
         let error =
             parse("database_url = 'sqlite://a.db'", "AVOUCH__DATABASE_URL_FILE", &path).unwrap_err().to_string();
         assert_eq!(error, "AVOUCH__DATABASE_URL_FILE: it must begin with sqlite:// or postgres://");
-    }
-
-    #[test]
-    fn distances() {
-        for (a, b, expected) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("isuer", "issuer", 1)] {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::section::Section;
-use super::values::{checked, checked_all, endpoint, is_visible, label, quote, resource, scope, seconds};
+use super::values::{endpoint, is_visible, label, resource, scope, seconds};
+use super::wording::quote;
 use super::{ConfigError, ServiceDecl};
 use crate::domain::ids::{Audience, Issuer, MAX_URL};
 
@@ -44,15 +45,15 @@ fn service(section: &mut Section<'_>, issuer: &Issuer) -> Result<ServiceDecl, Co
     let age = age.map(|text| seconds(&text)).transpose();
     Ok(ServiceDecl {
         audience: audience(&given, issuer).map_err(|problem| section.wrong("audience", problem))?,
-        name: checked(section, "name", name, label)?,
-        resources: checked_all(section, "resources", resources, resource)?,
-        scopes: checked_all(section, "scopes", scopes, scope)?,
+        name: section.checked("name", name, label)?,
+        resources: section.checked_all("resources", resources, resource)?,
+        scopes: section.checked_all("scopes", scopes, scope)?,
         client_ids: client_ids(section, ids)?,
         claims: match claims {
-            Some(claims) => Some(checked_all(section, "claims", Some(claims), claim)?),
+            Some(claims) => Some(section.checked_all("claims", Some(claims), claim)?),
             None => None,
         },
-        revocation_uri: checked(section, "revocation_uri", revocation_uri, endpoint)?,
+        revocation_uri: section.checked("revocation_uri", revocation_uri, endpoint)?,
         max_auth_age: age.map_err(|problem| section.wrong("max_auth_age", problem))?,
     })
 }

@@ -4,7 +4,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{ARGON2ID_IDENT, Params};
 
 use super::section::Section;
-use super::values::{checked, label, quote};
+use super::values::label;
+use super::wording::quote;
 use super::{ConfigError, Password, UserDecl};
 use crate::domain::ids::Issuer;
 use crate::secret::Secret;
@@ -38,14 +39,14 @@ fn user(section: &mut Section<'_>, issuer: &Issuer) -> Result<UserDecl, ConfigEr
     section.finish()?;
 
     let given = email.ok_or_else(|| section.wrong("email", "every user needs one"))?;
-    let phone_number = checked(section, "phone_number", phone_number, phone)?;
+    let phone_number = section.checked("phone_number", phone_number, phone)?;
     if phone_number_verified && phone_number.is_none() {
         return Err(section.wrong("phone_number_verified", "there is no phone_number to be verified"));
     }
     Ok(UserDecl {
         email: email_address(&given).map_err(|problem| section.wrong("email", problem))?,
         email_verified,
-        name: checked(section, "name", name, label)?,
+        name: section.checked("name", name, label)?,
         phone_number,
         phone_number_verified,
         password: password(section, issuer, plain, hash)?,

@@ -6,48 +6,13 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use url::Url;
 
-use super::section::Section;
-use super::{ConfigError, Database};
+use super::Database;
+use super::wording::quote;
 use crate::domain::ids::{self, MAX_URL};
 use crate::secret::Secret;
 
 /// Most characters of a name that is shown to people.
 const MAX_LABEL: usize = 200;
-
-/// A value as it can stand in a one-line message. Never for secrets.
-pub(super) fn quote(text: &str) -> String {
-    let mut short: String = text.chars().take(80).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    format!("{short:?}")
-}
-
-/// Checks a text of a section, if it is there.
-pub(super) fn checked(
-    section: &Section<'_>,
-    key: &str,
-    text: Option<String>,
-    check: impl Fn(&str) -> Result<(), String>,
-) -> Result<Option<String>, ConfigError> {
-    let Some(text) = text else { return Ok(None) };
-    check(&text).map_err(|problem| section.wrong(key, problem))?;
-    Ok(Some(text))
-}
-
-/// Checks every text of a list, which is empty if the key is not there.
-pub(super) fn checked_all(
-    section: &Section<'_>,
-    key: &str,
-    texts: Option<Vec<String>>,
-    check: impl Fn(&str) -> Result<(), String>,
-) -> Result<Vec<String>, ConfigError> {
-    let texts = texts.unwrap_or_default();
-    for text in &texts {
-        check(text).map_err(|problem| section.wrong(key, problem))?;
-    }
-    Ok(texts)
-}
 
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -262,11 +227,5 @@ mod tests {
             assert!(redirect_uri(bad).is_err(), "{bad}");
         }
         assert!(redirect_uri(&format!("com.example:/{}", "a".repeat(MAX_URL))).is_err());
-    }
-
-    #[test]
-    fn quotes_fit_on_a_line() {
-        assert_eq!(quote("a\nb"), "\"a\\nb\"");
-        assert!(quote(&"a".repeat(500)).len() < 100);
     }
 }

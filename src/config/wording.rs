@@ -1,0 +1,55 @@
+//! Words of the operator's, put into messages of ours.
+
+/// A value as it can stand in a one-line message. Never for secrets.
+pub(super) fn quote(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
+
+/// A name that fits on one line of a terminal, whatever it holds.
+pub(super) fn printable(name: &str) -> String {
+    let short: String = name.chars().take(100).collect();
+    short.escape_debug().to_string()
+}
+
+/// The candidate that looks most like what was written.
+pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates.min_by_key(|candidate| distance(written, candidate))
+}
+
+/// Edit distance (insert, delete, replace), bounded by looking at no more than 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_fit_on_a_line() {
+        assert_eq!(quote("a\nb"), "\"a\\nb\"");
+        assert!(quote(&"a".repeat(500)).len() < 100);
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("isuer", "issuer", 1)] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+}
