@@ -17,12 +17,16 @@ use toml::Table;
 use zeroize::Zeroizing;
 
 use crate::domain::ids::{Audience, Issuer};
+use crate::domain::issuer::IssuerId;
 use crate::secret::Secret;
+use issuers::Homes;
+pub use issuers::{Declared, IssuerDecl};
 use section::{PREFIX, Section, Source};
 pub(crate) use users::{MAX_PASSWORD, password_hash};
 use wording::{printable, quote};
 
 mod clients;
+mod issuers;
 mod section;
 mod services;
 #[cfg(test)]
@@ -73,11 +77,13 @@ pub struct Config {
     pub network: Network,
     /// What our own Client ID Metadata Document says about us.
     pub cimd: Cimd,
-    /// Declared users, each e-mail once.
+    /// Further issuers, each id once.
+    pub issuers: Vec<IssuerDecl>,
+    /// Declared users, each e-mail once in its issuer.
     pub users: Vec<UserDecl>,
-    /// Declared clients, each `client_id` once.
+    /// Declared clients, each `client_id` once in its issuer.
     pub clients: Vec<ClientDecl>,
-    /// Declared services, each audience once.
+    /// Declared services, each audience once in its issuer.
     pub services: Vec<ServiceDecl>,
 }
 
@@ -120,6 +126,8 @@ pub struct Cimd {
 /// A user declared in the file.
 #[derive(Debug, Clone)]
 pub struct UserDecl {
+    /// Whose it is; none: the default issuer's.
+    pub issuer: Option<IssuerId>,
     /// Trimmed, in lower case, at most 254 bytes.
     pub email: String,
     /// Whether the operator vouches for the address.
@@ -146,6 +154,8 @@ pub enum Password {
 /// A client declared in the file.
 #[derive(Debug, Clone)]
 pub struct ClientDecl {
+    /// Whose it is; none: the default issuer's.
+    pub issuer: Option<IssuerId>,
     /// 1 to 255 visible ASCII characters; never looks like a URL.
     pub client_id: String,
     /// The name as shown; the `client_id` unless set.
@@ -181,6 +191,8 @@ pub enum ClientAuth {
 /// A relying service declared in the file.
 #[derive(Debug, Clone)]
 pub struct ServiceDecl {
+    /// Whose it is; none: the default issuer's.
+    pub issuer: Option<IssuerId>,
     /// Byte for byte the assertion's `aud`.
     pub audience: Audience,
     /// The name as shown beside the host.
@@ -258,7 +270,7 @@ impl Config {
         let (network, cimd) = (root.section("network")?, root.section("cimd")?);
         let (dynamic, login) = (root.section("dynamic_clients")?, root.section("login")?);
         let (users, clients, services) = (root.tables("users")?, root.tables("clients")?, root.tables("services")?);
-        root.later("issuers")?;
+        let issuers = root.tables("issuers")?;
         root.finish()?;
 
         let listen = values::listen(listen.as_deref().unwrap_or("127.0.0.1:4000"))
@@ -272,13 +284,16 @@ impl Config {
         let (keys_dir, admin_token_file) = paths(keys, admin)?;
         refuse_later_sections(dynamic, login)?;
         let developing = issuer_is_default && listen.ip().is_loopback();
+        let issuers = issuers::read(issuers)?;
+        let homes = Homes { default: &issuer, issuers: &issuers };
         let mut config = Self {
             trusted_proxies: networks(&root, "trusted_proxies", proxies, values::network)?,
             network: read_network(network, &issuer, developing)?,
             cimd: read_cimd(cimd, &issuer)?,
-            users: users::read(users, &issuer)?,
-            clients: clients::read(clients, &issuer)?,
-            services: services::read(services, &issuer)?,
+            users: users::read(users, &homes)?,
+            clients: clients::read(clients, &homes)?,
+            services: services::read(services, &homes)?,
+            issuers,
             issuer,
             issuer_is_default,
             listen,

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 use toml::Value;
 
+use super::issuers::{Home, Homes};
 use super::section::Section;
 use super::services::audience;
 use super::values::{is_visible, label, redirect_uri};
@@ -27,11 +28,11 @@ struct Credentials {
 }
 
 /// Reads every `[[clients]]` table.
-pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<ClientDecl>, ConfigError> {
+pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ClientDecl>, ConfigError> {
     let mut clients: Vec<ClientDecl> = Vec::with_capacity(sections.len());
     for mut section in sections {
-        let client = client(&mut section, issuer)?;
-        if clients.iter().any(|known| known.client_id == client.client_id) {
+        let client = client(&mut section, homes)?;
+        if clients.iter().any(|known| (&known.issuer, &known.client_id) == (&client.issuer, &client.client_id)) {
             return Err(section.wrong("client_id", format!("{} is declared twice", quote(&client.client_id))));
         }
         clients.push(client);
@@ -39,7 +40,8 @@ pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<Cl
     Ok(clients)
 }
 
-fn client(section: &mut Section<'_>, issuer: &Issuer) -> Result<ClientDecl, ConfigError> {
+fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, ConfigError> {
+    let issuer = section.text("issuer")?;
     let id = section.text("client_id")?;
     let name = section.text("client_name")?;
     let method = section.text("token_endpoint_auth_method")?;
@@ -54,6 +56,7 @@ fn client(section: &mut Section<'_>, issuer: &Issuer) -> Result<ClientDecl, Conf
     section.later("jwks_uri")?;
     section.finish()?;
 
+    let home = homes.of(section, issuer.as_deref())?;
     if !consents_for.is_empty() {
         return Err(section.wrong("consents_for", "a list that is not empty is not supported yet"));
     }
@@ -63,12 +66,12 @@ fn client(section: &mut Section<'_>, issuer: &Issuer) -> Result<ClientDecl, Conf
     let client_id = id.ok_or_else(|| section.wrong("client_id", "every client needs one"))?;
     check_id(&client_id).map_err(|problem| section.wrong("client_id", problem))?;
     let jwks = jwks.map(key_set).transpose().map_err(|problem| section.wrong("jwks", problem))?;
-    let auth = authentication(section, Credentials { method, secret, jwks }, issuer)?;
+    let auth = authentication(section, Credentials { method, secret, jwks }, homes.default)?;
     let redirect_uris = section.checked_all("redirect_uris", redirect_uris, redirect_uri)?;
     let grant_types = grants(section, grant_types, &auth, &redirect_uris)?;
     let client_name = section.checked("client_name", name, label)?.unwrap_or_else(|| client_id.clone());
-    let audiences = ceiling(section, audiences, issuer)?;
-    Ok(ClientDecl { client_id, client_name, auth, redirect_uris, grant_types, audiences, first_party })
+    let audiences = ceiling(section, audiences, &home)?;
+    Ok(ClientDecl { issuer: home.id, client_id, client_name, auth, redirect_uris, grant_types, audiences, first_party })
 }
 
 /// A URL as client id is a document to fetch (CIMD draft), so a registered one must not look like it.
@@ -169,7 +172,7 @@ fn grants(
 }
 
 /// Which services an agent may ask for at most; nothing unless set.
-fn ceiling(section: &Section<'_>, given: Option<Vec<String>>, issuer: &Issuer) -> Result<Vec<String>, ConfigError> {
+fn ceiling(section: &Section<'_>, given: Option<Vec<String>>, home: &Home) -> Result<Vec<String>, ConfigError> {
     let given = given.unwrap_or_default();
     if given == ["*"] {
         return Ok(given);
@@ -177,7 +180,7 @@ fn ceiling(section: &Section<'_>, given: Option<Vec<String>>, issuer: &Issuer) -
     if given.iter().any(|text| text == "*") {
         return Err(section.wrong("audiences", "\"*\" stands alone: [\"*\"] leaves the choice to the user"));
     }
-    section.checked_all("audiences", Some(given), |text| audience(text, issuer).map(|_| ()))
+    section.checked_all("audiences", Some(given), |text| audience(text, home).map(|_| ()))
 }
 
 /// A JWK Set of public keys (RFC 7517 section 5). Only its shape is judged here, and that nobody pasted a private key.
@@ -294,7 +297,7 @@ mod tests {
                 ),
                 ("audiences = ['*', 'https://a.example']", "\"*\" stands alone"),
                 ("audiences = ['a']", "clients[0].audiences: \"a\": it is not an absolute URL"),
-                ("audiences = ['http://localhost:4000']", "is this server itself"),
+                ("audiences = ['http://localhost:4000']", "is this issuer itself"),
             ],
         );
         refuses_with(

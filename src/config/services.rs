@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use toml::Value;
 
+use super::issuers::{Home, Homes};
 use super::section::Section;
 use super::values::{endpoint, is_visible, label, resource, scope, seconds};
 use super::wording::quote;
 use super::{ConfigError, ServiceDecl};
-use crate::domain::ids::{Audience, Issuer, MAX_URL};
+use crate::domain::ids::{Audience, MAX_URL};
 
 /// The claims about a user that an operator may choose from.
 const CLAIMS: [&str; 7] = ["email", "email_verified", "name", "phone_number", "phone_number_verified", "amr", "acr"];
 
 /// Reads every `[[services]]` table.
-pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<ServiceDecl>, ConfigError> {
+pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ServiceDecl>, ConfigError> {
     let mut services: Vec<ServiceDecl> = Vec::with_capacity(sections.len());
     for mut section in sections {
-        let service = service(&mut section, issuer)?;
-        if services.iter().any(|known| known.audience == service.audience) {
+        let service = service(&mut section, homes)?;
+        if services.iter().any(|known| (&known.issuer, &known.audience) == (&service.issuer, &service.audience)) {
             return Err(section.wrong("audience", format!("{} is declared twice", quote(service.audience.as_str()))));
         }
         services.push(service);
@@ -26,7 +27,8 @@ pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<Se
     Ok(services)
 }
 
-fn service(section: &mut Section<'_>, issuer: &Issuer) -> Result<ServiceDecl, ConfigError> {
+fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, ConfigError> {
+    let issuer = section.text("issuer")?;
     let given = section.text("audience")?;
     let name = section.text("name")?;
     let resources = section.list("resources")?;
@@ -41,10 +43,12 @@ fn service(section: &mut Section<'_>, issuer: &Issuer) -> Result<ServiceDecl, Co
     section.later("events_endpoint")?;
     section.finish()?;
 
+    let home = homes.of(section, issuer.as_deref())?;
     let given = given.ok_or_else(|| section.wrong("audience", "every service needs one"))?;
     let age = age.map(|text| seconds(&text)).transpose();
     Ok(ServiceDecl {
-        audience: audience(&given, issuer).map_err(|problem| section.wrong("audience", problem))?,
+        issuer: home.id.clone(),
+        audience: audience(&given, &home).map_err(|problem| section.wrong("audience", problem))?,
         name: section.checked("name", name, label)?,
         resources: section.checked_all("resources", resources, resource)?,
         scopes: section.checked_all("scopes", scopes, scope)?,
@@ -59,10 +63,10 @@ fn service(section: &mut Section<'_>, issuer: &Issuer) -> Result<ServiceDecl, Co
 }
 
 /// An audience that is not ourselves: an assertion for our own issuer would be a way around sign-in.
-pub(super) fn audience(text: &str, issuer: &Issuer) -> Result<Audience, String> {
+pub(super) fn audience(text: &str, home: &Home) -> Result<Audience, String> {
     let audience = Audience::parse(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
-    if audience.as_str().trim_end_matches('/') == issuer.as_str() {
-        return Err(format!("{} is this server itself, not a service", quote(text)));
+    if audience.as_str().trim_end_matches('/') == home.url {
+        return Err(format!("{} is this issuer itself, not a service", quote(text)));
     }
     Ok(audience)
 }
@@ -124,7 +128,7 @@ mod tests {
             &[
                 ("", "services[0].audience: every service needs one"),
                 ("audience = '/relative'", "services[0].audience: \"/relative\": it is not an absolute URL"),
-                ("audience = 'http://localhost:4000'", "is this server itself"),
+                ("audience = 'http://localhost:4000'", "is this issuer itself"),
             ],
         );
         refuses_with(

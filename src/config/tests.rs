@@ -145,7 +145,6 @@ fn what_a_later_version_builds_is_not_ignored() {
         ("[keys.rotation]\ninterval = '30d'", &format!("keys.rotation.interval: {later}")),
         ("[keys.rotation]\npublish_ahead = '1h'", &format!("keys.rotation.publish_ahead: {later}")),
         ("[login.upstream]\nissuer = 'https://a.example'", &format!("login.upstream: {later}")),
-        ("[[issuers]]\nid = 'a'", &format!("issuers: {later}")),
         (
             "[dynamic_clients]\naudiences = ['https://a.example']",
             "dynamic_clients.audiences: a list that is not empty is not supported yet",

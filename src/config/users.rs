@@ -3,6 +3,7 @@
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{ARGON2ID_IDENT, Params};
 
+use super::issuers::Homes;
 use super::section::Section;
 use super::values::label;
 use super::wording::quote;
@@ -16,11 +17,11 @@ const MAX_EMAIL: usize = 254;
 pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// Reads every `[[users]]` table.
-pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<UserDecl>, ConfigError> {
+pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<UserDecl>, ConfigError> {
     let mut users: Vec<UserDecl> = Vec::with_capacity(sections.len());
     for mut section in sections {
-        let user = user(&mut section, issuer)?;
-        if users.iter().any(|known| known.email == user.email) {
+        let user = user(&mut section, homes)?;
+        if users.iter().any(|known| (&known.issuer, &known.email) == (&user.issuer, &user.email)) {
             return Err(section.wrong("email", format!("{} is declared twice", quote(&user.email))));
         }
         users.push(user);
@@ -28,7 +29,8 @@ pub(super) fn read(sections: Vec<Section<'_>>, issuer: &Issuer) -> Result<Vec<Us
     Ok(users)
 }
 
-fn user(section: &mut Section<'_>, issuer: &Issuer) -> Result<UserDecl, ConfigError> {
+fn user(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<UserDecl, ConfigError> {
+    let issuer = section.text("issuer")?;
     let email = section.text("email")?;
     let email_verified = section.flag("email_verified")?.unwrap_or(false);
     let name = section.text("name")?;
@@ -44,12 +46,13 @@ fn user(section: &mut Section<'_>, issuer: &Issuer) -> Result<UserDecl, ConfigEr
         return Err(section.wrong("phone_number_verified", "there is no phone_number to be verified"));
     }
     Ok(UserDecl {
+        issuer: homes.of(section, issuer.as_deref())?.id,
         email: email_address(&given).map_err(|problem| section.wrong("email", problem))?,
         email_verified,
         name: section.checked("name", name, label)?,
         phone_number,
         phone_number_verified,
-        password: password(section, issuer, plain, hash)?,
+        password: password(section, homes.default, plain, hash)?,
     })
 }
 

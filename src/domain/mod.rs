@@ -8,6 +8,7 @@ pub mod consent;
 pub mod delegation;
 pub mod exchange;
 pub mod ids;
+pub mod issuer;
 pub mod refusal;
 pub mod retry;
 pub mod scope;

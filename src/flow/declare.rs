@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::app::App;
-use crate::config::{ClientAuth, ClientDecl, Config, Password, ServiceDecl, UserDecl};
+use crate::config::{ClientAuth, ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::AuthMethod;
 use crate::domain::service::{Claim, Dialect, Service};
 use crate::error::Error;
@@ -13,24 +13,24 @@ use crate::flow::withdraw::{self, Why};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, NewClient, NewService, Tx};
 
-/// Makes the database say what the configuration declares, in one transaction. What disappeared from it is disabled, and what stood
-/// under it is withdrawn.
+/// Makes the issuer's rows say what the configuration declares for it, in one transaction. What disappeared from it is disabled, and what
+/// stood under it is withdrawn.
 ///
 /// # Errors
 /// Faults.
-pub(super) async fn apply(app: &App, config: &Config) -> Result<(), Error> {
+pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Error> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
-    for user in &config.users {
+    for user in &declared.users {
         apply_user(app, &mut tx, user, now).await?;
     }
-    for client in &config.clients {
+    for client in &declared.clients {
         apply_client(app, &mut tx, client, now).await?;
     }
-    for service in &config.services {
+    for service in &declared.services {
         apply_service(app, &mut tx, service, now).await?;
     }
-    remove_undeclared(app, &mut tx, config, now).await?;
+    remove_undeclared(app, &mut tx, declared, now).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -101,10 +101,10 @@ async fn apply_service(app: &App, tx: &mut Tx, service: &ServiceDecl, now: i64) 
 }
 
 /// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.
-async fn remove_undeclared(app: &App, tx: &mut Tx, config: &Config, now: i64) -> Result<(), Error> {
-    let users: HashSet<&str> = config.users.iter().map(|u| u.email.as_str()).collect();
-    let clients: HashSet<&str> = config.clients.iter().map(|c| c.client_id.as_str()).collect();
-    let services: HashSet<&str> = config.services.iter().map(|s| s.audience.as_str()).collect();
+async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now: i64) -> Result<(), Error> {
+    let users: HashSet<&str> = declared.users.iter().map(|u| u.email.as_str()).collect();
+    let clients: HashSet<&str> = declared.clients.iter().map(|c| c.client_id.as_str()).collect();
+    let services: HashSet<&str> = declared.services.iter().map(|s| s.audience.as_str()).collect();
     let mut gone_users = tx.configured_accounts().await?;
     gone_users.retain(|(_, email)| !users.contains(email.as_str()));
     let mut gone_clients = tx.configured_clients().await?;

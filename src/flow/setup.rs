@@ -118,7 +118,7 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
     let mut tries = 0;
     loop {
         // The configuration's order is not the order of locks that mints keep on a replica that runs, and PostgreSQL may end either.
-        match declare::apply(&app, config).await {
+        match declare::apply(&app, &config.declared_for(None)).await {
             Err(error) if error.is_deadlock() && tries < APPLY_TRIES => tries += 1,
             applied => break applied?,
         }
@@ -151,6 +151,9 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 
 /// Our own Client ID Metadata Document, put through the rules that judge everybody's.
 fn own_document(config: &Config) -> Result<Value, StartError> {
+    if !config.issuers.is_empty() {
+        return Err(StartError::Configuration("[[issuers]]: further issuers are not supported yet".into()));
+    }
     let issuer = config.issuer.as_str();
     let text = include_str!("../../cimd/agent-auth.json").replace("{{issuer}}", issuer);
     let broken = |e: &dyn std::fmt::Display| {

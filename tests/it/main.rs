@@ -22,6 +22,7 @@ mod passwords;
 mod process;
 mod refresh;
 mod replicas;
+mod reserved;
 mod sign_in;
 mod spec;
 mod start;

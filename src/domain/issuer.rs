@@ -1,0 +1,137 @@
+//! Issuers beside the default one: what they may be called, and what their looks are made of.
+
+use serde::Serialize;
+
+use super::ids::IdError;
+
+/// First path segments that are, or by the contract will be, pages and endpoints of the default issuer; and its own id.
+/// Those with a dot or an underscore cannot be written as an id anyway.
+const RESERVED: [&str; 19] = [
+    "admin",
+    "api",
+    "assets",
+    "authorize",
+    "connections",
+    "consent",
+    "default",
+    "device",
+    "healthz",
+    "introspect",
+    "login",
+    "logout",
+    "metrics",
+    "par",
+    "readyz",
+    "register",
+    "revoke",
+    "token",
+    "userinfo",
+];
+
+/// The id of a further issuer: the first path segment under which it lives, so what stands in URLs, cookie names and rows. It is compared
+/// as it stands on the wire: nothing that could be written in two ways (capitals, percent-encoding, dots) is an id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct IssuerId(String);
+
+impl IssuerId {
+    /// Parses an id: `[a-z0-9][a-z0-9-]{1,62}`, and no reserved word.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(2..=63).contains(&text.len()) || !text.bytes().all(allowed) {
+            return Err(IdError("an issuer's id is 2 to 63 of a-z, 0-9 and -"));
+        }
+        if text.starts_with('-') {
+            return Err(IdError("an issuer's id begins with a letter or a digit"));
+        }
+        if RESERVED.contains(&text) {
+            return Err(IdError("this word is reserved: the default issuer's own pages and endpoints have it"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id as it stands in a path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for IssuerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A colour as `#` and six hex digits. Nothing else of CSS: it is written into a page's style.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Colour(String);
+
+impl Colour {
+    /// Parses a colour; it is kept in lower case.
+    ///
+    /// # Errors
+    /// When it is written in any other way.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        let digits = text.strip_prefix('#').unwrap_or_default();
+        if digits.len() != 6 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(IdError("a colour is # and six hex digits, such as #0a7d5c"));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The colour as it stands in a style.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        let longest = "a".repeat(63);
+        for good in ["acme", "a1", "0-0", "acme-north-2", "x-", "tokens", &longest] {
+            assert_eq!(IssuerId::parse(good).map(|id| id.to_string()).as_deref(), Ok(good));
+        }
+        let too_long = "a".repeat(64);
+        for (case, bad) in [
+            ("empty", ""),
+            ("one character", "a"),
+            ("too long", &too_long),
+            ("capitals", "Acme"),
+            ("percent-encoded", "%61cme"),
+            ("dot segment", ".."),
+            ("dot segment, encoded", "%2e%2e"),
+            ("dot inside", "a.b"),
+            ("slash", "a/b"),
+            ("doubled slash", "a//"),
+            ("underscore", "a_b"),
+            ("space", "a b"),
+            ("line break at the end", "acme\n"),
+            ("another script", "аcme"),
+            ("leading dash", "-acme"),
+        ] {
+            assert!(IssuerId::parse(bad).is_err(), "{case}: {bad}");
+        }
+        for word in RESERVED {
+            assert!(IssuerId::parse(word).is_err_and(|e| e.0.contains("reserved")), "{word}");
+        }
+    }
+
+    #[test]
+    fn colours() {
+        assert_eq!(Colour::parse("#0A7d5C").unwrap().as_str(), "#0a7d5c");
+        for bad in ["", "#", "0a7d5c", "#0a7d5", "#0a7d5c0", "#0a7d5g", "#fff", "red", "#0a7d5c;", "##a7d5c", "#0a7d5é"]
+        {
+            assert!(Colour::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
