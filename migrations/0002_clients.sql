@@ -1,4 +1,4 @@
--- `version` grows with every change; a mint names the version it was decided on.
+-- `version` grows with every change; a mint names the version that its client's credential was judged by.
 CREATE TABLE client (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),

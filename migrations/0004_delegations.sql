@@ -71,7 +71,7 @@ CREATE TABLE journal (
     client_id TEXT,
     delegation_id TEXT,
     consent_id TEXT,
-    jti TEXT UNIQUE,
+    jti TEXT,
     body TEXT NOT NULL
 );
 CREATE INDEX journal_delegation ON journal (delegation_id, id);

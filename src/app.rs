@@ -11,13 +11,12 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
-use crate::domain::exchange::{Facts, SubjectTokenType};
 use crate::domain::ids::Issuer;
 use crate::flow::passwords::Hashing;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
 use crate::rng::Rng;
-use crate::store::{Store, Subject};
+use crate::store::Store;
 
 /// The server's state.
 #[derive(Clone)]
@@ -63,8 +62,6 @@ pub struct Inner {
     pub passwords_ready: watch::Sender<bool>,
     /// Registered clients.
     pub clients: Cache<String, Arc<Registered>>,
-    /// What mints were decided on, by client, subject token (its declared type and hash) and audience.
-    pub facts: Cache<(String, SubjectTokenType, String, String), Arc<Basis>>,
     pub(crate) ring: RwLock<Arc<Keyring>>,
 }
 
@@ -72,18 +69,9 @@ pub struct Inner {
 #[derive(Debug)]
 pub struct Registered {
     /// The client.
-    pub client: Client,
+    pub client: Arc<Client>,
     /// Its keys.
     pub jwks: Jwks,
-}
-
-/// What a mint rests on, as read a moment ago.
-#[derive(Debug)]
-pub struct Basis {
-    /// Whom the subject token speaks for.
-    pub subject: Subject,
-    /// For the decision.
-    pub facts: Facts,
 }
 
 impl App {
@@ -138,7 +126,7 @@ impl App {
     }
 }
 
-/// A small cache of what was read: forgotten when anything is committed here, and after a few seconds because replicas commit too.
+/// A small cache of what was read: forgotten when any of its kind is written here, and after a few seconds because replicas write too.
 /// It may be stale; whatever it says is compared again where it matters.
 pub struct Cache<K, V> {
     held: Mutex<Held<K, V>>,
@@ -161,7 +149,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         Self { held: Mutex::new(Held { changes: 0, entries: HashMap::new() }), lifetime }
     }
 
-    /// What was put in while the store had committed `changes` transactions.
+    /// What was put in while the store counted `changes`.
     pub fn get(&self, key: &K, changes: u64, now: i64) -> Option<V> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let (value, at) = held.entries.get(key).filter(|_| held.changes == changes)?;
@@ -192,9 +180,9 @@ mod tests {
         cache.put("k", 1, 7, 100);
         assert_eq!(cache.get(&"k", 7, 101), Some(1));
         assert_eq!(cache.get(&"k", 7, 102), None, "too old");
-        assert_eq!(cache.get(&"k", 8, 101), None, "something was committed");
+        assert_eq!(cache.get(&"k", 8, 101), None, "something was written");
         cache.put("k", 2, 8, 101);
         cache.put("k", 3, 7, 101);
-        assert_eq!(cache.get(&"k", 8, 101), Some(2), "what was read before a commit is not kept after it");
+        assert_eq!(cache.get(&"k", 8, 101), Some(2), "what was read before it was written is not kept after");
     }
 }

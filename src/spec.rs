@@ -36,7 +36,7 @@
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | §3 `iss`, `sub`, `aud`, `exp`, `jti` | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth::assertions_are_judged`, `client_auth::signatures_are_verified_by_the_registered_key_alone` |
-//! | §3 item 7 `jti` once, shared by replicas | [`Store::spend_jti`](crate::store::Store::spend_jti) | `client_auth::an_assertion_is_used_once_whichever_server_sees_it` |
+//! | §3 item 7 `jti` once, shared by replicas | [`Store::spend`](crate::store::Store::spend) | `client_auth::an_assertion_is_used_once_whichever_server_sees_it` |
 //!
 //! # RFC 8693, token exchange; ID-JAG draft -03 with -04's section 9.2; RFC 8707, resources
 //!

@@ -7,7 +7,7 @@ use super::ids::Audience;
 use super::refusal::Refusal;
 use super::scope::Scope;
 use super::service::{Claim, Dialect, Service};
-use super::session::{Account, Session};
+use super::session::Account;
 
 /// The kinds of subject token that are taken (RFC 8693 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,31 +51,42 @@ impl Request {
     }
 }
 
-/// What the decision rests on. It may be a moment old: the transaction that takes the consent compares it again.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// Who is vouched for.
-    pub account: Account,
-    /// The session the subject token belongs to.
-    pub session: Session,
+/// What the decision rests on: rows of the transaction that writes down what comes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Who is vouched for; alive, as are the session and the tokens that the subject token belongs to.
+    pub account: &'a Account,
+    /// When they really signed in last.
+    pub auth_time: i64,
     /// Who asks.
-    pub client: Client,
+    pub client: &'a Client,
     /// Whom it is for.
-    pub service: Service,
+    pub service: &'a Service,
     /// The user's decisions for this client and service.
-    pub consents: Vec<Consent>,
-    /// As first emitted, where there is a delegation already: it never changes.
-    pub sub: String,
+    pub consents: &'a [Consent],
+    /// The delegation to this service, if there ever was one.
+    pub record: Option<&'a Record>,
     /// The provider's own CIMD URL.
-    pub provider_client_id: String,
+    pub provider_client_id: &'a str,
     /// The issuer.
-    pub issuer: String,
+    pub issuer: &'a str,
+}
+
+/// What a mint needs of a delegation.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Our own key.
+    pub id: String,
+    /// The user's name at the service, as first emitted: it never changes.
+    pub sub: String,
+    /// Whether it is over.
+    pub ended: bool,
 }
 
 /// What was decided.
 #[derive(Clone, Debug)]
 pub enum Decision {
-    /// Sign this, if the consent can still be taken.
+    /// Sign this, once the use of the consent is written down.
     Mint(Box<Grant>),
     /// The user has to be asked first.
     Ask,
@@ -84,8 +95,10 @@ pub enum Decision {
 /// A covered request.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// The consent to take.
+    /// The consent that covers it.
     pub consent_id: String,
+    /// Whether this use ends it.
+    pub once: bool,
     /// The record it belongs to.
     pub delegation_id: String,
     /// What will be signed.
@@ -97,9 +110,14 @@ pub struct Grant {
 ///
 /// # Errors
 /// The first rule that says no.
-pub fn decide(request: &Request, facts: &Facts, request_key: &str, jti: &str, now: i64) -> Result<Decision, Refusal> {
-    let Facts { account, session, client, service, .. } = facts;
-    // The endpoint judged that by a cached client; these facts are what the take compares.
+pub fn decide(
+    request: &Request,
+    facts: Facts<'_>,
+    request_key: &str,
+    jti: &str,
+    now: i64,
+) -> Result<Decision, Refusal> {
+    let Facts { account, auth_time, client, service, .. } = facts;
     if !client.may_use(TOKEN_EXCHANGE) {
         return Err(Refusal::GrantTypeNotAllowed);
     }
@@ -121,37 +139,40 @@ pub fn decide(request: &Request, facts: &Facts, request_key: &str, jti: &str, no
     if service.dialect == Dialect::AuthMd && !account.has_verified_contact() {
         return Err(Refusal::NoVerifiedContact);
     }
-    if let Some(max_age) = service.max_auth_age.filter(|max| now - session.auth_time > *max) {
+    if let Some(max_age) = service.max_auth_age.filter(|max| now - auth_time > *max) {
         return Err(Refusal::StepUp { max_age });
     }
     let query = ConsentQuery { request_key, scope: request.scope.as_ref(), resources: &request.resources };
-    match applicable_consent(&facts.consents, query, now) {
-        Some(Consent { mode: Mode::Denied, .. }) => Err(Refusal::Denied),
-        // A consent without its record would be a broken row: nothing is minted under it.
-        None | Some(Consent { delegation_id: None, .. }) => Ok(Decision::Ask),
-        Some(consent @ Consent { delegation_id: Some(delegation_id), .. }) => Ok(Decision::Mint(Box::new(Grant {
-            consent_id: consent.id.clone(),
-            delegation_id: delegation_id.clone(),
-            claims: claims(request, facts, consent, jti, now),
-        }))),
+    let Some(consent) = applicable_consent(facts.consents, query, now) else { return Ok(Decision::Ask) };
+    if consent.mode == Mode::Denied {
+        return Err(Refusal::Denied);
     }
+    // A consent without its record, or under one that has ended, would be a broken row: nothing is minted under it.
+    let record = facts.record.filter(|r| !r.ended && consent.delegation_id.as_ref() == Some(&r.id));
+    let Some(record) = record else { return Ok(Decision::Ask) };
+    Ok(Decision::Mint(Box::new(Grant {
+        consent_id: consent.id.clone(),
+        once: consent.mode == Mode::Once,
+        delegation_id: record.id.clone(),
+        claims: claims(request, facts, consent, record, jti, now),
+    })))
 }
 
-fn claims(request: &Request, facts: &Facts, consent: &Consent, jti: &str, now: i64) -> IdJag {
-    let Facts { account, session, client, service, .. } = facts;
+fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &str, now: i64) -> IdJag {
+    let Facts { account, auth_time, client, service, .. } = facts;
     let leaves = |claim| service.claims.contains(&claim);
     let scope = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
     let resources = if request.resources.is_empty() { &consent.resources } else { &request.resources };
     let phone = account.phone_number.clone().filter(|_| leaves(Claim::PhoneNumber));
     IdJag {
-        iss: facts.issuer.clone(),
-        sub: facts.sub.clone(),
+        iss: facts.issuer.to_owned(),
+        sub: record.sub.clone(),
         aud: request.audience.as_str().to_owned(),
-        client_id: client_id_at(client, service, &facts.provider_client_id),
+        client_id: client_id_at(client, service, facts.provider_client_id),
         jti: jti.to_owned(),
         iat: now,
         exp: now + ASSERTION_LIFETIME,
-        auth_time: session.auth_time,
+        auth_time,
         email: leaves(Claim::Email).then(|| account.email.clone()),
         email_verified: (leaves(Claim::Email) && leaves(Claim::EmailVerified)).then_some(account.email_verified),
         name: account.name.clone().filter(|_| leaves(Claim::Name)),
@@ -188,16 +209,40 @@ fn client_id_at(client: &Client, service: &Service, provider_client_id: &str) ->
 mod tests {
     use super::*;
     use crate::domain::client::AuthMethod;
-    use crate::secret::Secret;
 
-    fn facts() -> Facts {
+    /// Rows to decide on.
+    struct Rows {
+        account: Account,
+        auth_time: i64,
+        client: Client,
+        service: Service,
+        consents: Vec<Consent>,
+        record: Option<Record>,
+    }
+
+    impl Rows {
+        fn facts(&self) -> Facts<'_> {
+            Facts {
+                account: &self.account,
+                auth_time: self.auth_time,
+                client: &self.client,
+                service: &self.service,
+                consents: &self.consents,
+                record: self.record.as_ref(),
+                provider_client_id: "https://id.example/agent-auth.json",
+                issuer: "https://id.example",
+            }
+        }
+    }
+
+    fn rows() -> Rows {
         let mut service = Service::unknown(Audience::parse("https://a.example").unwrap());
         service.dialect = Dialect::AuthMd;
         service.claims = Service::usual_claims(Dialect::AuthMd);
         service.resources = vec!["https://a.example/api".into()];
         service.scopes = vec!["read".into(), "write".into()];
         service.max_auth_age = Some(3600);
-        Facts {
+        Rows {
             account: Account {
                 id: "a".into(),
                 sub: "sub".into(),
@@ -208,13 +253,7 @@ mod tests {
                 phone_verified: false,
                 version: 1,
             },
-            session: Session {
-                id: "s".into(),
-                account_id: "a".into(),
-                csrf: Secret::default(),
-                auth_time: 1000,
-                expires_at: 9_999_999,
-            },
+            auth_time: 1000,
             client: Client {
                 id: "c".into(),
                 client_id: "desk".into(),
@@ -242,9 +281,7 @@ mod tests {
                 last_used_at: None,
                 ended_at: None,
             }],
-            sub: "sub".into(),
-            provider_client_id: "https://id.example/agent-auth.json".into(),
-            issuer: "https://id.example".into(),
+            record: Some(Record { id: "d".into(), sub: "first sub".into(), ended: false }),
         }
     }
 
@@ -258,8 +295,8 @@ mod tests {
         }
     }
 
-    fn mint(request: &Request, facts: &Facts) -> IdJag {
-        match decide(request, facts, "q", "j", 2000) {
+    fn mint(request: &Request, rows: &Rows) -> IdJag {
+        match decide(request, rows.facts(), "q", "j", 2000) {
             Ok(Decision::Mint(grant)) => grant.claims,
             other => panic!("{other:?}"),
         }
@@ -267,19 +304,19 @@ mod tests {
 
     #[test]
     fn a_covered_request_is_granted_what_the_consent_gives() {
-        let claims = mint(&request(None), &facts());
+        let claims = mint(&request(None), &rows());
         assert_eq!(claims.check("https://id.example", 2000), Ok(()));
         assert_eq!(claims.scope.as_deref(), Some("read"));
         assert_eq!(claims.resource, Some(OneOrMany::One("https://a.example/api".into())));
         assert_eq!(claims.client_id, "https://id.example/agent-auth.json");
-        assert_eq!(claims.auth_time, 1000);
+        assert_eq!((claims.auth_time, claims.sub.as_str()), (1000, "first sub"));
         assert_eq!((claims.email_verified, claims.phone_number_verified), (Some(true), None));
-        assert_eq!(mint(&request(Some("read write")), &facts()).scope.as_deref(), Some("read"), "narrowed");
+        assert_eq!(mint(&request(Some("read write")), &rows()).scope.as_deref(), Some("read"), "narrowed");
     }
 
     #[test]
     fn every_rule_says_no() {
-        type Spoil = fn(&mut Request, &mut Facts);
+        type Spoil = fn(&mut Request, &mut Rows);
         let cases: [(&str, Spoil, Refusal); 10] = [
             ("grant", |_, f| f.client.grant_types.clear(), Refusal::GrantTypeNotAllowed),
             (
@@ -292,7 +329,7 @@ mod tests {
             ("resource", |r, _| r.resources = vec!["https://b.example/".into()], Refusal::ResourceNotOfAudience),
             ("scope", |r, _| r.scope = Some(Scope::stored("admin")), Refusal::ScopeNotGrantable("admin".into())),
             ("contact", |_, f| f.account.email_verified = false, Refusal::NoVerifiedContact),
-            ("old sign-in", |_, f| f.session.auth_time = -1601, Refusal::StepUp { max_age: 3600 }),
+            ("old sign-in", |_, f| f.auth_time = -1601, Refusal::StepUp { max_age: 3600 }),
             (
                 "denied",
                 |_, f| {
@@ -312,18 +349,26 @@ mod tests {
             ),
         ];
         for (name, spoil, expected) in cases {
-            let (mut r, mut f) = (request(None), facts());
+            let (mut r, mut f) = (request(None), rows());
             spoil(&mut r, &mut f);
-            assert_eq!(decide(&r, &f, "q", "j", 2000).map(|d| format!("{d:?}")), Err(expected), "{name}");
+            assert_eq!(decide(&r, f.facts(), "q", "j", 2000).map(|d| format!("{d:?}")), Err(expected), "{name}");
         }
-        let mut nobody_asked = facts();
-        nobody_asked.consents.clear();
-        assert!(matches!(decide(&request(None), &nobody_asked, "q", "j", 2000), Ok(Decision::Ask)));
+        let unanswered: [(&str, Spoil); 4] = [
+            ("nobody asked", |_, f| f.consents.clear()),
+            ("no record", |_, f| f.record = None),
+            ("an ended record", |_, f| f.record.as_mut().unwrap().ended = true),
+            ("another record", |_, f| f.record.as_mut().unwrap().id = "e".into()),
+        ];
+        for (name, spoil) in unanswered {
+            let (mut r, mut f) = (request(None), rows());
+            spoil(&mut r, &mut f);
+            assert!(matches!(decide(&r, f.facts(), "q", "j", 2000), Ok(Decision::Ask)), "{name}");
+        }
     }
 
     #[test]
     fn the_client_id_at_the_service() {
-        let mut f = facts();
+        let mut f = rows();
         f.service.client_ids.insert("desk".into(), "mapped".into());
         assert_eq!(mint(&request(None), &f).client_id, "mapped");
         f.service.client_ids.clear();

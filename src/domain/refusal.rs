@@ -188,3 +188,8 @@ pub enum Refusal {
     #[error("the server is busy, try again")]
     Busy,
 }
+
+impl Refusal {
+    /// A client's assertion that was sent before (RFC 7523 section 3, item 7).
+    pub const ASSERTION_REPLAYED: Self = Self::ClientAssertion("its jti was used before");
+}

@@ -1,16 +1,17 @@
 //! Client authentication: from a credential somebody sent to a client one may believe (RFC 6749 section 2.3, RFC 7523 section 3,
-//! OpenID Connect Core section 9). First, always: nothing else of a request is judged before it.
+//! OpenID Connect Core section 9). First, always: nothing else of a request is answered before it.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::app::{App, Registered};
-use crate::domain::client::AuthMethod;
+use crate::domain::client::{AuthMethod, Client};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::jose::{Jwks, Unverified};
 use crate::secret::{Secret, same, token_hash};
+use crate::store::UnspentJti;
 
 /// Most seconds a client assertion may be valid for.
 const MAX_LIFETIME: i64 = 300;
@@ -43,12 +44,48 @@ pub enum Credential {
     },
 }
 
-/// A client that proved who it is. Only [`authenticate`] makes one.
+/// A client whose credential is right. Where that is an assertion, it may have been sent before: whoever does something for this client
+/// spends its `jti` first, by [`ProvenClient::spend`] or in the transaction that does it.
+#[derive(Debug)]
+pub struct ProvenClient {
+    registered: Arc<Registered>,
+    unspent: Option<UnspentJti>,
+}
+
+impl ProvenClient {
+    /// Spends the `jti` of its assertion.
+    ///
+    /// # Errors
+    /// [`Refusal::ClientAssertion`] when it was spent before.
+    pub async fn spend(self, app: &App) -> Result<AuthenticatedClient, Error> {
+        if let Some(unspent) = self.unspent
+            && !app.store.spend(unspent).await?
+        {
+            return Err(Refusal::ASSERTION_REPLAYED.into());
+        }
+        Ok(AuthenticatedClient(self.registered))
+    }
+
+    /// For a transaction that spends the `jti`.
+    pub(super) fn into_parts(self) -> (Arc<Registered>, Option<UnspentJti>) {
+        (self.registered, self.unspent)
+    }
+}
+
+impl std::ops::Deref for ProvenClient {
+    type Target = Client;
+
+    fn deref(&self) -> &Self::Target {
+        &self.registered.client
+    }
+}
+
+/// A client that proved who it is, with an assertion that nobody can send again. Only [`ProvenClient::spend`] makes one.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedClient(Arc<Registered>);
 
 impl std::ops::Deref for AuthenticatedClient {
-    type Target = crate::domain::client::Client;
+    type Target = Client;
 
     fn deref(&self) -> &Self::Target {
         &self.0.client
@@ -60,28 +97,26 @@ impl std::ops::Deref for AuthenticatedClient {
 /// # Errors
 /// [`Refusal::ClientAuthenticationFailed`] for whoever is unknown, disabled, wrong or uses another method than the registered one;
 /// [`Refusal::ClientAssertion`] for an assertion that its maker should mend.
-pub async fn authenticate(app: &App, credential: Credential) -> Result<AuthenticatedClient, Error> {
-    match credential {
+pub async fn authenticate(app: &App, credential: Credential) -> Result<ProvenClient, Error> {
+    let (registered, right, wrong) = match credential {
         Credential::Public { client_id } => {
             let registered = known(app, &client_id).await?;
-            match registered.client.auth_method {
-                AuthMethod::None => Ok(AuthenticatedClient(registered)),
-                _ => Err(Refusal::ClientUnauthenticated.into()),
-            }
+            let right = registered.client.auth_method == AuthMethod::None;
+            (registered, right, Refusal::ClientUnauthenticated)
         }
         Credential::Secret { method, client_id, secret } => {
             let given = token_hash(secret.expose());
             let registered = known(app, &client_id).await?;
             let client = &registered.client;
             let right = client.secret_hash.as_deref().is_some_and(|hash| same(hash, &given));
-            if client.auth_method == method && right {
-                Ok(AuthenticatedClient(registered))
-            } else {
-                Err(Refusal::ClientAuthenticationFailed.into())
-            }
+            let right = client.auth_method == method && right;
+            (registered, right, Refusal::ClientAuthenticationFailed)
         }
-        Credential::Assertion { client_id, assertion } => by_assertion(app, client_id, assertion.expose()).await,
-    }
+        Credential::Assertion { client_id, assertion } => {
+            return by_assertion(app, client_id, assertion.expose()).await;
+        }
+    };
+    if right { Ok(ProvenClient { registered, unspent: None }) } else { Err(wrong.into()) }
 }
 
 async fn known(app: &App, client_id: &str) -> Result<Arc<Registered>, Error> {
@@ -97,17 +132,30 @@ pub async fn find(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>,
     if client_id.contains('\0') {
         return Ok(None);
     }
-    let (changes, now) = (app.store.changes(), app.now());
-    let key = client_id.to_owned();
-    if let Some(registered) = app.clients.get(&key, changes, now) {
-        return Ok(Some(registered));
+    match app.clients.get(&client_id.to_owned(), app.store.client_changes(), app.now()) {
+        Some(registered) => Ok(Some(registered)),
+        None => read(app, client_id).await,
     }
+}
+
+async fn read(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>, Error> {
+    let (changes, now) = (app.store.client_changes(), app.now());
     let Some(client) = app.store.read().await?.client(client_id).await? else { return Ok(None) };
     let jwks = client.jwks.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let jwks = jwks.as_ref().map(Jwks::parse).unwrap_or_default();
-    let registered = Arc::new(Registered { client, jwks });
-    app.clients.put(key, registered.clone(), changes, now);
+    let registered = Arc::new(Registered { client: Arc::new(client), jwks });
+    app.clients.put(client_id.to_owned(), registered.clone(), changes, now);
     Ok(Some(registered))
+}
+
+/// A client as it is now, after something of it turned out to have changed. A proof judged by what it was holds only if what proves who
+/// it is has not changed.
+///
+/// # Errors
+/// [`Refusal::ClientAuthenticationFailed`].
+pub(super) async fn again(app: &App, client: &Client) -> Result<Arc<Client>, Error> {
+    let current = read(app, &client.client_id).await?.map(|registered| registered.client.clone());
+    current.filter(|current| current.same_credentials(client)).ok_or(Refusal::ClientAuthenticationFailed.into())
 }
 
 /// RFC 7523 section 3. A missing or repeated claim, and an `aud` that is a list, fail to parse.
@@ -124,7 +172,7 @@ struct Assertion {
     nbf: Option<i64>,
 }
 
-async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> Result<AuthenticatedClient, Error> {
+async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> Result<ProvenClient, Error> {
     let wrong = |why| Error::Refused(Refusal::ClientAssertion(why));
     let unverified = Unverified::parse(assertion).map_err(|e| wrong(e.0))?;
     let named = unverified.issuer().ok_or(wrong("it names no client (iss)"))?;
@@ -150,15 +198,13 @@ async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> 
         (claims.iat.is_none_or(|iat| iat <= now + LEEWAY), "iat is in the future"),
         (claims.nbf.is_none_or(|nbf| nbf <= now + LEEWAY), "it is not valid yet"),
         ((1..=256).contains(&claims.jti.len()), "jti must have 1 to 256 bytes"),
-        // PostgreSQL takes no NUL, and one would fail the whole batch of mints that this `jti` is spent in; nobody needs the others.
+        // PostgreSQL takes no NUL; nobody needs the others.
         (!claims.jti.chars().any(char::is_control), "jti must not contain control characters"),
     ];
     if let Some((_, rule)) = rules.iter().find(|(holds, _)| !holds) {
         return Err(wrong(rule));
     }
     // Kept beyond `exp` by the leeway, so that no replica with a slower clock takes it again.
-    if !app.store.spend_jti(&registered.client.id, &claims.jti, claims.exp + LEEWAY).await? {
-        return Err(wrong("its jti was used before"));
-    }
-    Ok(AuthenticatedClient(registered))
+    let unspent = UnspentJti::new(registered.client.id.clone(), claims.jti, claims.exp + LEEWAY);
+    Ok(ProvenClient { registered, unspent: Some(unspent) })
 }

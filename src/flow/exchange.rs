@@ -1,18 +1,18 @@
-//! Token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3): facts, decision, take, signature.
+//! Token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3): what needs no row, the batch that decides, the signature.
 
 use std::sync::Arc;
 
-use crate::app::{App, Basis};
-use crate::domain::claims::{ASSERTION_LIFETIME, IdJag, IdToken};
+use crate::app::App;
+use crate::domain::claims::{IdJag, IdToken};
+use crate::domain::client::Client;
 use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, applicable_consent};
-use crate::domain::exchange::{Decision, Facts, Grant, Request, SubjectTokenType, decide};
+use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::refusal::Refusal;
-use crate::domain::service::Service;
 use crate::error::Error;
-use crate::flow::client_auth::AuthenticatedClient;
+use crate::flow::client_auth::{self, ProvenClient};
 use crate::jose::{Keyring, Unverified};
-use crate::secret::{Secret, sha256, token_hash};
-use crate::store::{Subject, Take, Ticket};
+use crate::secret::{Secret, token_hash};
+use crate::store::{Mint, Outcome, SubjectToken, Ticket, Unanswered};
 
 /// What comes of it.
 #[derive(Debug)]
@@ -25,64 +25,59 @@ pub struct Minted {
     pub scope: Option<String>,
 }
 
-/// How often a mint decides anew because what it rested on had changed.
+/// How often a mint is submitted: what it was prepared for may have changed meanwhile.
 const TRIES: usize = 3;
 
-/// Mints an assertion for an authenticated client.
+/// Mints an assertion for a client that has proved who it is.
 ///
 /// # Errors
-/// [`Refusal`]s of [`decide`]; [`Refusal::SubjectToken`]; [`Refusal::ConsentRequired`] and [`Refusal::SlowDown`] while the user is asked.
+/// [`Refusal`]s of [`decide`](crate::domain::exchange::decide); [`Refusal::ClientAssertion`], [`Refusal::SubjectToken`];
+/// [`Refusal::ConsentRequired`] and [`Refusal::SlowDown`] while the user is asked.
 pub async fn run(
     app: &App,
-    client: &AuthenticatedClient,
+    client: ProvenClient,
     subject_token: &Secret,
     kind: SubjectTokenType,
-    request: &Request,
+    request: Request,
 ) -> Result<Minted, Error> {
-    let cache_key =
-        (client.client_id.clone(), kind, token_hash(subject_token.expose()), request.audience.as_str().to_owned());
-    let mut fresh = false;
+    let subject = match kind {
+        SubjectTokenType::AccessToken => Ok(SubjectToken::Access { hash: token_hash(subject_token.expose()) }),
+        SubjectTokenType::IdToken => id_token(app, &client, subject_token),
+    };
+    let subject = match subject {
+        Ok(subject) => subject,
+        Err(refusal) => {
+            client.spend(app).await?;
+            return Err(refusal.into());
+        }
+    };
+    let request = Arc::new(request);
+    let (registered, mut unspent) = client.into_parts();
+    let mut client = registered.client.clone();
     for _ in 0..TRIES {
-        let (changes, now) = (app.store.changes(), app.now());
-        // Facts about another state of the client than the one that authenticated are as good as none.
-        let same_client = |basis: &Arc<Basis>| basis.facts.client.version == client.version;
-        let cached = app.facts.get(&cache_key, changes, now);
-        let cached = cached.filter(|basis| !fresh && basis.subject.expires_at > now && same_client(basis));
-        let was_cached = cached.is_some();
-        let basis = match cached {
-            Some(basis) => basis,
-            None => Arc::new(read(app, client, subject_token, kind, request, now).await?),
-        };
-        let request_key =
-            sha256(request.key(&basis.subject.account.id, &basis.subject.session.id, &client.id).as_bytes());
-        let jti = app.rng.jti();
-        let decision = match decide(request, &basis.facts, &request_key, &jti, now) {
-            // Only what was just read may refuse.
-            Err(_) | Ok(Decision::Ask) if was_cached => {
-                fresh = true;
-                continue;
-            }
-            decision => decision?,
-        };
-        let Decision::Mint(grant) = decision else {
-            if let Some(refusal) = ask(app, &basis, request, &request_key, now).await? {
-                return Err(refusal.into());
-            }
-            // The user answered while we were about to ask.
-            fresh = true;
-            continue;
-        };
-        if !was_cached {
-            app.facts.put(cache_key.clone(), basis.clone(), changes, now);
-        }
-        grant.claims.check(app.issuer.as_str(), now).map_err(Error::invariant)?;
         let ring = app.keyring();
-        if app.store.take(take(app.id(), &basis, &grant, &ring, request, now)).await? {
-            return minted(app, &ring, request, &grant.claims);
+        let mint = Mint {
+            client: client.clone(),
+            subject: subject.clone(),
+            request: request.clone(),
+            issuer: app.issuer.as_str().to_owned(),
+            provider_client_id: app.cimd_url(),
+            kid: ring.active.kid().to_owned(),
+            jti: app.rng.jti(),
+            entry_id: app.id(),
+            now: app.now(),
+        };
+        match app.store.mint(mint, unspent.take()).await? {
+            Outcome::Minted(claims) => return minted(app, &ring, &request, &claims),
+            Outcome::Refused(refusal) => return Err(refusal.into()),
+            Outcome::Ask(unanswered) => {
+                if let Some(refusal) = ask(app, &unanswered, &client, &request).await? {
+                    return Err(refusal.into());
+                }
+            }
+            Outcome::ClientChanged => client = client_auth::again(app, &client).await?,
+            Outcome::IssuerChanged => crate::flow::setup::reload_keys(app).await?,
         }
-        // Something the decision rested on is no longer so: withdrawn, used, disabled, changed, or the key is no longer the one.
-        fresh = true;
-        crate::flow::setup::reload_keys(app).await?;
     }
     Err(Refusal::Busy.into())
 }
@@ -94,84 +89,9 @@ fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Resul
     Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope })
 }
 
-fn take(entry_id: String, basis: &Basis, grant: &Grant, ring: &Keyring, request: &Request, now: i64) -> Take {
-    let Basis { subject, facts } = basis;
-    let claims = &grant.claims;
-    Take {
-        consent_id: grant.consent_id.clone(),
-        delegation_id: grant.delegation_id.clone(),
-        account_id: subject.account.id.clone(),
-        account_version: subject.account.version,
-        client_id: facts.client.id.clone(),
-        client_version: facts.client.version,
-        session_id: subject.session.id.clone(),
-        auth_time: claims.auth_time,
-        family_id: subject.family_id.clone(),
-        service_version: facts.service.version,
-        asked_scope: request.scope.as_ref().map(ToString::to_string).unwrap_or_default(),
-        resources: request.resources.clone(),
-        kid: ring.active.kid().to_owned(),
-        jti: claims.jti.clone(),
-        at: now,
-        exp: now + ASSERTION_LIFETIME,
-        entry_id,
-        body: serde_json::json!({
-            "sub": claims.sub, "aud": claims.aud, "exp": claims.exp, "kid": ring.active.kid(), "scope": claims.scope, "resource": claims.resource,
-            "agent_platform": request.agent_platform, "agent_context_id": request.agent_context_id,
-        }),
-    }
-}
-
-/// Reads what the decision rests on.
-async fn read(
-    app: &App,
-    client: &AuthenticatedClient,
-    token: &Secret,
-    kind: SubjectTokenType,
-    request: &Request,
-    now: i64,
-) -> Result<Basis, Error> {
-    let subject = match kind {
-        SubjectTokenType::AccessToken => by_access_token(app, client, token, now).await?,
-        SubjectTokenType::IdToken => by_id_token(app, client, token, now).await?,
-    };
-    let aud = request.audience.as_str();
-    let mut tx = app.store.read().await?;
-    // Read again rather than taken from the cache of clients: its version is what the take will compare.
-    let current = tx.client(&client.client_id).await?;
-    // Nor may a credential count that another replica has replaced since.
-    let client = current.filter(|c| c.same_credentials(client)).ok_or(Refusal::ClientAuthenticationFailed)?;
-    let service = match tx.service(aud).await? {
-        Some(service) => service,
-        None if tx.service_is_disabled(aud).await? => return Err(Refusal::AudienceNotAllowed.into()),
-        None => Service::unknown(request.audience.clone()),
-    };
-    let consents = tx.consents(&subject.account.id, aud, &client.id).await?;
-    let emitted = tx.delegation_for(&subject.account.id, aud).await?;
-    let facts = Facts {
-        sub: emitted.map_or_else(|| subject.account.sub.clone(), |d| d.sub),
-        account: subject.account.clone(),
-        session: subject.session.clone(),
-        client,
-        service,
-        consents,
-        provider_client_id: app.cimd_url(),
-        issuer: app.issuer.as_str().to_owned(),
-    };
-    Ok(Basis { subject, facts })
-}
-
-async fn by_access_token(app: &App, client: &AuthenticatedClient, token: &Secret, now: i64) -> Result<Subject, Error> {
-    let found = app.store.read().await?.subject_by_access_token(&token_hash(token.expose()), now).await?;
-    // Another client's token is as good as none: who holds it learns nothing.
-    found
-        .filter(|s| s.client_id == client.id)
-        .ok_or(Refusal::SubjectToken("it is not a valid access token of this client").into())
-}
-
 /// An ID token of ours, for this client (ID-JAG draft section 4.3, rule 11).
-async fn by_id_token(app: &App, client: &AuthenticatedClient, token: &Secret, now: i64) -> Result<Subject, Error> {
-    let refuse = |why| Error::Refused(Refusal::SubjectToken(why));
+fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, Refusal> {
+    let refuse = Refusal::SubjectToken;
     let unverified = Unverified::parse(token.expose()).map_err(|e| refuse(e.0))?;
     let ring = app.keyring();
     let key = ring.published.iter().find(|(kid, _)| Some(kid.as_str()) == unverified.kid());
@@ -183,31 +103,23 @@ async fn by_id_token(app: &App, client: &AuthenticatedClient, token: &Secret, no
     if claims.aud != client.client_id {
         return Err(refuse("it was not issued to this client"));
     }
-    if claims.exp <= now {
+    if claims.exp <= app.now() {
         return Err(refuse("it has expired"));
     }
-    let found = app.store.read().await?.subject_by_session(&claims.sid, &claims.sub, &client.id, now).await?;
-    let mut subject = found.ok_or(refuse("its session, or what it was issued with, is over"))?;
-    subject.expires_at = claims.exp;
-    Ok(subject)
+    Ok(SubjectToken::Id { session_id: claims.sid, sub: claims.sub })
 }
 
 /// Finds or asks the question of this request, and says what to tell the agent; `None` when the user has decided in the meantime.
-async fn ask(
-    app: &App,
-    basis: &Basis,
-    request: &Request,
-    request_key: &str,
-    now: i64,
-) -> Result<Option<Refusal>, Error> {
-    let Basis { subject, facts } = basis;
+async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Request) -> Result<Option<Refusal>, Error> {
+    let Unanswered { account_id, session_id, request_key } = unanswered;
+    let now = app.now();
     let required = |ticket: &Ticket| Refusal::ConsentRequired {
         consent_uri: app.issuer.at(&format!("/consent/{}", ticket.id)),
         expires_in: ticket.expires_at - now,
         interval: POLL_INTERVAL,
     };
     let slow_down = Refusal::SlowDown { interval: POLL_INTERVAL };
-    let (account_id, client_id, aud) = (&subject.account.id, &facts.client.id, request.audience.as_str());
+    let (client_id, aud) = (&client.id, request.audience.as_str());
     let mut tx = app.store.begin().await?;
     tx.lock_account(account_id).await?;
     // An answer references the account, so under the lock it is here or has not happened: without this look a question that was answered
@@ -232,9 +144,9 @@ async fn ask(
     }
     let ticket = Ticket {
         id: app.rng.token(),
-        request_key: request_key.to_owned(),
+        request_key: request_key.clone(),
         account_id: account_id.clone(),
-        session_id: subject.session.id.clone(),
+        session_id: session_id.clone(),
         client_id: client_id.clone(),
         aud: aud.to_owned(),
         scope: request.scope.clone().unwrap_or_default(),

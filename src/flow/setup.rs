@@ -28,8 +28,6 @@ const DEFAULT_ISSUER: &str = "default";
 const APPLY_TRIES: usize = 5;
 /// Seconds a cached client may be used without looking again.
 const CLIENTS_LIFETIME: i64 = 2;
-/// Seconds what a mint rests on may be used without looking again; the take compares it every time.
-const FACTS_LIFETIME: i64 = 30;
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +110,6 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(App, Made)
         hashing: Hashing::default(),
         passwords_ready: watch::Sender::new(false),
         clients: Cache::new(CLIENTS_LIFETIME),
-        facts: Cache::new(FACTS_LIFETIME),
         ring: RwLock::new(Arc::new(ring)),
     });
     let mut tries = 0;

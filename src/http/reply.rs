@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde_json::Value;
+use serde::Serialize;
 
 use super::pages::Site;
 use crate::app::App;
@@ -23,8 +23,9 @@ pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<Body>
 }
 
 /// JSON.
-pub(super) fn json(status: StatusCode, value: &Value) -> Response {
-    json_as(status, "application/json", &value.to_string())
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let text = serde_json::to_string(value).expect("what we answer with is JSON");
+    json_as(status, "application/json", &text)
 }
 
 /// JSON of another name.

@@ -4,18 +4,19 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
 
 use super::form::Pairs;
 use super::{credential, error, reply};
 use crate::app::App;
-use crate::domain::client::{AUTHORIZATION_CODE, REFRESH_TOKEN, TOKEN_EXCHANGE};
+use crate::domain::client::{AUTHORIZATION_CODE, Client, REFRESH_TOKEN, TOKEN_EXCHANGE};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::ids::{Audience, absolute};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::error::Error;
-use crate::flow::client_auth::{AuthenticatedClient, authenticate};
+use crate::flow::client_auth::authenticate;
+use crate::flow::exchange::Minted;
 use crate::flow::tokens::TokenSet;
 use crate::flow::{code, exchange, refresh};
 use crate::secret::Secret;
@@ -33,93 +34,131 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let client = authenticate(&app, credential::find(&headers, &form)?).await?;
-        grant(&app, &client, &headers, &form).await
+        match grant(&client, &headers, &form) {
+            // It spends the credential in the transaction that mints.
+            Ok(Grant::Exchange { subject_token, kind, request }) => {
+                Ok(minted(&exchange::run(&app, client, &subject_token, kind, request).await?))
+            }
+            Ok(Grant::Code(request)) => {
+                let client = client.spend(&app).await?;
+                Ok(tokens(&code::run(&app, &client, &request).await?))
+            }
+            Ok(Grant::Refresh { token, scope }) => {
+                let client = client.spend(&app).await?;
+                Ok(tokens(&refresh::run(&app, &client, &token, scope.as_ref()).await?))
+            }
+            // Whatever is wrong with the request, whoever sends an assertion again is nobody.
+            Err(refusal) => {
+                client.spend(&app).await?;
+                Err(Error::Refused(refusal))
+            }
+        }
     };
     match outcome.await {
-        Ok(body) => {
-            let mut response = reply::json(StatusCode::OK, &body);
-            reply::no_store(&mut response);
-            response
-        }
+        Ok(response) => response,
         Err(error) => error::oauth(&app, error, credential::used_header(&headers)),
     }
 }
 
-async fn grant(
-    app: &App,
-    client: &AuthenticatedClient,
-    headers: &HeaderMap,
-    form: &Pairs,
-) -> Result<serde_json::Value, Error> {
+/// What is asked for.
+enum Grant {
+    Code(code::Request),
+    Refresh { token: String, scope: Option<Scope> },
+    Exchange { subject_token: Secret, kind: SubjectTokenType, request: Request },
+}
+
+fn grant(client: &Client, headers: &HeaderMap, form: &Pairs) -> Result<Grant, Refusal> {
     // Ignoring a proof would hand out a token that its client believes to be bound (ID-JAG draft section 9.8).
     if headers.contains_key("dpop") {
-        return Err(Refusal::NotSupported("DPoP").into());
+        return Err(Refusal::NotSupported("DPoP"));
     }
     form.once(&["audience", "resource"])?;
     let grant_type = form.required("grant_type")?;
     if ![AUTHORIZATION_CODE, REFRESH_TOKEN, TOKEN_EXCHANGE].contains(&grant_type.as_str()) {
-        return Err(Refusal::GrantTypeUnsupported.into());
+        return Err(Refusal::GrantTypeUnsupported);
     }
     if !client.may_use(&grant_type) {
-        return Err(Refusal::GrantTypeNotAllowed.into());
+        return Err(Refusal::GrantTypeNotAllowed);
     }
     match grant_type.as_str() {
-        AUTHORIZATION_CODE => {
-            let request = code::Request {
-                code: Secret::new(form.required("code")?),
-                redirect_uri: form.required("redirect_uri")?,
-                code_verifier: Secret::new(form.required("code_verifier")?),
-            };
-            Ok(tokens(code::run(app, client, &request).await?))
-        }
-        REFRESH_TOKEN => {
-            let token = form.required("refresh_token")?;
-            let scope = form.single("scope")?.map(|s| Scope::parse(&s)).transpose()?;
-            Ok(tokens(refresh::run(app, client, &token, scope.as_ref()).await?))
-        }
-        _ => token_exchange(app, client, form).await,
+        AUTHORIZATION_CODE => Ok(Grant::Code(code::Request {
+            code: Secret::new(form.required("code")?),
+            redirect_uri: form.required("redirect_uri")?,
+            code_verifier: Secret::new(form.required("code_verifier")?),
+        })),
+        REFRESH_TOKEN => Ok(Grant::Refresh {
+            token: form.required("refresh_token")?,
+            scope: form.single("scope")?.map(|s| Scope::parse(&s)).transpose()?,
+        }),
+        _ => token_exchange(form),
     }
 }
 
-fn tokens(set: TokenSet) -> serde_json::Value {
-    let mut body = json!({
-        "access_token": set.access_token.expose(), "token_type": "Bearer", "expires_in": set.expires_in, "scope": set.scope.to_string(),
-    });
-    if let Some(token) = set.refresh_token {
-        body["refresh_token"] = json!(token.expose());
-    }
-    if let Some(token) = set.id_token {
-        body["id_token"] = json!(token.expose());
-    }
-    body
+/// RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3, RFC 8693 section 2.2.1.
+#[derive(Default, Serialize)]
+struct Answer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
-async fn token_exchange(app: &App, client: &AuthenticatedClient, form: &Pairs) -> Result<serde_json::Value, Error> {
+impl Answer<'_> {
+    fn send(&self) -> Response {
+        let mut response = reply::json(StatusCode::OK, self);
+        reply::no_store(&mut response);
+        response
+    }
+}
+
+fn tokens(set: &TokenSet) -> Response {
+    let answer = Answer {
+        access_token: set.access_token.expose(),
+        token_type: "Bearer",
+        expires_in: set.expires_in,
+        scope: Some(&set.scope.to_string()),
+        refresh_token: set.refresh_token.as_ref().map(Secret::expose),
+        id_token: set.id_token.as_ref().map(Secret::expose),
+        ..Answer::default()
+    };
+    answer.send()
+}
+
+fn minted(minted: &Minted) -> Response {
+    let answer = Answer {
+        issued_token_type: Some(ID_JAG),
+        access_token: minted.assertion.expose(),
+        token_type: "N_A",
+        expires_in: minted.expires_in,
+        scope: minted.scope.as_deref(),
+        ..Answer::default()
+    };
+    answer.send()
+}
+
+fn token_exchange(form: &Pairs) -> Result<Grant, Refusal> {
     for unsupported in ["actor_token", "actor_token_type", "authorization_details"] {
         if form.single(unsupported)?.is_some() {
-            return Err(Refusal::NotSupported(unsupported).into());
+            return Err(Refusal::NotSupported(unsupported));
         }
     }
     if form.required("requested_token_type")? != ID_JAG {
-        return Err(
-            Refusal::Malformed("requested_token_type", "must be urn:ietf:params:oauth:token-type:id-jag").into()
-        );
+        return Err(Refusal::Malformed("requested_token_type", "must be urn:ietf:params:oauth:token-type:id-jag"));
     }
     let subject_token = Secret::new(form.required("subject_token")?);
     let kind = match form.required("subject_token_type")?.as_str() {
         ID_TOKEN => SubjectTokenType::IdToken,
         ACCESS_TOKEN => SubjectTokenType::AccessToken,
-        _ => return Err(Refusal::Malformed("subject_token_type", "must be that of an id_token or access_token").into()),
+        _ => return Err(Refusal::Malformed("subject_token_type", "must be that of an id_token or access_token")),
     };
-    let request = request(form)?;
-    let minted = exchange::run(app, client, &subject_token, kind, &request).await?;
-    let mut body = json!({
-        "issued_token_type": ID_JAG, "access_token": minted.assertion.expose(), "token_type": "N_A", "expires_in": minted.expires_in,
-    });
-    if let Some(scope) = minted.scope {
-        body["scope"] = json!(scope);
-    }
-    Ok(body)
+    Ok(Grant::Exchange { subject_token, kind, request: request(form)? })
 }
 
 /// What is asked for, parsed (ID-JAG draft section 4.3; RFC 8707 section 2).

@@ -73,7 +73,7 @@ fn client(r: &impl Columns) -> Result<Client> {
     })
 }
 
-fn service(r: &impl Columns) -> Result<Service> {
+pub(super) fn service(r: &impl Columns) -> Result<Service> {
     let dialect = match r.text("dialect")?.as_str() {
         "auth.md" => Dialect::AuthMd,
         "id-jag" => Dialect::IdJag,
@@ -130,6 +130,7 @@ impl Tx {
 
     /// Writes a client of the configuration; its version grows when anything differs.
     pub async fn apply_client(&mut self, new: &NewClient<'_>, now: i64) -> Result<()> {
+        self.wrote_client = true;
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
@@ -178,6 +179,7 @@ impl Tx {
 
     /// Disables a client. `false` when it was disabled already.
     pub async fn disable_client(&mut self, key: &str, now: i64) -> Result<bool> {
+        self.wrote_client = true;
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(

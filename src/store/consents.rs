@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use super::json_row::list;
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
 use crate::domain::scope::Scope;
 
 macro_rules! consent_columns {
-    () => {
-        "id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, request_key, created_at, last_used_at, ended_at"
+    ($shape:ident $($table:literal)?) => {
+        $shape!(
+            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, request_key, created_at, last_used_at,
+            ended_at
+        )
     };
 }
+pub(super) use consent_columns;
 
-fn consent(r: &impl Columns) -> Result<Consent> {
+pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
     Ok(Consent {
         id: r.text("id")?,
         delegation_id: r.maybe_text("delegation_id")?,
@@ -35,7 +40,7 @@ impl Tx {
         on!(self, |c| {
             let rows = sqlx::query(concat!(
                 "SELECT ",
-                consent_columns!(),
+                consent_columns!(list),
                 " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND aud = $3 AND client_id = $4 AND ended_at IS NULL"
             ))
             .bind(&*id)
@@ -54,7 +59,7 @@ impl Tx {
         on!(self, |c| {
             let rows = sqlx::query(concat!(
                 "SELECT ",
-                consent_columns!(),
+                consent_columns!(list),
                 " FROM consent WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY id"
             ))
             .bind(&*id)
@@ -87,7 +92,7 @@ impl Tx {
         on!(self, |c| {
             let rows = sqlx::query(concat!(
                 "SELECT aud, ",
-                consent_columns!(),
+                consent_columns!(list),
                 " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND mode = 'denied' AND ended_at IS NULL ORDER BY id"
             ))
             .bind(&*id)

@@ -59,21 +59,15 @@ pub struct Family {
     pub nonce: Option<String>,
 }
 
-/// Whom a token speaks for.
+/// Whom an access token speaks for.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Who.
     pub account: Account,
-    /// In which session.
-    pub session: Session,
-    /// The family of an access token; for an ID token the latest that is alive in its session.
-    pub family_id: String,
     /// The client the token was issued to (our key).
     pub client_id: String,
-    /// What an access token may do; an ID token may do nothing by itself.
+    /// What the token may do.
     pub scope: Scope,
-    /// When the token expires.
-    pub expires_at: i64,
 }
 
 macro_rules! family_columns {
@@ -323,7 +317,7 @@ impl Tx {
             let row = sqlx::query(concat!(
                 "SELECT ",
                 family_columns!(),
-                ", t.expires_at, t.scope AS token_scope
+                ", t.scope AS token_scope
                    FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id
                   WHERE t.issuer_id = $1 AND t.hash = $2 AND t.expires_at > $3 AND f.ended_at IS NULL AND s.ended_at IS NULL
@@ -337,51 +331,8 @@ impl Tx {
             row.map(|r| {
                 Ok(Subject {
                     account: account(&r)?,
-                    session: session(&r)?,
-                    family_id: r.text("family_id")?,
                     client_id: r.text("client_id")?,
                     scope: Scope::stored(&r.text("token_scope")?),
-                    expires_at: r.int("expires_at")?,
-                })
-            })
-            .transpose()
-        })
-    }
-
-    /// Whom an ID token of a client speaks for, by its `sid` and `sub`, while session and account are alive, and with them something that
-    /// a sign-in to this client gave in this session: an ID token names no family, but it dies with the last of them.
-    pub async fn subject_by_session(
-        &mut self,
-        session_id: &str,
-        sub: &str,
-        client_id: &str,
-        now: i64,
-    ) -> Result<Option<Subject>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let row = sqlx::query(concat!(
-                "SELECT ",
-                family_columns!(),
-                " FROM session s JOIN account a ON a.id = s.account_id JOIN token_family f ON f.session_id = s.id
-                  WHERE s.issuer_id = $1 AND s.id = $2 AND a.sub = $3 AND f.client_id = $4 AND f.ended_at IS NULL
-                    AND s.ended_at IS NULL AND s.expires_at > $5 AND a.disabled_at IS NULL
-                  ORDER BY f.id DESC LIMIT 1"
-            ))
-            .bind(&*id)
-            .bind(session_id)
-            .bind(sub)
-            .bind(client_id)
-            .bind(now)
-            .fetch_optional(c)
-            .await?;
-            row.map(|r| {
-                Ok(Subject {
-                    account: account(&r)?,
-                    session: session(&r)?,
-                    family_id: r.text("family_id")?,
-                    client_id: r.text("client_id")?,
-                    scope: Scope::default(),
-                    expires_at: 0,
                 })
             })
             .transpose()

@@ -10,11 +10,12 @@ mod delegations;
 mod grants;
 mod issuers;
 mod journal;
+mod json_row;
 mod keys;
+mod mint;
 mod outbox;
 mod people;
 mod sweep;
-mod take;
 mod tickets;
 
 use std::str::FromStr as _;
@@ -32,11 +33,11 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 
 pub use clients::{NewClient, NewService};
-pub use commit::Take;
 pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
 pub use journal::{Attempted, Entry};
 pub use keys::KeyRow;
+pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{Delivery, NewDelivery, Settled};
 pub use people::{NewAccount, NewSession, StoredAccount};
 pub use tickets::Ticket;
@@ -108,7 +109,7 @@ pub struct Store {
     pools: Pools,
     issuer: Arc<str>,
     committer: commit::Committer,
-    changes: Arc<AtomicU64>,
+    client_changes: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -124,6 +125,8 @@ impl Store {
             // A row must be durable before its caller hears of it: NORMAL would lose commits with the power.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10))
+            // A batch needs somewhere to undo a statement: not a file, each time.
+            .pragma("temp_store", "MEMORY")
             .foreign_keys(true);
         let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(10));
         let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
@@ -148,8 +151,8 @@ impl Store {
     }
 
     fn over(pools: Pools, issuer: &str) -> Self {
-        let committer = commit::Committer::start(pools.clone(), issuer.into());
-        Self { pools, issuer: issuer.into(), committer, changes: Arc::default() }
+        let committer = commit::Committer::start(pools.clone());
+        Self { pools, issuer: issuer.into(), committer, client_changes: Arc::default() }
     }
 
     /// A transaction that may write. On SQLite it takes the one writer at once: a read that later writes would fail instead of waiting.
@@ -157,8 +160,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] and what the database says.
     pub async fn begin(&self) -> Result<Tx> {
-        let changes = Some(self.changes.clone());
-        Ok(Tx { handle: self.pools.begin().await?, issuer: self.issuer.clone(), changes })
+        Ok(self.tx(self.pools.begin().await?))
     }
 
     /// A handle that only reads, each statement for itself.
@@ -170,12 +172,16 @@ impl Store {
             Pools::Sqlite { read, .. } => Handle::SqliteRead(read.acquire().await?),
             Pools::Postgres(pool) => Handle::PostgresRead(pool.acquire().await?),
         };
-        Ok(Tx { handle, issuer: self.issuer.clone(), changes: None })
+        Ok(self.tx(handle))
     }
 
-    /// Grows with every transaction committed here, mints aside: what was read at another number may be stale.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+    fn tx(&self, handle: Handle) -> Tx {
+        Tx { handle, issuer: self.issuer.clone(), client_changes: self.client_changes.clone(), wrote_client: false }
+    }
+
+    /// Grows with every transaction committed here that wrote a client: what was read of clients at another number may be stale.
+    pub fn client_changes(&self) -> u64 {
+        self.client_changes.load(Ordering::Acquire)
     }
 
     /// Whether only this process writes to the database: then a lease found at start is a dead process's.
@@ -188,21 +194,27 @@ impl Store {
         self.committer.batches()
     }
 
-    /// Takes a consent for one assertion and writes its journal row, in a transaction shared with the mints that wait at the same time.
-    /// `true` is durable; `false` means that a condition no longer holds and nothing was written.
+    /// Decides on a mint and writes down what comes of it, in a transaction shared with those that wait at the same time. The `jti` of its
+    /// client's assertion is spent there first, whatever else is wrong.
     ///
     /// # Errors
-    /// What the database says; nothing was written then.
-    pub async fn take(&self, take: Take) -> Result<bool> {
-        self.committer.take(take).await
+    /// What the database says; nothing was written then, and the `jti` is not spent. [`StoreError::Unstorable`]: it is.
+    pub async fn mint(&self, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
+        if unspent.as_ref().is_some_and(|jti| !jti.is_storable()) {
+            return Err(StoreError::Unstorable);
+        }
+        self.committer.mint(self.issuer.clone(), mint, unspent).await
     }
 
     /// Spends the `jti` of a client's assertion. `false` when it was spent before.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn spend_jti(&self, client: &str, jti: &str, expires_at: i64) -> Result<bool> {
-        self.committer.spend(client, jti, expires_at).await
+    pub async fn spend(&self, unspent: UnspentJti) -> Result<bool> {
+        if !unspent.is_storable() {
+            return Err(StoreError::Unstorable);
+        }
+        self.committer.spend(self.issuer.clone(), unspent).await
     }
 
     /// Closes the connections.
@@ -230,7 +242,8 @@ impl Pools {
 pub struct Tx {
     handle: Handle,
     issuer: Arc<str>,
-    changes: Option<Arc<AtomicU64>>,
+    client_changes: Arc<AtomicU64>,
+    wrote_client: bool,
 }
 
 enum Handle {
@@ -265,8 +278,8 @@ impl Tx {
             Handle::Postgres(tx) => tx.commit().await?,
             Handle::SqliteRead(_) | Handle::PostgresRead(_) => {}
         }
-        if let Some(changes) = self.changes {
-            changes.fetch_add(1, Ordering::AcqRel);
+        if self.wrote_client {
+            self.client_changes.fetch_add(1, Ordering::AcqRel);
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use avouch::domain::exchange::SubjectTokenType;
+use avouch::domain::exchange::Request;
+use avouch::domain::ids::Audience;
+use avouch::domain::scope::Scope;
 use avouch::jose::SigningKey;
-use avouch::secret::token_hash;
-use avouch::store::Take;
-use serde_json::{Value, json};
+use avouch::store::{Mint, Outcome, StoreError, SubjectToken, UnspentJti};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::harness::{ALICE, NOW, World, both, claims, eventually};
@@ -35,11 +36,9 @@ pub(crate) async fn all_at_once(worlds: &[Arc<World>], tokens: &Value, n: usize)
     (minted, refused)
 }
 
-/// Whether what the mint of `exchange` rests on is in the cache: where it is not, nothing is proved by a refusal.
-pub(crate) fn is_warm(world: &World, tokens: &Value) -> bool {
-    let hash = token_hash(tokens["access_token"].as_str().unwrap());
-    let key = ("desk-agent".to_owned(), SubjectTokenType::AccessToken, hash, world.service.url.clone());
-    world.app.facts.get(&key, world.app.store.changes(), world.clock.now()).is_some()
+/// Whether the client is in the cache: where it is not, a refusal does not prove that the transaction looks at it again.
+pub(crate) fn is_warm(world: &World) -> bool {
+    world.app.clients.get(&"desk-agent".to_owned(), world.app.store.client_changes(), world.clock.now()).is_some()
 }
 
 both! {
@@ -73,37 +72,44 @@ both! {
     }
 }
 
-/// What a mint of `desk-agent` takes, read from the rows.
-pub(crate) async fn take(world: &World) -> Take {
-    let one = async |sql: &str| world.database.column(sql).await.into_iter().next().unwrap();
-    let version = async |sql: &str| one(sql).await.parse::<i64>().unwrap();
-    let jti = world.app.id();
-    Take {
-        consent_id: one("SELECT id FROM consent WHERE mode <> 'denied'").await,
-        delegation_id: one("SELECT id FROM delegation").await,
-        account_id: one("SELECT account_id FROM delegation").await,
-        account_version: version("SELECT version FROM account WHERE email = 'alice@example.com'").await,
-        client_id: one("SELECT id FROM client WHERE client_id = 'desk-agent'").await,
-        client_version: version("SELECT version FROM client WHERE client_id = 'desk-agent'").await,
-        session_id: one("SELECT id FROM session").await,
-        auth_time: version("SELECT auth_time FROM session").await,
-        family_id: one("SELECT id FROM token_family WHERE ended_at IS NULL ORDER BY id DESC").await,
-        service_version: version("SELECT version FROM service").await,
-        asked_scope: "api.read".to_owned(),
+/// What `World::exchange` of `desk-agent` submits, for the tokens of its last sign-in.
+pub(crate) async fn prepared(world: &World) -> Mint {
+    let hash = "SELECT t.hash FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN client k ON k.id = f.client_id
+                 WHERE k.client_id = 'desk-agent' ORDER BY f.id DESC";
+    let client = world.app.store.read().await.unwrap().client("desk-agent").await.unwrap().unwrap();
+    let request = Request {
+        audience: Audience::parse(&world.service.url).unwrap(),
         resources: Vec::new(),
-        kid: one("SELECT kid FROM signing_key").await,
-        entry_id: jti.clone(),
-        jti,
-        at: world.clock.now(),
-        exp: world.clock.now() + 300,
-        body: json!({}),
+        scope: Some(Scope::stored("api.read")),
+        agent_platform: None,
+        agent_context_id: None,
+    };
+    Mint {
+        client: Arc::new(client),
+        subject: SubjectToken::Access { hash: world.database.column(hash).await.remove(0) },
+        request: Arc::new(request),
+        issuer: world.issuer(),
+        provider_client_id: world.app.cimd_url(),
+        kid: world.app.keyring().active.kid().to_owned(),
+        jti: world.app.rng.jti(),
+        entry_id: world.app.id(),
+        now: world.clock.now(),
     }
+}
+
+/// The same again, as another one.
+pub(crate) fn another(world: &World, mint: &Mint) -> Mint {
+    Mint { jti: world.app.rng.jti(), entry_id: world.app.id(), ..mint.clone() }
+}
+
+pub(crate) fn is_minted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Minted(_))
 }
 
 both! {
     async fn mints_that_wait_share_a_transaction(world: World) {
         let (_, _, delegation, _) = world.delegated().await;
-        let template = take(&world).await;
+        let template = prepared(&world).await;
         let before = world.app.store.batches();
         // Nothing can be taken while another transaction holds the record.
         let mut held = world.app.store.begin().await.unwrap();
@@ -111,21 +117,20 @@ both! {
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
-            let jti = world.app.id();
-            let take = Take { entry_id: jti.clone(), jti, ..template.clone() };
+            let mint = another(&world, &template);
             let (store, waiting) = (world.app.store.clone(), waiting.clone());
             tasks.spawn(async move {
-                let mut taken = Box::pin(store.take(take));
-                let first = poll_fn(|cx| std::task::Poll::Ready(taken.as_mut().poll(cx))).await;
+                let mut outcome = Box::pin(store.mint(mint, None));
+                let first = poll_fn(|cx| std::task::Poll::Ready(outcome.as_mut().poll(cx))).await;
                 assert!(first.is_pending(), "answered before it is durable");
                 waiting.fetch_add(1, Ordering::SeqCst);
-                taken.await.unwrap()
+                outcome.await.unwrap()
             });
         }
         eventually("a hundred mints wait", async || waiting.load(Ordering::SeqCst) == 100).await;
         assert_eq!(journal(&world).await.len(), 1);
         drop(held);
-        assert!(tasks.join_all().await.into_iter().all(|taken| taken));
+        assert!(tasks.join_all().await.iter().all(is_minted));
         let batches = world.app.store.batches() - before;
         assert!(batches <= 2, "one that was under way and one for all who waited, not {batches}");
         assert_eq!(journal(&world).await.len(), 101);
@@ -135,34 +140,34 @@ both! {
 both! {
     async fn a_once_named_by_several_in_one_transaction_is_the_first_one_s(world: World) {
         let (browser, tokens, delegation, _) = world.delegated().await;
-        let always = take(&world).await;
+        let always = prepared(&world).await;
         let write = [("scope", "api.write")];
         world.agree(&browser, "desk-agent", &tokens, "once", &write).await;
-        let consent_id = world.database.column("SELECT id FROM consent WHERE mode = 'once'").await.remove(0);
+        let write = Arc::new(Request { scope: Some(Scope::stored("api.write")), ..(*always.request).clone() });
         let mut held = world.app.store.begin().await.unwrap();
         held.lock_delegation(&delegation).await.unwrap();
         // The first is under way alone; those who come now share the next transaction.
         let mut waiting = Vec::new();
         for n in 0..6 {
-            let jti = world.app.id();
-            let mut take = Take { entry_id: jti.clone(), jti, ..always.clone() };
+            let mut mint = another(&world, &always);
             if n > 0 {
-                take.consent_id.clone_from(&consent_id);
+                mint.request = write.clone();
             }
             let batches = world.app.store.batches();
-            let mut taken = Box::pin(world.app.store.take(take));
-            assert!(poll_fn(|cx| std::task::Poll::Ready(taken.as_mut().poll(cx))).await.is_pending());
+            let mut outcome = Box::pin(world.app.store.mint(mint, None));
+            assert!(poll_fn(|cx| std::task::Poll::Ready(outcome.as_mut().poll(cx))).await.is_pending());
             if n == 0 {
                 eventually("the first is under way", async || world.app.store.batches() > batches).await;
             }
-            waiting.push(taken);
+            waiting.push(outcome);
         }
         drop(held);
-        let mut taken = Vec::new();
+        let mut outcomes = Vec::new();
         for one in waiting {
-            taken.push(one.await.unwrap());
+            outcomes.push(one.await.unwrap());
         }
-        assert_eq!(taken, [true, true, false, false, false, false]);
+        assert!(outcomes[..2].iter().all(is_minted), "{outcomes:?}");
+        assert!(outcomes[2..].iter().all(|o| matches!(o, Outcome::Ask(_))), "{outcomes:?}");
         assert_eq!(journal(&world).await.len(), 3);
     }
 }
@@ -170,15 +175,14 @@ both! {
 both! {
     async fn whoever_hangs_up_leaves_a_whole_row_or_none(world: World) {
         let (_, _, delegation, _) = world.delegated().await;
-        let template = take(&world).await;
+        let template = prepared(&world).await;
         let mut held = world.app.store.begin().await.unwrap();
         held.lock_delegation(&delegation).await.unwrap();
-        let gone = Take { entry_id: "gone".into(), jti: "gone".into(), ..template.clone() };
-        let mut asked = Box::pin(world.app.store.take(gone));
+        let mut asked = Box::pin(world.app.store.mint(another(&world, &template), None));
         assert!(poll_fn(|cx| std::task::Poll::Ready(asked.as_mut().poll(cx))).await.is_pending());
         drop(asked);
         drop(held);
-        assert!(world.app.store.take(template).await.unwrap(), "the next is served");
+        assert!(is_minted(&world.app.store.mint(template, None).await.unwrap()), "the next is served");
         let used: usize = world.database.column("SELECT mint_count FROM delegation").await[0].parse().unwrap();
         assert_eq!(used, journal(&world).await.len());
     }
@@ -186,19 +190,57 @@ both! {
 
 both! {
     async fn a_value_that_cannot_be_stored_harms_only_its_own(world: World) {
-        let store = world.app.store.clone();
-        let mut tasks = JoinSet::new();
+        world.delegated().await;
+        let (store, template) = (world.app.store.clone(), prepared(&world).await);
+        let jti = |jti: &str| UnspentJti::new("c".to_owned(), jti.to_owned(), NOW);
+        let (mut mints, mut spent) = (JoinSet::new(), JoinSet::new());
         let mut held = store.begin().await.unwrap();
         held.found_issuer("x", "y", 1).await.unwrap();
         for n in 0..50 {
-            let store = store.clone();
-            let jti = if n == 25 { "a\0b".to_owned() } else { format!("jti {n}") };
-            tasks.spawn(async move { (n, store.spend_jti("c", &jti, NOW).await) });
+            let mut mint = another(&world, &template);
+            if n == 25 {
+                mint.subject = SubjectToken::Access { hash: "a\0b".into() };
+            }
+            let (here, of_mint) = (store.clone(), jti(&format!("mint {n}")));
+            mints.spawn(async move { (n, here.mint(mint, Some(of_mint)).await) });
+            let (here, alone) = (store.clone(), jti(&if n == 25 { "a\0b".to_owned() } else { format!("jti {n}") }));
+            spent.spawn(async move { (n, here.spend(alone).await) });
         }
         drop(held);
-        while let Some(done) = tasks.join_next().await {
-            let (n, spent) = done.unwrap();
-            assert!(n == 25 || matches!(spent, Ok(true)), "{n}: {spent:?}");
+        for (n, outcome) in mints.join_all().await {
+            match outcome {
+                Ok(outcome) => assert!(n != 25 && is_minted(&outcome), "{n}: {outcome:?}"),
+                Err(error) => assert!(n == 25 && matches!(error, StoreError::Unstorable), "{n}: {error}"),
+            }
+        }
+        for (n, first) in spent.join_all().await {
+            assert!(if n == 25 { matches!(first, Err(StoreError::Unstorable)) } else { matches!(first, Ok(true)) }, "{n}");
+        }
+        assert!(!store.spend(jti("mint 25")).await.unwrap(), "who it was is judged before what was asked");
+    }
+}
+
+both! {
+    async fn a_row_that_cannot_be_read_harms_only_those_who_need_it(world: World) {
+        world.delegated().await;
+        let (store, template) = (world.app.store.clone(), prepared(&world).await);
+        let other = Arc::new(Request { audience: Audience::parse("https://other.example").unwrap(), ..(*template.request).clone() });
+        world.database.column("UPDATE service SET scopes = 'nonsense' RETURNING id").await;
+        let mut held = store.begin().await.unwrap();
+        held.found_issuer("x", "y", 1).await.unwrap();
+        let mut mints = JoinSet::new();
+        for n in 0..20 {
+            let mut mint = another(&world, &template);
+            if n % 2 == 0 {
+                mint.request = other.clone();
+            }
+            let store = store.clone();
+            mints.spawn(async move { (n, store.mint(mint, None).await) });
+        }
+        drop(held);
+        for (n, outcome) in mints.join_all().await {
+            let expected = if n % 2 == 0 { matches!(outcome, Ok(Outcome::Ask(_))) } else { matches!(outcome, Err(StoreError::Broken("scopes"))) };
+            assert!(expected, "{n}: {outcome:?}");
         }
     }
 }
@@ -302,7 +344,7 @@ both! {
             let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
             assert_eq!(status, 200, "before: {name}: {body}");
             let before = journal(&world).await.len();
-            assert!(is_warm(&world, &tokens), "{name}");
+            assert!(is_warm(&world), "{name}");
             world.database.column(sql).await;
             let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
             assert_eq!((status, body["error"].as_str()), (answer.0, Some(answer.1)), "{name}: {body}");
@@ -323,16 +365,13 @@ both! {
         };
         world.clock.advance(3);
         let (kid, _) = minted().await;
-        assert!(is_warm(&world, &tokens));
         // Another replica saw the user sign in again, and applied a new name.
         world.database.column("UPDATE session SET auth_time = auth_time + 2 RETURNING id").await;
         assert_eq!(minted().await.1["auth_time"], NOW + 2);
-        assert!(is_warm(&world, &tokens));
         world.database.column("UPDATE account SET name = 'Alice B. Example', version = version + 1 RETURNING id").await;
         assert_eq!(minted().await.1["name"], "Alice B. Example");
 
         // Another replica rotated the key.
-        assert!(is_warm(&world, &tokens));
         let (key, sealed) = SigningKey::generate(&world.app.sealing, &world.app.issuer_id, &world.app.rng).unwrap();
         world.database.column("UPDATE signing_key SET state = 'retiring' RETURNING kid").await;
         let mut tx = world.app.store.begin().await.unwrap();

@@ -1,14 +1,19 @@
 //! Every method of the store on both engines, and the schema they share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use avouch::domain::client::AuthMethod;
+use avouch::domain::client::{AuthMethod, Client, TOKEN_EXCHANGE};
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::Status;
+use avouch::domain::exchange::Request;
+use avouch::domain::ids::Audience;
+use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::domain::service::{Claim, Dialect};
 use avouch::store::{
-    Entry, Filter, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession, Settled, Store, Take, Ticket,
+    Entry, Filter, Mint, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession, Outcome, Settled,
+    Store, StoreError, SubjectToken, Ticket, UnspentJti,
 };
 use serde_json::json;
 
@@ -72,7 +77,7 @@ pub(crate) async fn client(store: &Store, client_id: &str, audiences: &[String])
         secret_hash: Some("hash"),
         jwks: None,
         redirect_uris: &[],
-        grant_types: &[],
+        grant_types: &[TOKEN_EXCHANGE.to_owned()],
         audiences,
         first_party: false,
     };
@@ -131,30 +136,37 @@ pub(crate) async fn family(store: &Store, n: usize, client: &str) {
         now: NOW,
         expires_at: NOW + 60,
     };
-    tx!(store, |tx| tx.add_family(&new).await.unwrap());
+    tx!(store, |tx| {
+        tx.add_family(&new).await.unwrap();
+        tx.add_access_token(&id, &id, &Scope::default(), NOW, NOW + 1000).await.unwrap();
+    });
 }
 
-pub(crate) fn take(n: usize, client: &str, jti: &str) -> Take {
-    Take {
-        consent_id: format!("k{n} {client}"),
-        delegation_id: format!("d{n}"),
-        account_id: format!("a{n}"),
-        account_version: 1,
-        client_id: format!("key of {client}"),
-        client_version: 1,
-        session_id: format!("s{n}"),
-        auth_time: NOW,
-        family_id: format!("f{n} {client}"),
-        service_version: 0,
-        asked_scope: "r".into(),
+/// A mint of the n-th user by a client.
+fn prepared(client: Client, n: usize, jti: &str) -> Mint {
+    let request = Request {
+        audience: Audience::parse(AUD).unwrap(),
         resources: vec![],
+        scope: Some(Scope::stored("r")),
+        agent_platform: None,
+        agent_context_id: None,
+    };
+    Mint {
+        subject: SubjectToken::Access { hash: format!("f{n} {}", client.client_id) },
+        client: Arc::new(client),
+        request: Arc::new(request),
+        issuer: "https://id.example".into(),
+        provider_client_id: "https://id.example/agent-auth.json".into(),
         kid: "kid".into(),
         jti: jti.to_owned(),
-        at: NOW,
-        exp: NOW + 300,
         entry_id: jti.to_owned(),
-        body: json!({}),
+        now: NOW,
     }
+}
+
+pub(crate) async fn mint(store: &Store, n: usize, client: &str, jti: &str) -> Result<Outcome, StoreError> {
+    let client = store.read().await?.client(client).await?.unwrap();
+    store.mint(prepared(client, n, jti), None).await
 }
 
 /// Calls everything once, with what must come of it.
@@ -184,15 +196,18 @@ async fn every_method(engine: Engine) {
     assert!(tx.delegation("d1").await.unwrap().is_none() && tx.ticket("t1").await.unwrap().is_none());
     assert!(tx.account_by_email("a1@example.com").await.unwrap().is_none());
     assert!(tx.published_keys().await.unwrap().is_empty());
-    assert!(!other.take(take(1, "c", "foreign")).await.unwrap());
+    let foreign = store.read().await.unwrap().client("c").await.unwrap().unwrap();
+    let outcome = other.mint(prepared(foreign, 1, "foreign"), None).await;
+    assert!(matches!(outcome, Ok(Outcome::Refused(Refusal::ClientAuthenticationFailed))), "{outcome:?}");
     drop(tx);
-    let changes = store.changes();
+    let changes = store.client_changes();
+    tx!(store, |tx| tx.disable_account("a1", NOW).await.unwrap());
+    assert_eq!(store.client_changes(), changes, "no client was written");
     tx!(store, |tx| {
-        tx.disable_account("a1", NOW).await.unwrap();
         tx.disable_client("key of c", NOW).await.unwrap();
         assert!(tx.sweep(NOW + 100_000).await.unwrap() > 4);
     });
-    assert_eq!(store.changes(), changes + 1);
+    assert_eq!(store.client_changes(), changes + 1);
     store.close().await;
     assert!(store.begin().await.is_err());
 }
@@ -240,10 +255,8 @@ async fn people_and_clients(store: &Store) {
         tx.forgive("n", true).await.unwrap();
         assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (1, 0));
     });
-    assert!(matches!(
-        (store.spend_jti("c", "j", NOW).await, store.spend_jti("c", "j", NOW).await),
-        (Ok(true), Ok(false))
-    ));
+    let jti = || UnspentJti::new("c".into(), "j".into(), NOW);
+    assert!(store.spend(jti()).await.unwrap() && !store.spend(jti()).await.unwrap());
 }
 
 async fn sign_ins(store: &Store) {
@@ -273,15 +286,10 @@ async fn sign_ins(store: &Store) {
         tx.add_refresh_token("refresh", "f", NOW, NOW + 100).await.unwrap();
         assert_eq!(tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap().id, "f");
         assert!(tx.use_refresh("refresh", NOW).await.unwrap() && !tx.use_refresh("refresh", NOW).await.unwrap());
-        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().family_id, "f");
+        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_id, "key of c");
         assert!(tx.subject_by_access_token("access", NOW + 100).await.unwrap().is_none(), "expired");
-        assert_eq!(tx.subject_by_session("s1", "sub1", "key of c", NOW).await.unwrap().unwrap().family_id, "f");
-        for (sub, client) in [("sub2", "key of c"), ("sub1", "key of d")] {
-            assert!(tx.subject_by_session("s1", sub, client, NOW).await.unwrap().is_none());
-        }
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
-        assert!(tx.subject_by_session("s1", "sub1", "key of c", NOW).await.unwrap().is_none(), "its last family ended");
         assert!(tx.reauthenticate("s1", "cookie1b", NOW).await.unwrap());
         assert!(tx.session_by_token("cookie1", NOW).await.unwrap().is_none());
         assert_eq!(tx.session_by_token("cookie1b", NOW).await.unwrap().unwrap().1.id, "a1");
@@ -318,8 +326,8 @@ async fn agreed(store: &Store) {
     });
     family(store, 1, "c").await;
     let batches = store.batches();
-    assert!(store.take(take(1, "c", "j1")).await.unwrap());
-    assert!(!store.take(Take { account_version: 2, ..take(1, "c", "j2") }).await.unwrap());
+    assert!(matches!(mint(store, 1, "c", "j1").await, Ok(Outcome::Minted(_))));
+    assert!(matches!(mint(store, 2, "c", "j2").await, Ok(Outcome::Refused(Refusal::SubjectToken(_)))));
     assert_eq!(store.batches(), batches + 2);
 }
 
@@ -393,7 +401,7 @@ async fn withdrawn(store: &Store) {
     );
     assert!(tx.end_session("s1", NOW).await.unwrap() && !tx.end_session("s1", NOW).await.unwrap());
     tx.commit().await.unwrap();
-    assert!(!store.take(take(1, "c", "j3")).await.unwrap());
+    assert!(matches!(mint(store, 1, "c", "j3").await, Ok(Outcome::Refused(Refusal::SubjectToken(_)))));
 }
 
 #[tokio::test]

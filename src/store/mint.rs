@@ -1,0 +1,253 @@
+//! A batch of mints: the facts of all, a decision for each, and the rows of those that are granted, in one transaction.
+//!
+//! Whatever a decision rests on is read in the transaction that writes what comes of it. Only what needs no row is judged before: the
+//! client's credential, whose rows are named by their version, and the signature of an ID token.
+
+mod facts;
+mod locks;
+mod record;
+mod wanted;
+
+use std::sync::Arc;
+
+use self::facts::Facts;
+use self::locks::Locked;
+use self::wanted::{Rows, Wanted};
+use super::{Pools, Result, StoreError, Tx};
+use crate::domain::claims::IdJag;
+use crate::domain::client::Client;
+use crate::domain::exchange::{self, Decision, Grant, Request};
+use crate::domain::refusal::Refusal;
+use crate::domain::service::Service;
+use crate::secret::sha256;
+
+/// A token exchange whose client has proved who it is.
+#[derive(Clone, Debug)]
+pub struct Mint {
+    /// Who asks, as it was when its credential was judged.
+    pub client: Arc<Client>,
+    /// For whom.
+    pub subject: SubjectToken,
+    /// What is asked for.
+    pub request: Arc<Request>,
+    /// The issuer's identifier.
+    pub issuer: String,
+    /// Of the issuer.
+    pub provider_client_id: String,
+    /// The key that will sign.
+    pub kid: String,
+    /// What the assertion will carry.
+    pub jti: String,
+    /// The journal row's id.
+    pub entry_id: String,
+    /// Seconds since the epoch.
+    pub now: i64,
+}
+
+/// What a subject token says, judged as far as it can be without a row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectToken {
+    /// An access token.
+    Access {
+        /// Of the token.
+        hash: String,
+    },
+    /// An ID token of ours for this client, verified.
+    Id {
+        /// Its `sid`.
+        session_id: String,
+        /// Its `sub`.
+        sub: String,
+    },
+}
+
+/// The `jti` of a client's assertion that verified, and that nobody has looked up: whether it is the first is known when it is spent,
+/// which takes it away.
+#[derive(Debug)]
+#[must_use = "an assertion whose jti is not spent can be sent again"]
+pub struct UnspentJti {
+    client: String,
+    jti: String,
+    expires_at: i64,
+}
+
+impl UnspentJti {
+    /// Of a client (our key), kept until a time.
+    pub fn new(client: String, jti: String, expires_at: i64) -> Self {
+        Self { client, jti, expires_at }
+    }
+
+    pub(super) fn is_storable(&self) -> bool {
+        is_storable(&self.client) && is_storable(&self.jti)
+    }
+}
+
+/// What comes of a [`Mint`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in the journal, durably: sign this.
+    Minted(Box<IdJag>),
+    /// Nothing stands that covers it.
+    Ask(Unanswered),
+    /// No.
+    Refused(Refusal),
+    /// The client is not as it was when its credential was judged.
+    ClientChanged,
+    /// The issuer is over, or another key of it signs.
+    IssuerChanged,
+}
+
+/// A request that the user has to be asked about.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// Whom to ask.
+    pub account_id: String,
+    /// In which session.
+    pub session_id: String,
+    /// Tells requests apart.
+    pub request_key: String,
+}
+
+/// A mint in the batch.
+pub(super) struct Waiting {
+    pub(super) issuer: Arc<str>,
+    pub(super) mint: Mint,
+    /// To be spent in the same transaction.
+    pub(super) unspent: Option<UnspentJti>,
+    /// Batches it has been through.
+    pub(super) turns: usize,
+}
+
+impl Waiting {
+    /// For the next batch: what this one spent is spent.
+    pub(super) fn again(self) -> Self {
+        Self { unspent: None, turns: self.turns + 1, ..self }
+    }
+}
+
+/// A `jti` in the batch that is spent for another grant.
+pub(super) struct Spending {
+    pub(super) issuer: Arc<str>,
+    pub(super) unspent: UnspentJti,
+}
+
+/// What came of a batch.
+pub(super) struct Done {
+    /// For each mint; `None` when it has to wait for the next batch, its `jti` spent already.
+    pub(super) mints: Vec<Option<Result<Outcome>>>,
+    /// For each `jti` of another grant, whether it was the first.
+    pub(super) spent: Vec<bool>,
+}
+
+/// What is said to a mint before anything is written.
+enum Verdict {
+    Granted(Box<Grant>),
+    Said(Outcome),
+    /// It rests on a row that appeared after the locks were taken.
+    Later,
+}
+
+/// Runs a batch and makes it durable.
+pub(super) async fn run(pools: &Pools, mints: &[Waiting], spendings: &[Spending]) -> Result<Done> {
+    let mut tx =
+        Tx { handle: pools.begin().await?, issuer: "".into(), client_changes: Arc::default(), wrote_client: false };
+    let wanted = Wanted::of(mints, spendings);
+    // Whoever has waited is judged by the time it is now.
+    let now = mints.iter().map(|waiting| waiting.mint.now).max().unwrap_or_default();
+    let mut first = tx.spend(&wanted).await?;
+    let (mut locked, mut facts) = (None, Facts::default());
+    if wanted.needs_rows() {
+        locked = tx.lock(&wanted, now).await?;
+        facts = tx.facts(&wanted, now).await?;
+    }
+    let mut verdicts = Vec::with_capacity(mints.len());
+    for (Waiting { mint, .. }, want) in mints.iter().zip(&wanted.mints) {
+        // Before anything else: whoever sends an assertion again is nobody.
+        let verdict = if want.jti.is_some_and(|jti| !std::mem::take(&mut first[jti])) {
+            Ok(Verdict::Said(Outcome::Refused(Refusal::ASSERTION_REPLAYED)))
+        } else {
+            want.rows.ok_or(StoreError::Unstorable).and_then(|rows| judge(mint, rows, &facts, locked.as_ref(), now))
+        };
+        if let Ok(Verdict::Granted(grant)) = &verdict
+            && grant.once
+        {
+            // What comes later in this batch finds it over.
+            facts.end(&grant.consent_id, now);
+        }
+        verdicts.push(verdict);
+    }
+    let spent = wanted.spendings.iter().map(|jti| std::mem::take(&mut first[*jti])).collect();
+    let granted = verdicts.iter().zip(mints).zip(&wanted.mints).filter_map(|((verdict, waiting), want)| {
+        let (Ok(Verdict::Granted(grant)), Some(rows)) = (verdict, want.rows) else { return None };
+        Some((waiting, facts.subject(rows.subject).ok()??, &**grant))
+    });
+    tx.record_mints(&granted.collect::<Vec<_>>(), now).await?;
+    tx.commit().await?;
+    let mints = verdicts.into_iter().map(|verdict| match verdict {
+        Ok(Verdict::Granted(grant)) => Some(Ok(Outcome::Minted(Box::new(grant.claims)))),
+        Ok(Verdict::Said(outcome)) => Some(Ok(outcome)),
+        Ok(Verdict::Later) => None,
+        Err(error) => Some(Err(error)),
+    });
+    Ok(Done { mints: mints.collect(), spent })
+}
+
+/// Judges one mint. A row that cannot be read is the misfortune of those that need it.
+fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: i64) -> Result<Verdict> {
+    let refused = |refusal| Ok(Verdict::Said(Outcome::Refused(refusal)));
+    match facts.client(rows.client)? {
+        Some(client) if !client.disabled && client.version == mint.client.version => {}
+        Some(client) if !client.disabled => return Ok(Verdict::Said(Outcome::ClientChanged)),
+        _ => return refused(Refusal::ClientAuthenticationFailed),
+    }
+    let Some(subject) = facts.subject(rows.subject)? else {
+        return refused(Refusal::SubjectToken(match mint.subject {
+            SubjectToken::Access { .. } => "it is not a valid access token of this client",
+            SubjectToken::Id { .. } => "its session, or what it was issued with, is over",
+        }));
+    };
+    let unknown;
+    let service = match facts.service(rows.service)? {
+        Some(known) if known.disabled => return refused(Refusal::AudienceNotAllowed),
+        Some(known) => &known.service,
+        None => {
+            unknown = Service::unknown(mint.request.audience.clone());
+            &unknown
+        }
+    };
+    let request_key = mint.request.key(&subject.account.id, &subject.session_id, &mint.client.id);
+    let request_key = sha256(request_key.as_bytes());
+    let rest = exchange::Facts {
+        account: &subject.account,
+        auth_time: subject.auth_time,
+        client: &mint.client,
+        service,
+        consents: &subject.consents,
+        record: subject.record.as_ref(),
+        provider_client_id: &mint.provider_client_id,
+        issuer: &mint.issuer,
+    };
+    let grant = match exchange::decide(&mint.request, rest, &request_key, &mint.jti, now) {
+        Err(refusal) => return refused(refusal),
+        Ok(Decision::Ask) => {
+            let (account_id, session_id) = (subject.account.id.clone(), subject.session_id.clone());
+            return Ok(Verdict::Said(Outcome::Ask(Unanswered { account_id, session_id, request_key })));
+        }
+        Ok(Decision::Mint(grant)) => grant,
+    };
+    if !facts.signs(rows.key)? {
+        return Ok(Verdict::Said(Outcome::IssuerChanged));
+    }
+    let named = (mint.client.id.as_str(), mint.kid.as_str());
+    if locked.is_some_and(|locked| !locked.covers(named, subject, service.id.as_deref(), &grant)) {
+        return Ok(Verdict::Later);
+    }
+    // A fault of ours, and nothing that may stand in the journal.
+    grant.claims.check(&mint.issuer, now).map_err(StoreError::Broken)?;
+    Ok(Verdict::Granted(grant))
+}
+
+/// What PostgreSQL cannot hold names no row, and would fail the statement that asks for many.
+pub(super) fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}

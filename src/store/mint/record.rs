@@ -1,0 +1,177 @@
+//! What a batch writes: spent `jti`s, used consents and delegations, and a journal row for each assertion.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::Waiting;
+use super::facts::Subject;
+use super::wanted::Wanted;
+use crate::domain::claims::OneOrMany;
+use crate::domain::exchange::Grant;
+use crate::store::json_row::elements;
+use crate::store::{Columns as _, Result, StoreError, Tx, json, on, per_engine};
+
+/// What the journal says of an assertion beside the columns.
+#[derive(Serialize)]
+struct Body<'a> {
+    sub: &'a str,
+    aud: &'a str,
+    exp: i64,
+    kid: &'a str,
+    scope: Option<&'a str>,
+    resource: Option<&'a OneOrMany>,
+    agent_platform: Option<&'a str>,
+    agent_context_id: Option<&'a str>,
+}
+
+macro_rules! texts {
+    (sqlite, $parameter:literal) => {
+        concat!("json_each(", $parameter, ")")
+    };
+    (postgres, $parameter:literal) => {
+        concat!("json_array_elements_text(", $parameter, "::json) AS e(value)")
+    };
+}
+
+// The partial indexes of consents are touched only where a `once` ends, and a row that names this second already is left alone.
+macro_rules! standing_consents {
+    ($engine:ident) => {
+        concat!(
+            "UPDATE consent SET last_used_at = $5 WHERE id IN (SELECT value FROM ",
+            texts!($engine, "$1"),
+            ") AND last_used_at IS DISTINCT FROM $5"
+        )
+    };
+}
+
+macro_rules! used_up_consents {
+    ($engine:ident) => {
+        concat!(
+            "UPDATE consent SET last_used_at = $5, ended_at = $5 WHERE id IN (SELECT value FROM ",
+            texts!($engine, "$2"),
+            ")"
+        )
+    };
+}
+
+// One row each, however many mints: an `UPDATE … FROM` takes only one of several matching rows.
+macro_rules! delegations {
+    ($engine:ident) => {
+        concat!(
+            "UPDATE delegation SET last_used_at = $5, last_client_id = e.value ->> 1,
+                    mint_count = delegation.mint_count + CAST(e.value ->> 2 AS BIGINT),
+                    last_exp = CASE WHEN last_exp > CAST(e.value ->> 3 AS BIGINT) THEN last_exp ELSE CAST(e.value ->> 3 AS BIGINT) END
+               FROM ",
+            elements!($engine, "$3"),
+            " WHERE delegation.id = e.value ->> 0"
+        )
+    };
+}
+
+macro_rules! journal {
+    ($engine:ident) => {
+        concat!(
+            "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)
+             SELECT e.value ->> 0, e.value ->> 1, $5, 'assertion', e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5,
+                    e.value ->> 6, e.value ->> 7 FROM ",
+            elements!($engine, "$4")
+        )
+    };
+}
+
+impl Tx {
+    /// Spends the `jti`s of a batch; says for each, by its number, whether it was the first.
+    pub(super) async fn spend(&mut self, wanted: &Wanted<'_>) -> Result<Vec<bool>> {
+        macro_rules! spend {
+            ($engine:ident) => {
+                concat!(
+                    "INSERT INTO used_jti (issuer_id, client_id, jti, expires_at)
+                     SELECT e.value ->> 0, e.value ->> 1, e.value ->> 2, CAST(e.value ->> 3 AS BIGINT) FROM ",
+                    elements!($engine, "$1"),
+                    " WHERE true ON CONFLICT DO NOTHING RETURNING issuer_id, client_id, jti"
+                )
+            };
+        }
+        let mut first = vec![false; wanted.jtis.len()];
+        if first.is_empty() {
+            return Ok(first);
+        }
+        let rows: Vec<_> =
+            wanted.jtis.iter().map(|((issuer, client, jti), (_, exp))| (issuer, client, jti, exp)).collect();
+        let rows = json(&rows);
+        let sql = per_engine!(self, spend!(sqlite), spend!(postgres));
+        on!(self, |c| {
+            for row in sqlx::query(sql).bind(&rows).fetch_all(c).await? {
+                let (issuer, client, jti) = (row.text("issuer_id")?, row.text("client_id")?, row.text("jti")?);
+                let spent = wanted.jtis.get(&(issuer.as_str(), client.as_str(), jti.as_str()));
+                first[spent.ok_or(StoreError::Broken("jti"))?.0] = true;
+            }
+        });
+        Ok(first)
+    }
+
+    /// Uses up what was granted and writes it down, in one round trip.
+    pub(super) async fn record_mints(&mut self, granted: &[(&Waiting, &Subject, &Grant)], now: i64) -> Result<()> {
+        const SQLITE: &str = concat!(
+            standing_consents!(sqlite),
+            "; ",
+            used_up_consents!(sqlite),
+            "; ",
+            delegations!(sqlite),
+            "; ",
+            journal!(sqlite)
+        );
+        const POSTGRES: &str = concat!(
+            "WITH standing AS (",
+            standing_consents!(postgres),
+            "), used_up AS (",
+            used_up_consents!(postgres),
+            "), used AS (",
+            delegations!(postgres),
+            ") ",
+            journal!(postgres)
+        );
+        if granted.is_empty() {
+            return Ok(());
+        }
+        let (mut standing, mut once) = (BTreeSet::new(), BTreeSet::new());
+        let mut used: BTreeMap<&str, (&str, i64, i64)> = BTreeMap::new();
+        let mut rows = Vec::with_capacity(granted.len());
+        for (waiting, subject, grant) in granted {
+            let (mint, claims) = (&waiting.mint, &grant.claims);
+            if grant.once { &mut once } else { &mut standing }.insert(grant.consent_id.as_str());
+            let (client, count, exp) = used.entry(&grant.delegation_id).or_insert((&mint.client.id, 0, 0));
+            *client = &mint.client.id;
+            *count += 1;
+            *exp = claims.exp.max(*exp);
+            let body = json(&Body {
+                sub: &claims.sub,
+                aud: &claims.aud,
+                exp: claims.exp,
+                kid: &mint.kid,
+                scope: claims.scope.as_deref(),
+                resource: claims.resource.as_ref(),
+                agent_platform: mint.request.agent_platform.as_deref(),
+                agent_context_id: mint.request.agent_context_id.as_deref(),
+            });
+            rows.push((
+                &mint.entry_id,
+                &*waiting.issuer,
+                &subject.account.id,
+                &mint.client.id,
+                &grant.delegation_id,
+                &grant.consent_id,
+                &claims.jti,
+                body,
+            ));
+        }
+        let used: Vec<_> = used.iter().map(|(id, (client, count, exp))| (id, client, count, exp)).collect();
+        let (standing, once, used, rows) = (json(&standing), json(&once), json(&used), json(&rows));
+        let sql = per_engine!(self, SQLITE, POSTGRES);
+        on!(self, |c| {
+            sqlx::query(sql).bind(&standing).bind(&once).bind(&used).bind(&rows).bind(now).execute(c).await?;
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Which rows a batch has to look at: what several mints ask for alike is asked once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+
+use super::{Spending, SubjectToken, UnspentJti, Waiting, is_storable};
+use crate::store::json;
+
+/// Keys with the order they came in.
+pub(super) struct Distinct<K>(HashMap<K, usize>);
+
+impl<K: Eq + Hash> Distinct<K> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// The number of a key.
+    fn number(&mut self, key: K) -> usize {
+        let next = self.0.len();
+        *self.0.entry(key).or_insert(next)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&K, usize)> {
+        self.0.iter().map(|(key, n)| (key, *n))
+    }
+}
+
+/// The rows of one mint, by their numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) client: usize,
+    pub(super) subject: usize,
+    pub(super) service: usize,
+    pub(super) key: usize,
+}
+
+/// What one mint needs.
+pub(super) struct Want {
+    /// The number of the `jti` to spend.
+    pub(super) jti: Option<usize>,
+    /// `None` when it names something that no row can be called.
+    pub(super) rows: Option<Rows>,
+}
+
+/// A subject token of a client (our key) for an audience, at an issuer.
+type Subject<'a> = (&'a str, &'a SubjectToken, &'a str, &'a str);
+
+/// All of it.
+pub(super) struct Wanted<'a> {
+    pub(super) mints: Vec<Want>,
+    /// The numbers of the `jti`s that are spent for other grants.
+    pub(super) spendings: Vec<usize>,
+    /// Issuer, client and `jti`, with number and expiry: in one order everywhere, so that two replicas wait for each other instead of
+    /// deadlocking.
+    pub(super) jtis: BTreeMap<(&'a str, &'a str, &'a str), (usize, i64)>,
+    pub(super) subjects: Distinct<Subject<'a>>,
+    /// Issuer and our key of the client.
+    pub(super) clients: Distinct<(&'a str, &'a str)>,
+    /// Issuer and audience.
+    pub(super) services: Distinct<(&'a str, &'a str)>,
+    /// Issuer and `kid`.
+    pub(super) keys: Distinct<(&'a str, &'a str)>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn of(mints: &'a [Waiting], spendings: &'a [Spending]) -> Self {
+        let mut wanted = Self {
+            mints: Vec::with_capacity(mints.len()),
+            spendings: Vec::with_capacity(spendings.len()),
+            jtis: BTreeMap::new(),
+            subjects: Distinct::new(),
+            clients: Distinct::new(),
+            services: Distinct::new(),
+            keys: Distinct::new(),
+        };
+        for waiting in mints {
+            let want = Want {
+                jti: waiting.unspent.as_ref().map(|unspent| wanted.jti(&waiting.issuer, unspent)),
+                rows: wanted.rows(waiting),
+            };
+            wanted.mints.push(want);
+        }
+        for spending in spendings {
+            let number = wanted.jti(&spending.issuer, &spending.unspent);
+            wanted.spendings.push(number);
+        }
+        wanted
+    }
+
+    fn jti(&mut self, issuer: &'a str, unspent: &'a UnspentJti) -> usize {
+        let next = self.jtis.len();
+        self.jtis.entry((issuer, &unspent.client, &unspent.jti)).or_insert((next, unspent.expires_at)).0
+    }
+
+    fn rows(&mut self, waiting: &'a Waiting) -> Option<Rows> {
+        let (issuer, mint) = (&*waiting.issuer, &waiting.mint);
+        let (client, aud) = (mint.client.id.as_str(), mint.request.audience.as_str());
+        let named = match &mint.subject {
+            SubjectToken::Access { hash } => is_storable(hash),
+            SubjectToken::Id { session_id, sub } => is_storable(session_id) && is_storable(sub),
+        };
+        (named && is_storable(aud)).then(|| Rows {
+            client: self.clients.number((issuer, client)),
+            subject: self.subjects.number((issuer, &mint.subject, client, aud)),
+            service: self.services.number((issuer, aud)),
+            key: self.keys.number((issuer, &mint.kid)),
+        })
+    }
+
+    pub(super) fn needs_rows(&self) -> bool {
+        self.subjects.len() > 0
+    }
+
+    /// Number, issuer, client, audience, hash of the access token.
+    pub(super) fn by_access_token(&self) -> String {
+        let rows = self.subjects.iter().filter_map(|((issuer, subject, client, aud), n)| match subject {
+            SubjectToken::Access { hash } => Some((n, issuer, client, aud, hash)),
+            SubjectToken::Id { .. } => None,
+        });
+        json(&rows.collect::<Vec<_>>())
+    }
+
+    /// Number, issuer, client, audience, session, `sub`.
+    pub(super) fn by_session(&self) -> String {
+        let rows = self.subjects.iter().filter_map(|((issuer, subject, client, aud), n)| match subject {
+            SubjectToken::Access { .. } => None,
+            SubjectToken::Id { session_id, sub } => Some((n, issuer, client, aud, session_id, sub)),
+        });
+        json(&rows.collect::<Vec<_>>())
+    }
+
+    /// Number, issuer, name.
+    pub(super) fn named(names: &Distinct<(&'a str, &'a str)>) -> String {
+        json(&names.iter().map(|((issuer, name), n)| (n, issuer, name)).collect::<Vec<_>>())
+    }
+}
