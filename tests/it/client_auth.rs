@@ -10,7 +10,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::{ALICE, Answer, Engine, NOW, SECRET, World, both, client_key, code_grant, declarations, encode};
+use crate::harness::{
+    ACCESS_TOKEN, ALICE, Answer, EXCHANGE, Engine, ID_JAG, ID_TOKEN, NOW, SECRET, World, both, changed, client_key,
+    code_grant, declarations, encode,
+};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// A grant that every client is registered for and that fails on its own account, with `invalid_grant`: who gets that far is
@@ -301,6 +304,80 @@ both! {
         let answers = attempts.join_all().await;
         assert_eq!(answers.iter().filter(|status| **status == 400).count(), 1, "{answers:?}");
         assert_eq!(answers.iter().filter(|status| **status == 401).count(), 19, "{answers:?}");
+    }
+}
+
+both! {
+    /// A token exchange spends it in the transaction that decides, and nothing that is wrong with the request comes before.
+    async fn an_assertion_is_spent_by_whatever_is_asked_with_it(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "jwt-agent").await;
+        world.agree(&browser, "jwt-agent", &tokens, "always", &[]).await;
+        let (access, id) = (tokens["access_token"].as_str().unwrap(), tokens["id_token"].as_str().unwrap());
+        let good = [
+            ("grant_type", EXCHANGE),
+            ("requested_token_type", ID_JAG),
+            ("audience", world.service.url.as_str()),
+            ("subject_token", access),
+            ("subject_token_type", ACCESS_TOKEN),
+        ];
+        let cases: [(&str, Form<'_>, u16); 10] = [
+            ("minted", &[("scope", "api.read")], 200),
+            ("by an ID token", &[("subject_token", id), ("subject_token_type", ID_TOKEN), ("scope", "api.read")], 200),
+            ("nobody asked", &[("scope", "api.write")], 400),
+            ("beyond the ceiling", &[("audience", "https://third.example")], 400),
+            ("no audience", &[("audience", "")], 400),
+            ("a malformed scope", &[("scope", "\"")], 400),
+            ("no such token", &[("subject_token", "x")], 400),
+            ("no ID token", &[("subject_token", "x"), ("subject_token_type", ID_TOKEN)], 400),
+            ("no grant", &[("grant_type", "")], 400),
+            ("another grant", &[("grant_type", "authorization_code")], 400),
+        ];
+        let http = &world.http;
+        for (name, changes, status) in cases {
+            let assertion = world.client_assertion(&json!({}));
+            let send = async |form: Form<'_>| {
+                let mut form = form.to_vec();
+                form.extend([("client_assertion_type", JWT_BEARER), ("client_assertion", assertion.as_str())]);
+                let request = http.post(format!("{}/token", world.url)).header("content-type", "application/x-www-form-urlencoded");
+                Answer::read(request.body(encode(&form)).send().await.unwrap()).await
+            };
+            let form = changed(&good, changes);
+            let answer = send(&form).await;
+            assert_eq!(answer.status, status, "{name}: {}", answer.body);
+            turned_away(&send(&form).await, name);
+            turned_away(&send(&good).await, name);
+        }
+    }
+}
+
+both! {
+    async fn of_twenty_exchanges_at_once_one_is_let_in(world: World) {
+        let replica = Arc::new(world.replica(&declarations(&world.service.url)).await);
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "jwt-agent").await;
+        world.agree(&browser, "jwt-agent", &tokens, "always", &[]).await;
+        let form = encode(&[
+            ("grant_type", EXCHANGE),
+            ("requested_token_type", ID_JAG),
+            ("audience", world.service.url.as_str()),
+            ("scope", "api.read"),
+            ("subject_token", tokens["access_token"].as_str().unwrap()),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", &world.client_assertion(&json!({}))),
+        ]);
+        let mut attempts = JoinSet::new();
+        for n in 0..20 {
+            let server = if n % 2 == 0 { &world } else { &*replica };
+            let request = world.http.post(format!("{}/token", server.url));
+            let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.clone());
+            attempts.spawn(async move { request.send().await.unwrap().status().as_u16() });
+        }
+        let answers = attempts.join_all().await;
+        assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+        assert_eq!(answers.iter().filter(|status| **status == 401).count(), 19, "{answers:?}");
+        assert_eq!(world.database.column("SELECT mint_count FROM delegation").await, ["1"]);
     }
 }
 

@@ -138,3 +138,67 @@ impl<'a> Wanted<'a> {
         json(&names.iter().map(|((issuer, name), n)| (n, issuer, name)).collect::<Vec<_>>())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::client::{AuthMethod, Client};
+    use crate::domain::exchange::Request;
+    use crate::domain::ids::Audience;
+    use crate::store::Mint;
+
+    fn waiting(issuer: &str, hash: &str, aud: &str) -> Waiting {
+        let client = Client {
+            id: "c".into(),
+            client_id: "desk".into(),
+            name: "Desk".into(),
+            auth_method: AuthMethod::None,
+            secret_hash: None,
+            jwks: None,
+            redirect_uris: vec![],
+            grant_types: vec![],
+            audiences: vec![],
+            first_party: false,
+            version: 1,
+        };
+        let request = Request {
+            audience: Audience::parse(aud).unwrap(),
+            resources: vec![],
+            scope: None,
+            agent_platform: None,
+            agent_context_id: None,
+        };
+        let mint = Mint {
+            client: Arc::new(client),
+            subject: SubjectToken::Access { hash: hash.into() },
+            request: Arc::new(request),
+            issuer: "https://id.example".into(),
+            provider_client_id: String::new(),
+            kid: "k".into(),
+            jti: String::new(),
+            entry_id: String::new(),
+            now: 1,
+        };
+        Waiting { issuer: issuer.into(), mint, unspent: Some(UnspentJti::new("c".into(), "j".into(), 9)), turns: 0 }
+    }
+
+    #[test]
+    fn what_is_asked_alike_is_asked_once() {
+        let (a, b) = ("https://a.example", "https://b.example");
+        let mints = [
+            waiting("i", "h", a),
+            waiting("i", "h", a),
+            waiting("i", "h", b),
+            waiting("j", "h", a),
+            waiting("i", "g\0", a),
+        ];
+        let wanted = Wanted::of(&mints, &[]);
+        let counts =
+            (wanted.subjects.len(), wanted.clients.len(), wanted.services.len(), wanted.keys.len(), wanted.jtis.len());
+        assert_eq!(counts, (3, 2, 3, 2, 2));
+        let subjects: Vec<_> = wanted.mints.iter().map(|want| want.rows.map(|rows| rows.subject)).collect();
+        assert_eq!(subjects, [Some(0), Some(0), Some(1), Some(2), None], "and what no row is called is not asked");
+    }
+}
