@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::beside::Beside;
 use crate::client::Connection;
 use crate::machine::Meter;
 
@@ -47,23 +48,24 @@ pub(crate) struct Sample {
 struct Shared {
     answers: AtomicU64,
     measuring: AtomicBool,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
 
 pub(crate) async fn run(
     port: u16,
     requests: &Requests,
     connections: usize,
+    beside: Option<&Beside>,
     length: Duration,
     processes: Processes,
     meter: Meter,
 ) -> Outcome<Sample> {
-    let shared = Arc::new(Shared {
-        answers: AtomicU64::new(0),
-        measuring: AtomicBool::new(false),
-        stop: AtomicBool::new(false),
-    });
-    let mut agents = JoinSet::new();
+    let shared =
+        Arc::new(Shared { answers: AtomicU64::new(0), measuring: AtomicBool::new(false), stop: Arc::default() });
+    let (mut agents, mut others) = (JoinSet::new(), JoinSet::new());
+    if let Some(beside) = beside {
+        beside.start(&mut others, &shared.stop);
+    }
     for first in 0..connections {
         agents.spawn(agent(port, requests.clone(), first, connections, shared.clone()));
     }
@@ -80,6 +82,9 @@ pub(crate) async fn run(
         latencies.extend(micros);
         body = last;
     }
+    while let Some(ended) = others.join_next().await {
+        ended??;
+    }
     latencies.sort_unstable();
     let quantile =
         |percent: usize| latencies.get(latencies.len() * percent / 100).map_or(0.0, |us| float(*us) / 1000.0);
@@ -92,6 +97,21 @@ pub(crate) async fn run(
         answers: shared.answers.load(Ordering::Relaxed),
         body,
     })
+}
+
+/// Microseconds of CPU in a second that a server takes, and its PostgreSQL, for what else it does.
+pub(crate) async fn alone(beside: &Beside, length: Duration, processes: Processes, meter: Meter) -> Outcome<[f64; 2]> {
+    let (stop, mut others) = (Arc::default(), JoinSet::new());
+    beside.start(&mut others, &stop);
+    tokio::time::sleep(WARM_UP).await;
+    let (start, before) = (Instant::now(), processes.used(meter));
+    tokio::time::sleep(length).await;
+    let (seconds, after) = (start.elapsed().as_secs_f64(), processes.used(meter));
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = others.join_next().await {
+        ended??;
+    }
+    Ok(std::array::from_fn(|n| float(after[n] - before[n]) / seconds))
 }
 
 /// One connection. Answers with the microseconds that each of its measured requests took, and with the last body.

@@ -4,6 +4,8 @@
 //! real forms, then loads the token endpoint and divides: CPU of the server by answers, beside the floor measured in the same run
 //! (the same HTTP library and the same signature, and nothing else). Nothing here judges: it prints.
 
+mod assertion;
+mod beside;
 mod client;
 mod floor;
 mod load;
@@ -13,6 +15,7 @@ mod postgres;
 mod provider;
 mod report;
 mod scenarios;
+mod seed;
 mod start;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ usage: cargo bench --bench mint -- [OPTION]...
   --rounds N        measurements of each scenario, taken in turns; the median counts [3]
   --quick           one round of one second
   --sqlite          without PostgreSQL
+  --large           also with 100,000 delegations and 1,000,000 assertions in the journal (takes minutes to make)
   --pin             servers on core 0 alone; load generator and PostgreSQL on core 1
   --only TEXT       only scenarios whose name contains TEXT, and the floor
   --folder DIR      where databases are made; its disk is what commits wait for [the system's temporary folder]
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) seconds: u64,
     pub(crate) rounds: usize,
     pub(crate) sqlite_only: bool,
+    pub(crate) large: bool,
     pub(crate) pin: bool,
     pub(crate) only: Option<String>,
     pub(crate) folder: PathBuf,
@@ -41,6 +43,7 @@ impl Options {
             seconds: 3,
             rounds: 3,
             sqlite_only: false,
+            large: false,
             pin: false,
             only: None,
             folder: std::env::temp_dir(),
@@ -54,6 +57,7 @@ impl Options {
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--quick" => (options.seconds, options.rounds) = (1, 1),
                 "--sqlite" => options.sqlite_only = true,
+                "--large" => options.large = true,
                 "--pin" => options.pin = true,
                 "--only" => options.only = Some(value()?),
                 "--folder" => options.folder = value()?.into(),

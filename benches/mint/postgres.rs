@@ -23,7 +23,7 @@ pub(crate) struct Missing;
 
 pub(crate) struct Cluster {
     postmaster: Child,
-    pub(crate) url: String,
+    port: u16,
     _folder: TempDir,
 }
 
@@ -63,8 +63,7 @@ impl Cluster {
         postgres.arg("-c").arg(format!("unix_socket_directories={}", path.display()));
         postgres.arg("-p").arg(port.to_string()).current_dir(path);
         let postmaster = postgres.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let cluster =
-            Self { postmaster, url: format!("postgres://avouch:bench@127.0.0.1:{port}/postgres"), _folder: folder };
+        let cluster = Self { postmaster, port, _folder: folder };
         cluster.answers().await?;
         Ok(cluster)
     }
@@ -73,11 +72,24 @@ impl Cluster {
         self.postmaster.id()
     }
 
+    /// Makes a database. Answers with its URL.
+    pub(crate) async fn database(&self, name: &str) -> Outcome<String> {
+        use sqlx::Connection as _;
+        let mut admin = sqlx::PgConnection::connect(&self.url("postgres")).await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await?;
+        admin.close().await?;
+        Ok(self.url(name))
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("postgres://avouch:bench@127.0.0.1:{}/{name}", self.port)
+    }
+
     async fn answers(&self) -> Outcome<()> {
         use sqlx::Connection as _;
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            match sqlx::PgConnection::connect(&self.url).await {
+            match sqlx::PgConnection::connect(&self.url("postgres")).await {
                 Ok(connection) => return Ok(connection.close().await?),
                 Err(error) if Instant::now() > deadline => {
                     return Err(format!("PostgreSQL does not start: {error}").into());

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Outcome;
+use crate::assertion::AUDIENCE;
 use crate::client::{Browser, Connection, form, request};
 use crate::machine::command_on;
 
-/// Whom the assertions are for.
-pub(crate) const AUDIENCE: &str = "https://service.example";
 pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 pub(crate) const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
@@ -93,7 +92,7 @@ client_id = "secret-agent"
 client_name = "Secret Agent"
 client_secret = "{SECRET}"
 redirect_uris = ["{CALLBACK}"]
-grant_types = ["authorization_code", "{EXCHANGE}"]
+grant_types = ["authorization_code", "refresh_token", "{EXCHANGE}"]
 audiences = ["{AUDIENCE}"]
 [[clients]]
 client_id = "key-agent"
@@ -128,7 +127,9 @@ pub(crate) fn users(count: usize) -> Outcome<String> {
 pub(crate) struct Provider {
     process: Process,
     pub(crate) port: u16,
-    pub(crate) engine: &'static str,
+    /// Engine, and what is in the database.
+    pub(crate) name: String,
+    pub(crate) database: String,
     admin_token: String,
     key: SigningKey,
     folder: TempDir,
@@ -136,14 +137,14 @@ pub(crate) struct Provider {
 
 impl Provider {
     pub(crate) fn start(
-        engine: &'static str,
+        name: String,
         database: Option<&str>,
         people: &str,
         parent: &Path,
         core: Option<&str>,
     ) -> Outcome<Self> {
         let folder = tempfile::Builder::new().prefix("avouch-bench.").tempdir_in(parent)?;
-        let (port, key) = (free_port()?, crate::floor::key());
+        let (port, key) = (free_port()?, crate::assertion::key());
         let database =
             database.map_or_else(|| format!("sqlite://{}", folder.path().join("avouch.db").display()), str::to_owned);
         let file = folder.path().join("avouch.toml");
@@ -159,7 +160,7 @@ impl Provider {
             return Err(format!("the server does not start:\n{log}").into());
         }
         let admin_token = std::fs::read_to_string(folder.path().join("keys/admin-token"))?;
-        Ok(Self { process, port, engine, admin_token, key, folder })
+        Ok(Self { process, port, name, database, admin_token, key, folder })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -175,12 +176,18 @@ impl Provider {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Signs a user in to a client and lets them agree for good, each by the real forms. Answers with the tokens.
-    pub(crate) async fn agree(&self, user: usize, client: Client) -> Outcome<Value> {
+    /// Signs a user in, in a new browser.
+    pub(crate) async fn sign_in(&self, user: usize) -> Outcome<Browser> {
         let mut browser = Browser::open(self.port).await?;
         browser.get("/login").await?;
         let email = format!("user{user}@example.com");
         expect(303, browser.submit("/login", &[("email", &email), ("password", PASSWORD)]).await?, &browser)?;
+        Ok(browser)
+    }
+
+    /// Signs a user in to a client and lets them agree for good, each by the real forms. Answers with the tokens.
+    pub(crate) async fn agree(&self, user: usize, client: Client) -> Outcome<Value> {
+        let mut browser = self.sign_in(user).await?;
         let question = form(&[
             ("response_type", "code"),
             ("client_id", client.id()),
@@ -228,6 +235,11 @@ impl Provider {
         self.token_request(client, &exchange)
     }
 
+    /// The request that refreshes.
+    pub(crate) fn refresh(&self, token: &str) -> Vec<u8> {
+        self.token_request(Client::Secret, &[("grant_type", "refresh_token"), ("refresh_token", token)])
+    }
+
     fn token_request(&self, client: Client, pairs: &[(&str, &str)]) -> Vec<u8> {
         match client {
             Client::Secret => {
@@ -252,11 +264,15 @@ impl Provider {
     pub(crate) async fn used(&self) -> Outcome<u64> {
         let bearer = format!("Bearer {}", self.admin_token.trim());
         let mut connection = Connection::open(self.port).await?;
-        let list = request("GET", "/api/v1/delegations?limit=200", self.port, &[("Authorization", &bearer)], "");
-        connection.send(&list).await?;
-        let list = connection.json()?;
-        let items = list["items"].as_array().ok_or_else(|| format!("no list: {list}"))?;
-        Ok(items.iter().filter_map(|d| d["mint_count"].as_u64()).sum())
+        let (mut count, mut page) = (0, "/api/v1/delegations?limit=200".to_owned());
+        loop {
+            connection.send(&request("GET", &page, self.port, &[("Authorization", &bearer)], "")).await?;
+            let list = connection.json()?;
+            let items = list["items"].as_array().ok_or_else(|| format!("no list: {list}"))?;
+            count += items.iter().filter_map(|d| d["mint_count"].as_u64()).sum::<u64>();
+            let Some(next) = list["next"].as_str() else { return Ok(count) };
+            page = format!("/api/v1/delegations?limit=200&cursor={next}");
+        }
     }
 }
 

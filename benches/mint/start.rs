@@ -15,7 +15,7 @@ const TIMES: usize = 10;
 
 pub(crate) async fn run(options: &Options) -> Outcome<()> {
     println!("{}", machine::description(&options.folder, Meter::new()?));
-    let (people, key) = (users(2)?, crate::floor::key());
+    let (people, key) = (users(2)?, crate::assertion::key());
     // One plain password too: it has to be hashed, but nobody may wait for that.
     let people =
         format!("{people}[[users]]\nemail = \"plain@example.com\"\npassword = \"correct horse battery staple\"\n");

@@ -1,0 +1,38 @@
+//! What is signed here: by the server, by the floor, and alone.
+
+use avouch::domain::claims::{ASSERTION_LIFETIME, IdJag};
+use avouch::jose::{SealingKey, SigningKey};
+use avouch::rng::Rng;
+
+/// Whom the assertions are for.
+pub(crate) const AUDIENCE: &str = "https://service.example";
+
+/// A key for measuring.
+pub(crate) fn key() -> SigningKey {
+    let sealing = SealingKey::from_bytes(&[7; 32]).expect("32 bytes are a key");
+    SigningKey::generate(&sealing, "bench", &Rng::Os).expect("a key is made").0
+}
+
+/// The claims of an assertion as the server makes them here.
+pub(crate) fn claims(rng: &Rng, now: i64) -> IdJag {
+    IdJag {
+        iss: "http://localhost:4000".into(),
+        sub: "0197f2f0c7d57e6f8a3b0c1d2e3f4a5b".into(),
+        aud: AUDIENCE.into(),
+        client_id: "secret-agent".into(),
+        jti: rng.id(now),
+        iat: now,
+        exp: now + ASSERTION_LIFETIME,
+        auth_time: now,
+        email: Some("user0@example.com".into()),
+        email_verified: Some(true),
+        name: Some("User 0".into()),
+        phone_number: None,
+        phone_number_verified: None,
+        amr: None,
+        resource: None,
+        scope: Some("api.read".into()),
+        agent_platform: None,
+        agent_context_id: None,
+    }
+}
