@@ -1,10 +1,24 @@
 -- Every row belongs to an issuer, also where one issuer is all there is.
+-- `cimd` holds what its Client ID Metadata Document says beside what follows from `url`. `revision` grows with every change of the row
+-- or of its keys: that is how the other processes hear of it.
 CREATE TABLE issuer (
     id TEXT PRIMARY KEY,
     url TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    cimd TEXT NOT NULL,
     admin_token_hash TEXT NOT NULL,
-    created_at BIGINT NOT NULL
+    revision BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    disabled_at BIGINT
 );
+CREATE UNIQUE INDEX issuer_revision ON issuer (revision);
+
+-- Numbers that are drawn in order; a drawn one locks its row until the transaction ends.
+CREATE TABLE counter (
+    name TEXT PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+INSERT INTO counter (name, value) VALUES ('issuer', 0);
 
 -- Who is vouched for. `sub` is what leaves; `id` never does.
 CREATE TABLE account (

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use toml::Table;
 use zeroize::Zeroizing;
 
-use crate::domain::ids::{Audience, Issuer};
+use crate::domain::ids::{Audience, IssuerUrl};
 use crate::domain::issuer::IssuerId;
 use crate::secret::Secret;
 use issuers::Homes;
@@ -60,7 +60,7 @@ impl ConfigError {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who this server is. https unless loopback.
-    pub issuer: Issuer,
+    pub issuer: IssuerUrl,
     /// Nobody named an issuer: [`Config::set_default_issuer`] may still change it.
     pub issuer_is_default: bool,
     /// Where to listen; port 0 asks the system for a free one.
@@ -242,7 +242,7 @@ impl Config {
     pub fn set_default_issuer(&mut self, port: u16) {
         if self.issuer_is_default {
             self.issuer =
-                Issuer::parse(&format!("http://localhost:{port}")).expect("localhost with a port is an issuer");
+                IssuerUrl::parse(&format!("http://localhost:{port}")).expect("localhost with a port is an issuer");
         }
     }
 
@@ -333,8 +333,8 @@ fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<
     .collect()
 }
 
-fn parse_issuer(root: &Section<'_>, text: &str) -> Result<Issuer, ConfigError> {
-    Issuer::parse(text).map_err(|problem| root.wrong("issuer", format!("{}: {problem}", quote(text))))
+fn parse_issuer(root: &Section<'_>, text: &str) -> Result<IssuerUrl, ConfigError> {
+    IssuerUrl::parse(text).map_err(|problem| root.wrong("issuer", format!("{}: {problem}", quote(text))))
 }
 
 fn paths(mut keys: Section<'_>, mut admin: Section<'_>) -> Result<(PathBuf, PathBuf), ConfigError> {
@@ -370,7 +370,7 @@ fn networks(
     parsed.map_err(|problem| section.wrong(key, problem))
 }
 
-fn read_network(mut section: Section<'_>, issuer: &Issuer, developing: bool) -> Result<Network, ConfigError> {
+fn read_network(mut section: Section<'_>, issuer: &IssuerUrl, developing: bool) -> Result<Network, ConfigError> {
     let private = section.flag("allow_private_addresses")?;
     let allowed = section.list("allowed_networks")?;
     section.finish()?;
@@ -386,7 +386,7 @@ fn read_network(mut section: Section<'_>, issuer: &Issuer, developing: bool) -> 
     })
 }
 
-fn read_cimd(mut section: Section<'_>, issuer: &Issuer) -> Result<Cimd, ConfigError> {
+fn read_cimd(mut section: Section<'_>, issuer: &IssuerUrl) -> Result<Cimd, ConfigError> {
     let name = section.text("client_name")?;
     let mut uris = [None, None, None, None];
     let keys = ["client_uri", "logo_uri", "tos_uri", "policy_uri"];

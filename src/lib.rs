@@ -7,11 +7,12 @@
 //!   (the only signatures);
 //! - [`domain`] holds the rules and knows nobody;
 //! - [`lab`] tests other people's services, and ours;
+//! - [`host`] is a process and its issuers; [`cache`] what it keeps for a while;
 //! - [`config`], [`secret`], [`clock`] and [`rng`] are the floor.
 //!
 //! [`spec`] maps every section we build to the item that does it and the test that proves it.
 
-pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod delivery;
 pub mod domain;
 pub mod error;
 pub mod flow;
+pub mod host;
 pub mod http;
 pub mod jose;
 pub mod lab;

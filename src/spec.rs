@@ -45,7 +45,7 @@
 //! | 8693 §2.1, ID-JAG §4.3 request | `http::token` | `exchange::every_wrong_request_gets_its_error_and_changes_nothing` |
 //! | ID-JAG §4.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange::forged_id_tokens`, `exchange::subject_tokens_end` |
 //! | ID-JAG §4.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange::scope_and_resource_in_the_answer` |
-//! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`App::sign_assertion`](crate::app::App::sign_assertion) | `domain::claims::tests::the_last_look` |
+//! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`keyring::sign_assertion`](crate::flow::keyring::sign_assertion) | `domain::claims::tests::the_last_look` |
 //! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
 //! | ID-JAG §5 client id at the service | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::the_client_id_at_the_service` |
 //! | -04 §9.2 step-up | [`Refusal::StepUp`](crate::domain::refusal::Refusal::StepUp) | `exchange::an_old_sign_in_has_to_be_renewed` |
@@ -84,7 +84,7 @@
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
 //! | a second notice when the last assertion is dead | [`notices_due`](crate::domain::delegation::notices_due) | `domain::delegation::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
-//! | keys and admin token are made on an empty database only | [`flow::setup::open`](crate::flow::setup::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
+//! | keys and admin token are made on an empty database only | [`flow::start::open`](crate::flow::start::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
 //! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
 //! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |
 //! | no secret in a log | [`secret`](crate::secret) | `process::no_secret_is_logged` |

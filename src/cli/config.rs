@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Failure;
 use crate::config::{Config, Database};
-use crate::flow::setup;
+use crate::flow::start;
 
 /// Reads the configuration, or says in one line what is wrong with it.
 pub(super) fn load(file: Option<&Path>) -> Result<Config, Failure> {
@@ -13,13 +13,13 @@ pub(super) fn load(file: Option<&Path>) -> Result<Config, Failure> {
 }
 
 /// What a start that failed ends with.
-pub(super) fn cannot_start(error: &setup::StartError) -> Failure {
+pub(super) fn cannot_start(error: &start::StartError) -> Failure {
     if error.is_configuration() { Failure::Usage(error.to_string()) } else { Failure::Unable(error.to_string()) }
 }
 
 pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     let config = load(file)?;
-    setup::check(&config).map_err(|e| cannot_start(&e))?;
+    start::check(&config).map_err(|e| cannot_start(&e))?;
     let database = match &config.database {
         Database::Sqlite(path) => format!("SQLite in {}", path.display()),
         Database::Postgres(_) => "PostgreSQL".to_owned(),
@@ -40,7 +40,7 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
 
 pub(super) async fn migrate(file: Option<&Path>) -> Result<(), Failure> {
     let config = load(file)?;
-    setup::migrate(&config).await.map_err(|e| cannot_start(&e))?;
+    start::migrate(&config).await.map_err(|e| cannot_start(&e))?;
     println!("The schema is up to date.");
     Ok(())
 }

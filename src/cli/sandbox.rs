@@ -7,15 +7,15 @@ use tracing::level_filters::LevelFilter;
 use super::serve::stop_on_signal;
 use super::{Failure, log_to_stderr};
 use crate::clock::Clock;
-use crate::domain::ids::Issuer;
+use crate::domain::ids::IssuerUrl;
 use crate::http::serve::serve;
 use crate::lab::sandbox::{self, Options};
 use crate::rng::Rng;
 
 pub(super) async fn run(port: u16, trust: &[String]) -> Result<(), Failure> {
     log_to_stderr(LevelFilter::INFO);
-    let issuer = |text: &String| Issuer::parse(text).map_err(|e| Failure::Usage(format!("--trust {text}: {e}")));
-    let trust: Vec<Issuer> = trust.iter().map(issuer).collect::<Result<_, _>>()?;
+    let issuer = |text: &String| IssuerUrl::parse(text).map_err(|e| Failure::Usage(format!("--trust {text}: {e}")));
+    let trust: Vec<IssuerUrl> = trust.iter().map(issuer).collect::<Result<_, _>>()?;
     let (listener, origin) = bind(port).await?;
     let stop = stop_on_signal()?;
     println!("{origin}");
@@ -42,7 +42,7 @@ pub(super) async fn bind(port: u16) -> Result<(TcpListener, String), Failure> {
 pub(super) fn start(
     listener: TcpListener,
     origin: &str,
-    trust: Vec<Issuer>,
+    trust: Vec<IssuerUrl>,
     stop: watch::Receiver<bool>,
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let options = Options { trust, clock: Clock::System, rng: Rng::Os };

@@ -10,11 +10,11 @@ use tracing::level_filters::LevelFilter;
 
 use super::config::{cannot_start, load};
 use super::{Failure, log_to_stderr};
-use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::declare;
-use crate::flow::setup::{self, Made};
+use crate::flow::start::{self, StartReport};
+use crate::host::Host;
 use crate::rng::Rng;
 use crate::{delivery, http};
 
@@ -30,7 +30,7 @@ pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Fa
     config.set_default_issuer(address.port());
     let stop = stop_on_signal()?;
     let provider = Provider::start(&config, listener, stop).await?;
-    announce(&config, address, &provider.made);
+    announce(&config, address, &provider.report);
     provider.finish().await;
     Ok(())
 }
@@ -58,8 +58,8 @@ pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
 
 /// A provider at work: server, delivery worker and password hashing.
 pub(super) struct Provider {
-    pub(super) made: Made,
-    app: App,
+    pub(super) report: StartReport,
+    host: Host,
     server: tokio::task::JoinHandle<()>,
     worker: tokio::task::JoinHandle<()>,
 }
@@ -71,31 +71,31 @@ impl Provider {
         listener: TcpListener,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
-        let (app, made) = setup::open(config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
-        let server = tokio::spawn(http::serve::serve(listener, http::router(app.clone()), stop.clone()));
-        let worker = tokio::spawn(delivery::run(app.clone(), stop));
-        tokio::spawn(declare::hash_passwords(app.clone(), config.users.clone()));
-        Ok(Self { made, app, server, worker })
+        let (host, report) = start::open(config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
+        let server = tokio::spawn(http::serve::serve(listener, http::router(host.clone()), stop.clone()));
+        let worker = tokio::spawn(delivery::run(host.clone(), stop));
+        tokio::spawn(declare::hash_passwords(host.clone(), config.users.clone()));
+        Ok(Self { report, host, server, worker })
     }
 
     /// Waits for the end: requests and deliveries in flight are finished, the database is closed.
     pub(super) async fn finish(self) {
         let _ = self.server.await;
         let _ = self.worker.await;
-        self.app.store.close().await;
+        self.host.database.close().await;
     }
 }
 
-fn announce(config: &Config, address: SocketAddr, made: &Made) {
+fn announce(config: &Config, address: SocketAddr, report: &StartReport) {
     println!("{}", config.issuer);
     eprintln!("avouch {} is ready: issuer {}, listening on {address}", env!("CARGO_PKG_VERSION"), config.issuer);
-    for (path, what) in &made.files {
+    for (path, what) in &report.files {
         eprintln!("  made {}: {what}", path.display());
     }
-    if made.users == 0 || made.clients == 0 {
+    if report.users == 0 || report.clients == 0 {
         eprintln!(
             "  There is no {} yet. Declare both in avouch.toml and start again:",
-            if made.users == 0 { "user" } else { "client" }
+            if report.users == 0 { "user" } else { "client" }
         );
         eprintln!();
         for line in FIRST_STEPS.lines() {

@@ -9,7 +9,7 @@ use super::services::audience;
 use super::values::{is_visible, label, redirect_uri};
 use super::wording::quote;
 use super::{ClientAuth, ClientDecl, ConfigError};
-use crate::domain::ids::Issuer;
+use crate::domain::ids::IssuerUrl;
 use crate::secret::Secret;
 
 const CODE: &str = "authorization_code";
@@ -86,7 +86,7 @@ fn check_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn authentication(section: &Section<'_>, given: Credentials, issuer: &Issuer) -> Result<ClientAuth, ConfigError> {
+fn authentication(section: &Section<'_>, given: Credentials, issuer: &IssuerUrl) -> Result<ClientAuth, ConfigError> {
     const KEY: &str = "token_endpoint_auth_method";
     let default = match (&given.secret, &given.jwks) {
         (Some(_), Some(_)) => return Err(section.wrong("jwks", "give either a client_secret or jwks, not both")),
@@ -119,7 +119,7 @@ fn authentication(section: &Section<'_>, given: Credentials, issuer: &Issuer) ->
 }
 
 /// Only its hash is stored, without a salt, so a secret must be random: 32 bytes are 43 characters of base64url, 64 of hex.
-fn check_secret(secret: &str, issuer: &Issuer) -> Result<(), String> {
+fn check_secret(secret: &str, issuer: &IssuerUrl) -> Result<(), String> {
     const HOW: &str = "make one with: openssl rand -base64 32";
     let hex = secret.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_visible(secret, 1024) {
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn secrets() {
         let (here, public) =
-            (Issuer::parse("http://localhost:1").unwrap(), Issuer::parse("https://id.example").unwrap());
+            (IssuerUrl::parse("http://localhost:1").unwrap(), IssuerUrl::parse("https://id.example").unwrap());
         let hex = "00f1e2d3c4b5a69788796a5b4c3d2e1f0f1e2d3c4b5a69788796a5b4c3d2e1f7";
         let example = format!("{EXAMPLE}-Xo3rW9vKq27LhYtZ5bNfUeMd8JcGpAs");
         for (secret, issuer) in [(SECRET, &public), (hex, &public), (&example, &here)] {

@@ -6,7 +6,7 @@ use super::section::Section;
 use super::values::label;
 use super::wording::{nearest, quote};
 use super::{ClientDecl, Config, ConfigError, ServiceDecl, UserDecl};
-use crate::domain::ids::Issuer;
+use crate::domain::ids::IssuerUrl;
 use crate::domain::issuer::{Colour, IssuerId};
 
 /// A further issuer declared in the file; it lives at `/{id}` of the default one.
@@ -80,7 +80,7 @@ fn issuer(section: &mut Section<'_>) -> Result<IssuerDecl, ConfigError> {
 /// The issuers that something can be declared for.
 pub(super) struct Homes<'a> {
     /// The one at the root of the origin.
-    pub(super) default: &'a Issuer,
+    pub(super) default: &'a IssuerUrl,
     /// Those of the file.
     pub(super) issuers: &'a [IssuerDecl],
 }

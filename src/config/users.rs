@@ -8,7 +8,7 @@ use super::section::Section;
 use super::values::label;
 use super::wording::quote;
 use super::{ConfigError, Password, UserDecl};
-use crate::domain::ids::Issuer;
+use crate::domain::ids::IssuerUrl;
 use crate::secret::Secret;
 
 /// Longest address that mail can be sent to (RFC 5321 section 4.5.3.1.3, less its brackets).
@@ -58,7 +58,7 @@ fn user(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<UserDecl, Config
 
 fn password(
     section: &Section<'_>,
-    issuer: &Issuer,
+    issuer: &IssuerUrl,
     plain: Option<Secret>,
     hash: Option<Secret>,
 ) -> Result<Option<Password>, ConfigError> {

@@ -35,7 +35,7 @@ macro_rules! text_id {
 
 text_id! {
     /// An issuer identifier (RFC 8414 section 2): https, or http on a loopback host; no query, no fragment, no trailing slash.
-    Issuer
+    IssuerUrl
 }
 
 text_id! {
@@ -44,7 +44,7 @@ text_id! {
     Audience
 }
 
-impl Issuer {
+impl IssuerUrl {
     /// Parses an issuer identifier.
     ///
     /// # Errors
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn issuers() {
         for good in ["https://id.example", "http://localhost:4000", "http://127.0.0.1:1", "http://[::1]:4000"] {
-            assert!(Issuer::parse(good).is_ok(), "{good}");
+            assert!(IssuerUrl::parse(good).is_ok(), "{good}");
         }
         for bad in [
             "https://id.example/",
@@ -172,7 +172,7 @@ mod tests {
             "https://id.example/p",
             "https://",
         ] {
-            assert!(Issuer::parse(bad).is_err(), "{bad}");
+            assert!(IssuerUrl::parse(bad).is_err(), "{bad}");
         }
     }
 

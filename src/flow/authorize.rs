@@ -2,13 +2,13 @@
 
 use url::Url;
 
-use crate::app::App;
 use crate::domain::authorize::{CODE_LIFETIME, Request};
 use crate::domain::client::Client;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
+use crate::host::App;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewFamily};
 
@@ -118,7 +118,7 @@ pub fn answer(app: &App, redirect_uri: &str, state: Option<&str>, params: &[(&st
         if let Some(state) = state {
             query.append_pair("state", state);
         }
-        query.append_pair("iss", app.issuer.as_str());
+        query.append_pair("iss", app.issuer.url.as_str());
     }
     url.into()
 }

@@ -1,9 +1,9 @@
 //! Who calls the API: an operator with the admin token, or a user through a first-party client (RFC 6750).
 
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::DELEGATIONS;
 use crate::error::Error;
+use crate::host::App;
 use crate::secret::{same, token_hash};
 
 /// Whom a bearer token speaks for.
@@ -41,7 +41,7 @@ impl Caller {
 /// [`Refusal::BearerInvalid`], [`Refusal::BearerScope`].
 pub async fn caller(app: &App, token: &str) -> Result<Caller, Error> {
     let hash = token_hash(token);
-    if same(&hash, &app.admin_token_hash) {
+    if same(&hash, &app.issuer.admin_token_hash) {
         return Ok(Caller::Admin);
     }
     let subject =

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::app::{App, Registered};
 use crate::domain::client::{AuthMethod, Client};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
+use crate::host::{App, Registered};
 use crate::jose::{Jwks, Unverified};
 use crate::secret::{Secret, same, token_hash};
 use crate::store::UnspentJti;
@@ -132,19 +132,19 @@ pub async fn find(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>,
     if client_id.contains('\0') {
         return Ok(None);
     }
-    match app.clients.get(&client_id.to_owned(), app.store.client_changes(), app.now()) {
+    match app.clients.get(&(app.issuer.id.clone(), client_id.to_owned()), app.database.client_changes(), app.now()) {
         Some(registered) => Ok(Some(registered)),
         None => read(app, client_id).await,
     }
 }
 
 async fn read(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>, Error> {
-    let (changes, now) = (app.store.client_changes(), app.now());
+    let (changes, now) = (app.database.client_changes(), app.now());
     let Some(client) = app.store.read().await?.client(client_id).await? else { return Ok(None) };
     let jwks = client.jwks.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let jwks = jwks.as_ref().map(Jwks::parse).unwrap_or_default();
     let registered = Arc::new(Registered { client: Arc::new(client), jwks });
-    app.clients.put(client_id.to_owned(), registered.clone(), changes, now);
+    app.clients.put((app.issuer.id.clone(), client_id.to_owned()), registered.clone(), changes, now);
     Ok(Some(registered))
 }
 
@@ -190,7 +190,7 @@ async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> 
     let rules = [
         (claims.iss == named && claims.sub == named, "iss and sub must both be the client_id"),
         (
-            claims.aud == app.issuer.as_str() || claims.aud == app.issuer.at("/token"),
+            claims.aud == app.issuer.url.as_str() || claims.aud == app.issuer.url.at("/token"),
             "aud must be the issuer or the token endpoint",
         ),
         (claims.exp > now, "it has expired"),

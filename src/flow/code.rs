@@ -1,10 +1,10 @@
 //! The authorization code grant (RFC 6749 section 4.1.3, RFC 7636 section 4.6, RFC 9700 section 2.1.1).
 
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
 use crate::flow::tokens::{TokenSet, issue};
+use crate::host::App;
 use crate::secret::{Secret, same, sha256, token_hash};
 use crate::store::{Entry, Family, Tx};
 

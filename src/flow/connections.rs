@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::App;
 use crate::domain::client::Client;
 use crate::domain::consent::Consent;
 use crate::domain::delegation::Delegation;
@@ -11,6 +10,7 @@ use crate::domain::service::Service;
 use crate::domain::session::Account;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
+use crate::host::App;
 use crate::store::Tx;
 
 pub use crate::store::{Attempted, Delivery, Filter, Ticket};

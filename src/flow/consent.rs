@@ -1,6 +1,5 @@
 //! The consent page's question and the user's answer.
 
-use crate::app::App;
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::ids::Audience;
@@ -9,6 +8,7 @@ use crate::domain::scope::Scope;
 use crate::domain::service::{Claim, Service};
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
+use crate::host::App;
 use crate::secret::{same, sha256};
 use crate::store::{Entry, Ticket, Tx};
 
@@ -139,9 +139,9 @@ pub async fn decide(
     }
     let delegation_id = match answer.mode {
         None => None,
-        Some(_) => {
-            Some(tx.open_delegation(&app.id(), &account.id, app.issuer.as_str(), &account.sub, &ticket.aud, now).await?)
-        }
+        Some(_) => Some(
+            tx.open_delegation(&app.id(), &account.id, app.issuer.url.as_str(), &account.sub, &ticket.aud, now).await?,
+        ),
     };
     let mode = answer.mode.unwrap_or(Mode::Denied);
     let consent = Consent {

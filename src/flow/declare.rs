@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::app::App;
 use crate::config::{ClientAuth, ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::AuthMethod;
 use crate::domain::service::{Claim, Dialect, Service};
 use crate::error::Error;
+use crate::flow::issuers;
 use crate::flow::withdraw::{self, Why};
+use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, NewClient, NewService, Tx};
 
@@ -165,10 +166,10 @@ async fn disabled(app: &App, tx: &mut Tx, kind: &str, name: &str, now: i64) -> R
 }
 
 /// Hashes the plain passwords of the configuration, after the server is ready: each takes tens of milliseconds. Sign-ins wait for it.
-pub async fn hash_passwords(app: App, users: Vec<UserDecl>) {
+pub async fn hash_passwords(host: Host, users: Vec<UserDecl>) {
     for user in users {
         if let Some(Password::Plain(password)) = user.password
-            && let Err(error) = hash_one(&app, &user.email, password).await
+            && let Err(error) = hash_one(&host, &user.email, password).await
         {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -176,10 +177,11 @@ pub async fn hash_passwords(app: App, users: Vec<UserDecl>) {
             );
         }
     }
-    app.passwords_ready.send_replace(true);
+    host.passwords_ready.send_replace(true);
 }
 
-async fn hash_one(app: &App, email: &str, password: Secret) -> Result<(), Error> {
+async fn hash_one(host: &Host, email: &str, password: Secret) -> Result<(), Error> {
+    let app = &issuers::app(host, DEFAULT_ISSUER).await?.ok_or(Error::invariant("there is a default issuer"))?;
     let stored = app.store.read().await?.account_by_email(email).await?;
     if let Some(hash) = stored.and_then(|s| s.password_hash)
         && app.hashing.verify(password.clone(), hash).await?

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::app::App;
 use crate::domain::claims::{IdJag, IdToken};
 use crate::domain::client::Client;
 use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, applicable_consent};
@@ -10,6 +9,8 @@ use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
+use crate::flow::{issuers, keyring};
+use crate::host::App;
 use crate::jose::{Keyring, Unverified};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Mint, Outcome, SubjectToken, Ticket, Unanswered};
@@ -54,36 +55,37 @@ pub async fn run(
     let request = Arc::new(request);
     let (registered, mut unspent) = client.into_parts();
     let mut client = registered.client.clone();
+    let mut app = app.clone();
     for _ in 0..TRIES {
-        let ring = app.keyring();
+        let ring = &app.issuer.ring;
         let mint = Mint {
             client: client.clone(),
             subject: subject.clone(),
             request: request.clone(),
-            issuer: app.issuer.as_str().to_owned(),
-            provider_client_id: app.cimd_url(),
+            issuer: app.issuer.url.as_str().to_owned(),
+            provider_client_id: app.issuer.cimd_url(),
             kid: ring.active.kid().to_owned(),
             jti: app.rng.jti(),
             entry_id: app.id(),
             now: app.now(),
         };
         match app.store.mint(mint, unspent.take()).await? {
-            Outcome::Minted(claims) => return minted(app, &ring, &request, &claims),
+            Outcome::Minted(claims) => return minted(&app, ring, &request, &claims),
             Outcome::Refused(refusal) => return Err(refusal.into()),
             Outcome::Ask(unanswered) => {
-                if let Some(refusal) = ask(app, &unanswered, &client, &request).await? {
+                if let Some(refusal) = ask(&app, &unanswered, &client, &request).await? {
                     return Err(refusal.into());
                 }
             }
-            Outcome::ClientChanged => client = client_auth::again(app, &client).await?,
-            Outcome::IssuerChanged => crate::flow::setup::reload_keys(app).await?,
+            Outcome::ClientChanged => client = client_auth::again(&app, &client).await?,
+            Outcome::IssuerChanged => app = issuers::reload(&app).await?,
         }
     }
     Err(Refusal::Busy.into())
 }
 
 fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Result<Minted, Error> {
-    let assertion = Secret::new(app.sign_assertion(ring, claims)?);
+    let assertion = Secret::new(keyring::sign_assertion(app, ring, claims)?);
     let told = request.scope.is_some() || claims.scope.is_some();
     let scope = told.then(|| claims.scope.clone()).flatten();
     Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope })
@@ -93,11 +95,11 @@ fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Resul
 fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, Refusal> {
     let refuse = Refusal::SubjectToken;
     let unverified = Unverified::parse(token.expose()).map_err(|e| refuse(e.0))?;
-    let ring = app.keyring();
+    let ring = &app.issuer.ring;
     let key = ring.published.iter().find(|(kid, _)| Some(kid.as_str()) == unverified.kid());
     let (_, key) = key.ok_or(refuse("it is not signed by a key of this issuer"))?;
     let claims: IdToken = unverified.verify(key, None).map_err(|e| refuse(e.0))?;
-    if claims.iss != app.issuer.as_str() {
+    if claims.iss != app.issuer.url.as_str() {
         return Err(refuse("it is not an ID token of this issuer"));
     }
     if claims.aud != client.client_id {
@@ -114,7 +116,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     let Unanswered { account_id, session_id, request_key } = unanswered;
     let now = app.now();
     let required = |ticket: &Ticket| Refusal::ConsentRequired {
-        consent_uri: app.issuer.at(&format!("/consent/{}", ticket.id)),
+        consent_uri: app.issuer.url.at(&format!("/consent/{}", ticket.id)),
         expires_in: ticket.expires_at - now,
         interval: POLL_INTERVAL,
     };

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 use url::Url;
 
-use crate::app::App;
 use crate::domain::claims::{LOGOUT, LogoutToken};
 use crate::domain::retry::{Answer, Next, next};
 use crate::error::Error;
+use crate::host::App;
 use crate::net::{Method, NetError, Request};
 use crate::store::{Delivery, Entry, Settled};
 
@@ -43,7 +43,7 @@ pub async fn claim(app: &App, worker: &str, limit: i64) -> Result<Vec<Delivery>,
 pub async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<(), Error> {
     let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
-    let ring = app.keyring();
+    let ring = &app.issuer.ring;
     let token = ring.active.sign(LOGOUT, &claims)?;
     let sent = post(app, &delivery.endpoint, token).await;
     let now = app.now();

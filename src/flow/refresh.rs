@@ -1,11 +1,11 @@
 //! The refresh token grant with rotation and reuse detection (RFC 6749 section 6, RFC 9700 section 4.14.2).
 
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
 use crate::flow::tokens::{TokenSet, issue};
+use crate::host::App;
 use crate::secret::token_hash;
 use crate::store::Entry;
 

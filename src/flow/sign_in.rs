@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::passwords::DUMMY_HASH;
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
 use crate::error::Error;
+use crate::host::App;
 use crate::secret::{Secret, sha256, token_hash};
 use crate::store::{Entry, NewSession, Tx};
 

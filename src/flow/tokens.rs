@@ -1,11 +1,11 @@
 //! The tokens of a sign-in: ID token, access token, refresh token.
 
-use crate::app::App;
 use crate::domain::authorize::{ACCESS_LIFETIME, REFRESH_LIFETIME};
 use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken};
 use crate::domain::client::{Client, REFRESH_TOKEN};
 use crate::domain::scope::Scope;
 use crate::error::Error;
+use crate::host::App;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Family, Tx};
 
@@ -53,7 +53,7 @@ fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Resul
     let account = &family.account;
     let phone = account.phone_number.clone().filter(|_| scope.has("phone"));
     let claims = IdToken {
-        iss: app.issuer.as_str().to_owned(),
+        iss: app.issuer.url.as_str().to_owned(),
         sub: account.sub.clone(),
         aud: client.client_id.clone(),
         exp: now + ID_TOKEN_LIFETIME,
@@ -68,5 +68,5 @@ fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Resul
         phone_number_verified: phone.as_ref().map(|_| account.phone_verified),
         phone_number: phone,
     };
-    Ok(app.keyring().active.sign(ID_TOKEN, &claims)?)
+    Ok(app.issuer.ring.active.sign(ID_TOKEN, &claims)?)
 }

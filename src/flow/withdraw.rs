@@ -3,12 +3,12 @@
 use serde_json::json;
 use url::Url;
 
-use crate::app::App;
 use crate::domain::delegation::{Delegation, NOTICE_LIFETIME, notices_due};
 use crate::domain::ids::authority;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
+use crate::host::App;
 use crate::store::{Delivery, Entry, NewDelivery, Tx};
 
 /// Why a delegation ends.
@@ -52,7 +52,7 @@ pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result
     let delegation = tx.delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     let deliveries = tx.deliveries(delegation_id).await?;
     tx.commit().await?;
-    app.owed.notify_one();
+    app.outbox_signal.notify_one();
     Ok((delegation, deliveries))
 }
 
@@ -123,7 +123,7 @@ pub async fn lapse(app: &App) -> Result<usize, Error> {
             let endpoint = endpoint(&mut tx, &locked.aud).await?;
             owe(app, &mut tx, &locked, endpoint.as_deref(), Why::Lapsed, &json!({ "consents": ended })).await?;
             tx.commit().await?;
-            app.owed.notify_one();
+            app.outbox_signal.notify_one();
         }
     }
     Ok(lapsed.len())

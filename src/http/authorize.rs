@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use url::Url;
@@ -11,7 +11,6 @@ use url::Url;
 use super::form::Pairs;
 use super::pages::{self, Known, ScopeLine};
 use super::{error, page_or, reply, visitor, words};
-use crate::app::{App, Registered};
 use crate::domain::authorize::{self as rules, Request};
 use crate::domain::ids::authority;
 use crate::domain::refusal::Refusal;
@@ -19,13 +18,14 @@ use crate::domain::session::{Account, Session};
 use crate::error::Error;
 use crate::flow::authorize::{Step, answer, decide};
 use crate::flow::client_auth;
+use crate::host::{App, Registered};
 
-pub(super) async fn get(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(super) async fn get(app: App, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     run(&app, &headers, Pairs::parse(query.unwrap_or_default().as_bytes()), None).await
 }
 
 /// The same request as a form (OpenID Connect Core section 3.1.2.1).
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Response {
     match Pairs::read(&headers, body).await {
         Ok(pairs) => run(&app, &headers, pairs, None).await,
         Err(refusal) => error::page(&app, refusal.into()),
@@ -33,7 +33,7 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
 }
 
 /// The user's answer on the sign-in consent page. It brings the request along, which is judged again from the start.
-pub(super) async fn decision(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn decision(app: App, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, _)) = visitor::user(&app, &headers).await? else { return Err(Refusal::CrossSite.into()) };

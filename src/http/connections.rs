@@ -1,7 +1,6 @@
 //! `/connections`: what a user agreed to, and how to stop it.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
@@ -9,7 +8,6 @@ use super::form::Pairs;
 use super::pages::{self, Known, State as Shown};
 use super::segment::Segment;
 use super::{page_or, reply, visitor, words};
-use crate::app::App;
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::Status;
@@ -19,6 +17,7 @@ use crate::domain::service::Service;
 use crate::flow::bearer::Caller;
 use crate::flow::connections::{Connection, Dashboard, Delivery, connection, dashboard};
 use crate::flow::{consent, withdraw};
+use crate::host::App;
 
 /// Most ended decisions of one agent that are shown one by one.
 const ENDED_SHOWN: usize = 3;
@@ -28,7 +27,7 @@ pub(super) async fn home() -> Response {
     reply::see_other("/connections")
 }
 
-pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response {
+pub(super) async fn get(app: App, headers: HeaderMap) -> Response {
     let outcome = async {
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
             return Ok(reply::see_other(&visitor::sign_in_at("/connections")));
@@ -67,7 +66,7 @@ pub(super) async fn get(State(app): State<App>, headers: HeaderMap) -> Response 
 }
 
 /// The confirmation, which says what else ends.
-pub(super) async fn stop_page(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
+pub(super) async fn stop_page(app: App, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let here = format!("/connections/{id}/stop");
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -94,7 +93,7 @@ pub(super) async fn stop_page(State(app): State<App>, Segment(id): Segment, head
     page_or(&app, outcome.await)
 }
 
-pub(super) async fn stop(State(app): State<App>, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn stop(app: App, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -108,7 +107,7 @@ pub(super) async fn stop(State(app): State<App>, Segment(id): Segment, headers: 
 }
 
 /// Takes a denial back.
-pub(super) async fn revise(State(app): State<App>, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn revise(app: App, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let Some((session, account)) = visitor::user(&app, &headers).await? else {

@@ -1,7 +1,6 @@
 //! `/consent/{ticket}`: the question and the answer.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
@@ -9,15 +8,15 @@ use super::form::Pairs;
 use super::pages::{self, Known, ModeChoice, Outcome, ScopeChoice, Told};
 use super::segment::Segment;
 use super::{error, page_or, reply, visitor, words};
-use crate::app::App;
 use crate::domain::consent::{Mode, UNTIL_CHOICES};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
 use crate::flow::consent::{Answer, Question, decide, question};
+use crate::host::App;
 
-pub(super) async fn get(State(app): State<App>, Segment(ticket): Segment, headers: HeaderMap) -> Response {
+pub(super) async fn get(app: App, Segment(ticket): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let here = format!("/consent/{ticket}");
         let Some((session, account)) = visitor::user(&app, &headers).await? else {
@@ -43,7 +42,7 @@ pub(super) async fn get(State(app): State<App>, Segment(ticket): Segment, header
     page_or(&app, outcome.await)
 }
 
-pub(super) async fn post(State(app): State<App>, Segment(ticket): Segment, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(app: App, Segment(ticket): Segment, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let here = format!("/consent/{ticket}");

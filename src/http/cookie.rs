@@ -3,8 +3,8 @@
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
-use crate::app::App;
 use crate::domain::session::LIFETIME;
+use crate::host::App;
 
 /// The session's token.
 pub(super) const SESSION: &str = "avouch-session";
@@ -12,7 +12,7 @@ pub(super) const SESSION: &str = "avouch-session";
 pub(super) const SIGN_IN: &str = "avouch-sign-in";
 
 fn full_name(app: &App, name: &str) -> String {
-    if app.issuer.is_https() { format!("__Host-{name}") } else { name.to_owned() }
+    if app.issuer.url.is_https() { format!("__Host-{name}") } else { name.to_owned() }
 }
 
 /// The value of a cookie. One that came twice was planted by somebody, so none counts.
@@ -29,7 +29,7 @@ pub(super) fn get(app: &App, headers: &HeaderMap, name: &str) -> Option<String> 
 
 /// Sets a cookie; an empty value removes it.
 pub(super) fn set(app: &App, response: &mut Response, name: &str, value: &str) {
-    let secure = if app.issuer.is_https() { "; Secure" } else { "" };
+    let secure = if app.issuer.url.is_https() { "; Secure" } else { "" };
     let age = if value.is_empty() { 0 } else { LIFETIME };
     let text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={age}{secure}", full_name(app, name));
     if let Ok(value) = HeaderValue::try_from(text) {

@@ -1,13 +1,12 @@
 //! Metadata, keys, and the document about ourselves.
 
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
 
 use super::{pages, reply};
-use crate::app::App;
 use crate::domain::scope::{DELEGATIONS, SIGN_IN};
+use crate::host::App;
 use crate::secret::sha256;
 
 /// How long a consumer may keep keys and documents, in seconds. A key that leaves is published this much longer than it is needed.
@@ -15,11 +14,11 @@ const MAX_AGE: &str = "public, max-age=300";
 
 /// RFC 8414 section 2 and OpenID Connect Discovery section 3, as one document. Only what works is named; members without a value are
 /// left out (RFC 8414 section 3.2).
-pub(super) async fn metadata(State(app): State<App>, headers: HeaderMap) -> Response {
-    let at = |path: &str| app.issuer.at(path);
+pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
+    let at = |path: &str| app.issuer.url.at(path);
     let scopes: Vec<&str> = SIGN_IN.into_iter().filter(|s| !s.starts_with(DELEGATIONS)).collect();
     let document = json!({
-        "issuer": app.issuer.as_str(),
+        "issuer": app.issuer.url.as_str(),
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
         "jwks_uri": at("/.well-known/jwks.json"),
@@ -46,14 +45,14 @@ pub(super) async fn metadata(State(app): State<App>, headers: HeaderMap) -> Resp
 }
 
 /// RFC 7517 section 5.
-pub(super) async fn jwks(State(app): State<App>, headers: HeaderMap) -> Response {
-    let ring = app.keyring();
+pub(super) async fn jwks(app: App, headers: HeaderMap) -> Response {
+    let ring = &app.issuer.ring;
     document_of(&headers, &ring.jwks, &ring.etag)
 }
 
 /// Our Client ID Metadata Document: the `client_id` that auth.md services see in our assertions.
-pub(super) async fn cimd(State(app): State<App>, headers: HeaderMap) -> Response {
-    document_of(&headers, &app.cimd, &etag(&app.cimd))
+pub(super) async fn cimd(app: App, headers: HeaderMap) -> Response {
+    document_of(&headers, &app.issuer.cimd, &etag(&app.issuer.cimd))
 }
 
 /// The pages' stylesheet; its name changes with it.

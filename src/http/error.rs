@@ -6,9 +6,9 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::reply;
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
+use crate::host::{App, Process};
 
 /// Code and status of each refusal. Codes are those of RFC 6749 section 5.2 and 4.1.2.1, RFC 6750 section 3.1, RFC 8693 section 2.2.2,
 /// OpenID Connect Core section 3.1.2.6, RFC 8628 section 3.5 (`slow_down`) and ID-JAG draft -04 section 9.2; `consent_required` at the
@@ -70,7 +70,7 @@ struct Told {
 }
 
 /// Logs an error, once, and reduces it to what may be told.
-fn told(app: &App, error: Error) -> Told {
+fn told(host: &Process, error: Error) -> Told {
     match error {
         Error::Refused(refusal) => {
             let (code, status) = code_and_status(&refusal);
@@ -79,7 +79,7 @@ fn told(app: &App, error: Error) -> Told {
             Told { code, status, description: refusal.to_string(), refusal: Some(refusal), request_id: None }
         }
         Error::Fault(fault) => {
-            let id = app.id();
+            let id = host.id();
             tracing::error!(request_id = id, error = &fault as &dyn std::error::Error, "a request failed");
             let description = format!("something went wrong here; the operator finds it as {id}");
             Told {
@@ -100,8 +100,8 @@ fn variant(refusal: &Refusal) -> String {
 }
 
 /// JSON for the token endpoint (RFC 6749 section 5.2). `basic`: the client used the `Authorization` header.
-pub(super) fn oauth(app: &App, error: Error, basic: bool) -> Response {
-    let told = told(app, error);
+pub(super) fn oauth(host: &Process, error: Error, basic: bool) -> Response {
+    let told = told(host, error);
     let mut body = json!({"error": told.code, "error_description": ascii(&told.description)});
     let mut retry_after = None;
     match &told.refusal {
@@ -138,8 +138,8 @@ pub(super) fn redirect(app: &App, error: Error, redirect_uri: &str, state: Optio
 }
 
 /// Problem details for the API (RFC 9457), with the bearer challenge of RFC 6750 section 3 where it belongs.
-pub(super) fn problem(app: &App, error: Error) -> Response {
-    let told = told(app, error);
+pub(super) fn problem(host: &Process, error: Error) -> Response {
+    let told = told(host, error);
     let title = told.status.canonical_reason().unwrap_or("Error");
     let mut body = json!({"type": "about:blank", "title": title, "status": told.status.as_u16(), "code": told.code, "detail": told.description});
     if let Some(id) = &told.request_id {

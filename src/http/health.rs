@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::reply;
-use crate::app::App;
+use crate::host::Host;
 
 /// The process answers.
 pub(super) async fn alive() -> Response {
@@ -16,8 +16,8 @@ pub(super) async fn alive() -> Response {
 }
 
 /// The database answers too.
-pub(super) async fn ready(State(app): State<App>) -> Response {
-    let answers = crate::flow::setup::reload_keys(&app).await.is_ok();
+pub(super) async fn ready(State(host): State<Host>) -> Response {
+    let answers = host.database.ping().await.is_ok();
     let (status, word) = if answers {
         (StatusCode::OK, "ok")
     } else {

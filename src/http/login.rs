@@ -1,7 +1,7 @@
 //! `/login` and `/logout`.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use url::Url;
@@ -9,11 +9,11 @@ use url::Url;
 use super::form::Pairs;
 use super::visitor::Address;
 use super::{cookie, error, page_or, pages, reply, visitor};
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth;
 use crate::flow::sign_in::{self, Attempt};
+use crate::host::App;
 use crate::secret::{Secret, same};
 
 /// Where a sign-in leads that came from nowhere.
@@ -21,7 +21,7 @@ const HOME: &str = "/connections";
 /// Longest browser name that is kept.
 const MAX_USER_AGENT: usize = 200;
 
-pub(super) async fn get(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(super) async fn get(app: App, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let query = Pairs::parse(query.unwrap_or_default().as_bytes());
     let outcome = async {
         let shown = Shown {
@@ -66,12 +66,7 @@ async fn form(app: &App, headers: &HeaderMap, shown: Shown, status: StatusCode) 
     Ok(response)
 }
 
-pub(super) async fn post(
-    State(app): State<App>,
-    Address(address): Address,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn post(app: App, Address(address): Address, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         visitor::same_site(&app, &headers)?;
@@ -105,7 +100,7 @@ pub(super) async fn post(
 }
 
 /// Ends the session of this browser; everything that rests on it ends with it.
-pub(super) async fn out(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn out(app: App, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let mut response = reply::see_other("/login");

@@ -21,17 +21,19 @@ mod visitor;
 mod words;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
+use crate::flow::issuers;
+use crate::host::{App, DEFAULT_ISSUER, Host};
 
 /// Every route of an issuer.
-pub fn router(app: App) -> Router {
+pub fn router(host: Host) -> Router {
     Router::new()
         // Metadata and keys: RFC 8414 section 3, OpenID Connect Discovery section 4, RFC 7517, CIMD draft.
         .route("/.well-known/openid-configuration", get(discovery::metadata))
@@ -60,14 +62,27 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(app)
+        .with_state(host)
 }
 
-async fn not_found(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+/// The issuer that a request is for.
+impl FromRequestParts<Host> for App {
+    type Rejection = Response;
+
+    async fn from_request_parts(_: &mut Parts, host: &Host) -> Result<Self, Response> {
+        match issuers::app(host, DEFAULT_ISSUER).await {
+            Ok(Some(app)) => Ok(app),
+            Ok(None) => Err(error::problem(host, Refusal::NotFound.into())),
+            Err(error) => Err(error::problem(host, error)),
+        }
+    }
+}
+
+async fn not_found(app: App, uri: Uri, headers: HeaderMap) -> Response {
     nothing_here(&app, &uri, &headers, Refusal::NotFound)
 }
 
-async fn wrong_method(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+async fn wrong_method(app: App, uri: Uri, headers: HeaderMap) -> Response {
     nothing_here(&app, &uri, &headers, Refusal::MethodNotAllowed)
 }
 

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::pages::Site;
-use crate::app::App;
+use crate::host::App;
 
 /// What a page may load and be put into (RFC 9700 section 4.16). No `form-action`: browsers hold it against the redirect that follows a
 /// form, and ours lead to clients.
@@ -69,5 +69,5 @@ pub(super) fn see_other(location: &str) -> Response {
 
 /// Whose pages these are.
 pub(super) fn site(app: &App) -> Site {
-    Site { product: app.product.clone(), base: String::new() }
+    Site { product: app.issuer.name.clone(), base: String::new() }
 }

@@ -1,14 +1,12 @@
 //! `POST /token` (RFC 6749 section 3.2, RFC 8693 section 2).
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 
 use super::form::Pairs;
 use super::{credential, error, reply};
-use crate::app::App;
 use crate::domain::client::{AUTHORIZATION_CODE, Client, REFRESH_TOKEN, TOKEN_EXCHANGE};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::ids::{Audience, absolute};
@@ -19,6 +17,7 @@ use crate::flow::client_auth::authenticate;
 use crate::flow::exchange::Minted;
 use crate::flow::tokens::TokenSet;
 use crate::flow::{code, exchange, refresh};
+use crate::host::App;
 use crate::secret::Secret;
 
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
@@ -30,7 +29,7 @@ const MAX_RESOURCES: usize = 16;
 const MAX_CONTEXT: usize = 256;
 
 /// Client first, then the grant.
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Response {
     let outcome = async {
         let form = Pairs::read(&headers, body).await?;
         let client = authenticate(&app, credential::find(&headers, &form)?).await?;

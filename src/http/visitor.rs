@@ -8,30 +8,30 @@ use axum::http::{HeaderMap, header};
 
 use super::form::Pairs;
 use super::{cookie, pages};
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
 use crate::flow::sign_in;
+use crate::host::{App, Host};
 use crate::secret::same;
 
 /// The address a request came from, past proxies that are trusted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Address(pub(super) Option<IpAddr>);
 
-impl FromRequestParts<App> for Address {
+impl FromRequestParts<Host> for Address {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
-        Ok(Self(peer.map(|peer| behind_proxies(app, peer, &parts.headers))))
+        Ok(Self(peer.map(|peer| behind_proxies(host, peer, &parts.headers))))
     }
 }
 
 /// The client as trusted proxies report it. A proxy writes one of the two headers; a client may have sent the other to be passed on, so
 /// where both are and differ, neither is believed.
-fn behind_proxies(app: &App, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let trusted = |ip: &IpAddr| app.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+fn behind_proxies(host: &Host, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let trusted = |ip: &IpAddr| host.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
     if !trusted(&peer) {
         return peer;
     }
@@ -89,7 +89,7 @@ pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<Option<(Sessi
 pub(super) fn same_site(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("unreadable"));
     let fetch = text("sec-fetch-site").is_none_or(|site| site == "same-origin");
-    let origin = text(header::ORIGIN.as_str()).is_none_or(|origin| origin == app.issuer.as_str());
+    let origin = text(header::ORIGIN.as_str()).is_none_or(|origin| origin == app.issuer.url.as_str());
     if fetch && origin { Ok(()) } else { Err(Refusal::CrossSite) }
 }
 

@@ -35,6 +35,7 @@ use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transac
 pub use clients::{NewClient, NewService};
 pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
+pub use issuers::IssuerRow;
 pub use journal::{Attempted, Entry};
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
@@ -103,21 +104,27 @@ enum Pools {
     Postgres(PgPool),
 }
 
-/// The rows of one issuer. Cheap to clone.
+/// The rows of all issuers: the pools, and the one committer. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {
+pub struct Database {
     pools: Pools,
-    issuer: Arc<str>,
     committer: commit::Committer,
     client_changes: Arc<AtomicU64>,
 }
 
-impl Store {
+/// The rows of one issuer. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    database: Database,
+    issuer: Arc<str>,
+}
+
+impl Database {
     /// Opens a SQLite file, creating it and its folder's file if need be.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`], [`StoreError::Schema`].
-    pub async fn sqlite(file: &std::path::Path, issuer: &str) -> Result<Self> {
+    pub async fn sqlite(file: &std::path::Path) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -133,50 +140,56 @@ impl Store {
         migrator().run(&write).await?;
         let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(10));
         let read = read.connect_lazy_with(options.read_only(true));
-        Ok(Self::over(Pools::Sqlite { write, read }, issuer))
+        Ok(Self::over(Pools::Sqlite { write, read }))
     }
 
     /// Opens a PostgreSQL database.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`], [`StoreError::Schema`].
-    pub async fn postgres(url: &str, issuer: &str) -> Result<Self> {
+    pub async fn postgres(url: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url).map_err(StoreError::Unreachable)?;
         // The pool tries a refused connection again until its time is up and then says no more than that; one on its own says why.
         PgConnection::connect_with(&options).await.map_err(StoreError::Unreachable)?.close().await?;
         let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(Duration::from_secs(10));
         let pool = pool.connect_with(options).await.map_err(StoreError::Unreachable)?;
         migrator().run(&pool).await?;
-        Ok(Self::over(Pools::Postgres(pool), issuer))
+        Ok(Self::over(Pools::Postgres(pool)))
     }
 
-    fn over(pools: Pools, issuer: &str) -> Self {
+    fn over(pools: Pools) -> Self {
         let committer = commit::Committer::start(pools.clone());
-        Self { pools, issuer: issuer.into(), committer, client_changes: Arc::default() }
+        Self { pools, committer, client_changes: Arc::default() }
     }
 
-    /// A transaction that may write. On SQLite it takes the one writer at once: a read that later writes would fail instead of waiting.
+    /// The rows of one issuer, by our key of it.
+    pub fn of(&self, issuer: Arc<str>) -> Store {
+        Store { database: self.clone(), issuer }
+    }
+
+    /// A transaction across issuers that may write. On SQLite it takes the one writer at once: a read that later writes would fail
+    /// instead of waiting.
     ///
     /// # Errors
     /// [`StoreError::Busy`] and what the database says.
-    pub async fn begin(&self) -> Result<Tx> {
-        Ok(self.tx(self.pools.begin().await?))
+    pub async fn begin(&self) -> Result<HostTx> {
+        Ok(HostTx(self.of("".into()).begin().await?))
     }
 
-    /// A handle that only reads, each statement for itself.
+    /// A handle across issuers that only reads, each statement for itself.
     ///
     /// # Errors
     /// [`StoreError::Busy`] and what the database says.
-    pub async fn read(&self) -> Result<Tx> {
-        let handle = match &self.pools {
-            Pools::Sqlite { read, .. } => Handle::SqliteRead(read.acquire().await?),
-            Pools::Postgres(pool) => Handle::PostgresRead(pool.acquire().await?),
-        };
-        Ok(self.tx(handle))
+    pub async fn read(&self) -> Result<HostTx> {
+        Ok(HostTx(self.of("".into()).read().await?))
     }
 
-    fn tx(&self, handle: Handle) -> Tx {
-        Tx { handle, issuer: self.issuer.clone(), client_changes: self.client_changes.clone(), wrote_client: false }
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn ping(&self) -> Result<()> {
+        self.read().await?.issuer_revision().await.map(drop)
     }
 
     /// Grows with every transaction committed here that wrote a client: what was read of clients at another number may be stale.
@@ -194,29 +207,6 @@ impl Store {
         self.committer.batches()
     }
 
-    /// Decides on a mint and writes down what comes of it, in a transaction shared with those that wait at the same time. The `jti` of its
-    /// client's assertion is spent there first, whatever else is wrong.
-    ///
-    /// # Errors
-    /// What the database says; nothing was written then, and the `jti` is not spent. [`StoreError::Unstorable`]: it is.
-    pub async fn mint(&self, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
-        if unspent.as_ref().is_some_and(|jti| !jti.is_storable()) {
-            return Err(StoreError::Unstorable);
-        }
-        self.committer.mint(self.issuer.clone(), mint, unspent).await
-    }
-
-    /// Spends the `jti` of a client's assertion. `false` when it was spent before.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn spend(&self, unspent: UnspentJti) -> Result<bool> {
-        if !unspent.is_storable() {
-            return Err(StoreError::Unstorable);
-        }
-        self.committer.spend(self.issuer.clone(), unspent).await
-    }
-
     /// Closes the connections.
     pub async fn close(&self) {
         match &self.pools {
@@ -229,12 +219,75 @@ impl Store {
     }
 }
 
+impl Store {
+    /// A transaction that may write. On SQLite it takes the one writer at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] and what the database says.
+    pub async fn begin(&self) -> Result<Tx> {
+        Ok(self.tx(self.database.pools.begin().await?))
+    }
+
+    /// A handle that only reads, each statement for itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] and what the database says.
+    pub async fn read(&self) -> Result<Tx> {
+        let handle = match &self.database.pools {
+            Pools::Sqlite { read, .. } => Handle::SqliteRead(read.acquire().await?),
+            Pools::Postgres(pool) => Handle::PostgresRead(pool.acquire().await?),
+        };
+        Ok(self.tx(handle))
+    }
+
+    fn tx(&self, handle: Handle) -> Tx {
+        let client_changes = self.database.client_changes.clone();
+        Tx { handle, issuer: self.issuer.clone(), client_changes, wrote_client: false }
+    }
+
+    /// Decides on a mint and writes down what comes of it, in a transaction shared with those that wait at the same time. The `jti` of its
+    /// client's assertion is spent there first, whatever else is wrong.
+    ///
+    /// # Errors
+    /// What the database says; nothing was written then, and the `jti` is not spent. [`StoreError::Unstorable`]: it is.
+    pub async fn mint(&self, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
+        if unspent.as_ref().is_some_and(|jti| !jti.is_storable()) {
+            return Err(StoreError::Unstorable);
+        }
+        self.database.committer.mint(self.issuer.clone(), mint, unspent).await
+    }
+
+    /// Spends the `jti` of a client's assertion. `false` when it was spent before.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn spend(&self, unspent: UnspentJti) -> Result<bool> {
+        if !unspent.is_storable() {
+            return Err(StoreError::Unstorable);
+        }
+        self.database.committer.spend(self.issuer.clone(), unspent).await
+    }
+}
+
 impl Pools {
     async fn begin(&self) -> Result<Handle> {
         Ok(match self {
             Self::Sqlite { write, .. } => Handle::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
             Self::Postgres(pool) => Handle::Postgres(pool.begin().await?),
         })
+    }
+}
+
+/// A transaction across issuers, for what a process does for all of them: the statements on it name no issuer.
+pub struct HostTx(Tx);
+
+impl HostTx {
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// What the database says; whether it happened is then unknown.
+    pub async fn commit(self) -> Result<()> {
+        self.0.commit().await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
 
-use super::{Columns, Result, Tx, on, per_engine};
+use super::{Columns, HostTx, Result, Tx, on, per_engine};
 
 /// A notice on its way.
 #[derive(Clone, Debug)]
@@ -202,21 +202,21 @@ impl Tx {
             Ok(done.rows_affected() == 1)
         })
     }
+}
 
+impl HostTx {
     /// Takes back every lease: of a process that is dead, on a database that is ours alone.
     pub async fn clear_leases(&mut self) -> Result<u64> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE delivery SET lease = NULL, leased_until = NULL WHERE issuer_id = $1 AND lease IS NOT NULL",
-            )
-            .bind(&*id)
-            .execute(c)
-            .await?;
+        on!(self.0, |c| {
+            let done = sqlx::query("UPDATE delivery SET lease = NULL, leased_until = NULL WHERE lease IS NOT NULL")
+                .execute(c)
+                .await?;
             Ok(done.rows_affected())
         })
     }
+}
 
+impl Tx {
     /// The deliveries of a delegation, the oldest first.
     pub async fn deliveries(&mut self, delegation_id: &str) -> Result<Vec<Delivery>> {
         let id = self.issuer.clone();

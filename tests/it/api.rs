@@ -67,7 +67,7 @@ async fn lists() {
     assert_eq!((all.len(), &next), (7, &Value::Null));
     let mut names: Vec<&String> = all[0].as_object().unwrap().keys().collect();
     names.sort();
-    assert_eq!(names, ["aud", "created_at", "ended_at", "id", "iss", "last_used_at", "status", "sub", "used"]);
+    assert_eq!(names, ["aud", "created_at", "ended_at", "id", "iss", "last_used_at", "mint_count", "status", "sub"]);
     let alice = all[0]["sub"].as_str().unwrap();
     let bob = all.iter().find(|d| d["sub"] != alice).unwrap()["sub"].as_str().unwrap();
     assert!(!all[0].to_string().contains(ALICE), "who it is stays inside");
@@ -224,7 +224,7 @@ async fn a_record_in_full() {
     let minted = crate::harness::claims(&assertion);
     let body = world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
     assert_eq!((&body["sub"], &body["aud"], &body["iss"]), (&minted["sub"], &minted["aud"], &minted["iss"]));
-    assert_eq!((&body["used"], &body["last_used_at"]), (&json!(1), &json!("2027-01-15T08:00:00Z")));
+    assert_eq!((&body[&body["last_used_at"]), (&json!(1), &json!("2027-01-15T08:00:00Z")));
     let consent = &body["consents"][0];
     assert_eq!(
         (&consent["client_id"], &consent["mode"], &consent["scope"]),

@@ -112,7 +112,7 @@ async fn what_was_not_locked_decides_nothing() {
     for appears in [false, true] {
         let mut held = world.app.store.begin().await.unwrap();
         held.lock_delegation(&delegation).await.unwrap();
-        let before = world.app.store.batches();
+        let before = world.host.database.batches();
         let (store, mint) = (world.app.store.clone(), another(&world, &good));
         let mint = tokio::spawn(async move { store.mint(mint, None).await.unwrap() });
         eventually("the batch waits", async || world.database.column(waits).await != ["0"]).await;
@@ -127,7 +127,7 @@ async fn what_was_not_locked_decides_nothing() {
         }
         drop(held);
         assert!(is_minted(&mint.await.unwrap()));
-        assert_eq!(world.app.store.batches() - before, 1 + u64::from(appears));
+        assert_eq!(world.host.database.batches() - before, 1 + u64::from(appears));
     }
     let used = "SELECT consent_id FROM journal WHERE kind = 'assertion' ORDER BY at, id DESC";
     assert!(world.database.column(used).await.contains(&"again".to_owned()));

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use avouch::app::App;
 use avouch::domain::ids::authority;
+use avouch::host::Host;
 use avouch::store::NewDelivery;
 use avouch::{delivery, flow::notify};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
         ids.push(id);
     }
     tx.commit().await.unwrap();
-    world.app.owed.notify_one();
+    world.app.outbox_signal.notify_one();
     ids
 }
 
@@ -233,7 +233,7 @@ async fn a_service_that_hangs_holds_up_nobody_else() {
     let other = FakeService::start().await;
     world.service.behave(Behaviour::Hang);
     owe(&world, &format!("{}/revoke", world.service.url), 50).await;
-    let worker = tokio::spawn(delivery::run(world.app.clone(), world.stop.subscribe()));
+    let worker = tokio::spawn(delivery::run(world.host.clone(), world.stop.subscribe()));
     eventually("the first", async || !world.service.received().is_empty()).await;
     owe(&world, &format!("{}/revoke", other.url), 50).await;
     eventually("the other service's", async || other.received().len() == 50).await;
@@ -308,8 +308,8 @@ async fn two_replicas_send_each_of_200_notices_once() {
     for service in &services {
         owe(&world, &format!("{}/revoke", service.url), 25).await;
     }
-    let work = |app: &App, stop| tokio::spawn(delivery::run(app.clone(), stop));
-    let workers = [work(&world.app, world.stop.subscribe()), work(&replica.app, replica.stop.subscribe())];
+    let work = |host: &Host, stop| tokio::spawn(delivery::run(host.clone(), stop));
+    let workers = [work(&world.host, world.stop.subscribe()), work(&replica.host, replica.stop.subscribe())];
     let delivered = || world.database.column("SELECT COUNT(*) FROM delivery WHERE state = 'delivered'");
     eventually("all of them", async || delivered().await == ["200"]).await;
     world.stop.send_replace(true);
@@ -360,7 +360,7 @@ async fn a_stop_leaves_the_rest_for_the_next_start() {
     world.delegated().await;
     world.service.behave(Behaviour::Hang);
     owe(&world, &format!("{}/revoke", world.service.url), 3).await;
-    let worker = tokio::spawn(delivery::run(world.app.clone(), world.stop.subscribe()));
+    let worker = tokio::spawn(delivery::run(world.host.clone(), world.stop.subscribe()));
     eventually("the first", async || world.service.received().len() == 1).await;
     world.stop.send_replace(true);
     tokio::time::timeout(Duration::from_secs(20), worker)

@@ -227,7 +227,7 @@ async fn forged_id_tokens() {
     let (signed, _) = token.rsplit_once('.').unwrap();
     let payload = token.split('.').nth(1).unwrap();
     let header = |value: &Value| format!("{}.{payload}", URL_SAFE_NO_PAD.encode(value.to_string()));
-    let ring = world.app.keyring();
+    let ring = &world.app.issuer.ring;
     let kid = ring.active.kid();
     let before = rows(&world).await;
     refused(&world, &tokens, "unsigned", &format!("{signed}.")).await;

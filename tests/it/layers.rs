@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-const FLOOR: [&str; 4] = ["config", "secret", "clock", "rng"];
+const FLOOR: [&str; 5] = ["cache", "config", "secret", "clock", "rng"];
 
 /// Module → the modules of ours it may name, and the libraries it may not.
 fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
@@ -14,6 +14,7 @@ fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
         // The floor uses nobody; a configuration is made of parsed identifiers.
         ("config", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("secret", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
+        ("cache", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("clock", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("rng", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("domain", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio", "aws_lc_rs", "getrandom"]]))),
@@ -21,15 +22,18 @@ fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
         ("store", (vec!["domain"], not(&[&wire, &["reqwest"]]))),
         ("net", (vec!["domain"], not(&[&wire, &["sqlx"]]))),
         ("error", (vec!["domain", "jose", "store"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("app", (vec!["domain", "jose", "store", "net", "error", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("flow", (vec!["domain", "jose", "store", "net", "error", "app", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("delivery", (vec!["domain", "error", "app", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("http", (vec!["domain", "error", "app", "flow"], vec!["sqlx", "reqwest"])),
+        ("host", (vec!["domain", "jose", "store", "net", "error", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
+        (
+            "flow",
+            (vec!["domain", "jose", "store", "net", "error", "host", "flow"], not(&[&wire, &["sqlx", "reqwest"]])),
+        ),
+        ("delivery", (vec!["domain", "error", "host", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
+        ("http", (vec!["domain", "error", "host", "flow"], vec!["sqlx", "reqwest"])),
         ("lab", (vec!["domain", "jose", "net"], vec!["sqlx", "reqwest"])),
         (
             "cli",
             (
-                vec!["domain", "error", "app", "flow", "net", "http", "delivery", "lab"],
+                vec!["domain", "error", "host", "flow", "net", "http", "delivery", "lab"],
                 not(&[&wire, &["sqlx", "reqwest"]]),
             ),
         ),

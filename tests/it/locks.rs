@@ -7,7 +7,7 @@ use avouch::store::{Outcome, Store, StoreError, Ticket};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, client, consent, family, mint, open, people, ticket, tx};
+use crate::store::{AUD, client, consent, family, issuer_row, mint, open, people, ticket, tx};
 
 const USERS: usize = 5;
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
@@ -47,10 +47,12 @@ async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_for_ever() {
     let database = Database::make(Engine::Postgres).await;
-    let stores =
-        [open(&database, Engine::Postgres, "default").await, open(&database, Engine::Postgres, "default").await];
+    let stores = [
+        open(&database, Engine::Postgres).await.of("default".into()),
+        open(&database, Engine::Postgres).await.of("default".into()),
+    ];
     tx!(stores[0], |tx| {
-        tx.found_issuer("https://id.example", "hash", NOW).await.unwrap();
+        tx.create_issuer(&issuer_row("default"), NOW).await.unwrap();
         tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap();
     });
     for client_id in CLIENTS {

@@ -38,7 +38,8 @@ pub(crate) async fn all_at_once(worlds: &[Arc<World>], tokens: &Value, n: usize)
 
 /// Whether the client is in the cache: where it is not, a refusal does not prove that the transaction looks at it again.
 pub(crate) fn is_warm(world: &World) -> bool {
-    world.app.clients.get(&"desk-agent".to_owned(), world.app.store.client_changes(), world.clock.now()).is_some()
+    let key = (world.app.issuer.id.clone(), "desk-agent".to_owned());
+    world.app.clients.get(&key, world.host.database.client_changes(), world.clock.now()).is_some()
 }
 
 both! {
@@ -89,8 +90,8 @@ pub(crate) async fn prepared(world: &World) -> Mint {
         subject: SubjectToken::Access { hash: world.database.column(hash).await.remove(0) },
         request: Arc::new(request),
         issuer: world.issuer(),
-        provider_client_id: world.app.cimd_url(),
-        kid: world.app.keyring().active.kid().to_owned(),
+        provider_client_id: world.app.issuer.cimd_url(),
+        kid: world.app.issuer.ring.active.kid().to_owned(),
         jti: world.app.rng.jti(),
         entry_id: world.app.id(),
         now: world.clock.now(),
@@ -110,7 +111,7 @@ both! {
     async fn mints_that_wait_share_a_transaction(world: World) {
         let (_, _, delegation, _) = world.delegated().await;
         let template = prepared(&world).await;
-        let before = world.app.store.batches();
+        let before = world.host.database.batches();
         // Nothing can be taken while another transaction holds the record.
         let mut held = world.app.store.begin().await.unwrap();
         held.lock_delegation(&delegation).await.unwrap();
@@ -131,7 +132,7 @@ both! {
         assert_eq!(journal(&world).await.len(), 1);
         drop(held);
         assert!(tasks.join_all().await.iter().all(is_minted));
-        let batches = world.app.store.batches() - before;
+        let batches = world.host.database.batches() - before;
         assert!(batches <= 2, "one that was under way and one for all who waited, not {batches}");
         assert_eq!(journal(&world).await.len(), 101);
     }
@@ -153,11 +154,11 @@ both! {
             if n > 0 {
                 mint.request = write.clone();
             }
-            let batches = world.app.store.batches();
+            let batches = world.host.database.batches();
             let mut outcome = Box::pin(world.app.store.mint(mint, None));
             assert!(poll_fn(|cx| std::task::Poll::Ready(outcome.as_mut().poll(cx))).await.is_pending());
             if n == 0 {
-                eventually("the first is under way", async || world.app.store.batches() > batches).await;
+                eventually("the first is under way", async || world.host.database.batches() > batches).await;
             }
             waiting.push(outcome);
         }
@@ -195,7 +196,7 @@ both! {
         let jti = |jti: &str| UnspentJti::new("c".to_owned(), jti.to_owned(), NOW);
         let (mut mints, mut spent) = (JoinSet::new(), JoinSet::new());
         let mut held = store.begin().await.unwrap();
-        held.found_issuer("x", "y", 1).await.unwrap();
+        held.touch_issuer().await.unwrap();
         for n in 0..50 {
             let mut mint = another(&world, &template);
             if n == 25 {
@@ -227,7 +228,7 @@ both! {
         let other = Arc::new(Request { audience: Audience::parse("https://other.example").unwrap(), ..(*template.request).clone() });
         world.database.column("UPDATE service SET scopes = 'nonsense' RETURNING id").await;
         let mut held = store.begin().await.unwrap();
-        held.found_issuer("x", "y", 1).await.unwrap();
+        held.touch_issuer().await.unwrap();
         let mut mints = JoinSet::new();
         for n in 0..20 {
             let mut mint = another(&world, &template);
@@ -372,7 +373,7 @@ both! {
         assert_eq!(minted().await.1["name"], "Alice B. Example");
 
         // Another replica rotated the key.
-        let (key, sealed) = SigningKey::generate(&world.app.sealing, &world.app.issuer_id, &world.app.rng).unwrap();
+        let (key, sealed) = SigningKey::generate(&world.app.sealing, &world.app.issuer.id, &world.app.rng).unwrap();
         world.database.column("UPDATE signing_key SET state = 'retiring' RETURNING kid").await;
         let mut tx = world.app.store.begin().await.unwrap();
         assert!(tx.add_active_key(key.kid(), &key.public_jwk().to_string(), &sealed, NOW).await.unwrap());

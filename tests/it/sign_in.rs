@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::{passwords, setup};
+use avouch::flow::{issuers, passwords, start};
+use avouch::host::DEFAULT_ISSUER;
 use avouch::rng::Rng;
 use avouch::secret::{Secret, token_hash};
 use serde_json::json;
@@ -108,14 +109,15 @@ async fn behind_tls() -> World {
     std::fs::write(&file, text).unwrap();
     let config = Config::load(Some(&file), Vec::new()).unwrap_or_else(|e| panic!("{e}"));
     let clock = Clock::fixed(NOW);
-    let (app, _) = setup::open(&config, clock.clone(), Rng::seeded(1)).await.unwrap();
-    avouch::flow::declare::hash_passwords(app.clone(), config.users).await;
+    let (host, _) = start::open(&config, clock.clone(), Rng::seeded(1)).await.unwrap();
+    avouch::flow::declare::hash_passwords(host.clone(), config.users).await;
+    let app = issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(avouch::http::serve::serve(listener, avouch::http::router(app.clone()), stopped));
+    tokio::spawn(avouch::http::serve::serve(listener, avouch::http::router(host.clone()), stopped));
     let service = FakeService::start().await;
-    World { app, url, clock, service, database, http: client(), stop }
+    World { host, app, url, clock, service, database, http: client(), stop }
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::setup::{self, StartError};
+use avouch::flow::issuers;
+use avouch::flow::start::{self, StartError, StartReport};
+use avouch::host::{App, DEFAULT_ISSUER};
 use avouch::rng::Rng;
 use serde_json::json;
 
@@ -15,10 +17,11 @@ use crate::harness::{ALICE, BOB, Database, Engine, NOW, PASSWORD, World, both, c
 const ISSUER: &str = "http://localhost:4000";
 const SERVICE: &str = "http://localhost:8000";
 
-async fn open(config: &Config) -> Result<(avouch::app::App, setup::Made), StartError> {
+async fn open(config: &Config) -> Result<(App, StartReport), StartError> {
     static SEEDS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(50_000);
     let seed = SEEDS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-    setup::open(config, Clock::fixed(NOW), Rng::seeded(seed)).await
+    let (host, report) = start::open(config, Clock::fixed(NOW), Rng::seeded(seed)).await?;
+    Ok((issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap(), report))
 }
 
 /// Why a start failed: one line, and the operator's to set right.
@@ -53,7 +56,7 @@ both! {
         let config = config(&world.database, &world.issuer(), &declarations(SERVICE));
         let (again, made) = open(&config).await.unwrap();
         assert!(made.files.is_empty() && !made.first_start);
-        assert_eq!(again.keyring().active.kid(), world.app.keyring().active.kid());
+        assert_eq!(again.issuer.ring.active.kid(), world.app.issuer.ring.active.kid());
         assert_eq!(files(&world.database), ["admin-token", "sealing.key"]);
         assert_eq!(world.database.column("SELECT COUNT(*) FROM signing_key").await, ["1"]);
         let hash = world.database.column("SELECT admin_token_hash FROM issuer").await;
@@ -63,7 +66,7 @@ both! {
         let token = world.admin_token();
         fs::remove_file(keys.join("admin-token")).unwrap();
         let (again, made) = open(&config).await.unwrap();
-        assert!(made.files.is_empty() && avouch::secret::same(&again.admin_token_hash, &avouch::secret::token_hash(&token)));
+        assert!(made.files.is_empty() && avouch::secret::same(&again.issuer.admin_token_hash, &avouch::secret::token_hash(&token)));
     }
 }
 
@@ -99,7 +102,7 @@ both! {
         assert_eq!(world.database.column("SELECT COUNT(*) FROM signing_key").await, ["1"]);
         fs::write(&path, &right).unwrap();
         chmod(&path, 0o640);
-        assert_eq!(open(&config).await.unwrap().0.keyring().active.kid(), world.app.keyring().active.kid());
+        assert_eq!(open(&config).await.unwrap().0.issuer.ring.active.kid(), world.app.issuer.ring.active.kid());
     }
 }
 
@@ -146,7 +149,7 @@ async fn keys_that_were_put_there_are_used() {
     }
     let (app, made) = open(&config(&database, ISSUER, "")).await.unwrap();
     assert!(made.files.is_empty());
-    assert!(avouch::secret::same(&app.admin_token_hash, &avouch::secret::token_hash(token)), "less its newline");
+    assert!(avouch::secret::same(&app.issuer.admin_token_hash, &avouch::secret::token_hash(token)), "less its newline");
     assert_eq!(fs::read(keys.join("sealing.key")).unwrap(), [9; 32]);
 }
 
@@ -254,7 +257,7 @@ async fn two_replicas_that_start_at_once_agree() {
     for start in starts.collect::<Vec<_>>() {
         let (app, m) = start.await.unwrap().unwrap();
         made += m.files.len();
-        kids.push((app.keyring().active.kid().to_owned(), app.admin_token_hash.clone()));
+        kids.push((app.issuer.ring.active.kid().to_owned(), app.issuer.admin_token_hash.clone()));
     }
     kids.dedup();
     assert_eq!(kids.len(), 1, "one key and one token");

@@ -12,8 +12,8 @@ use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::domain::service::{Claim, Dialect};
 use avouch::store::{
-    Entry, Filter, Mint, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession, Outcome, Settled,
-    Store, StoreError, SubjectToken, Ticket, UnspentJti,
+    self, Entry, Filter, IssuerRow, Mint, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession,
+    Outcome, Settled, Store, StoreError, SubjectToken, Ticket, UnspentJti,
 };
 use serde_json::json;
 
@@ -21,12 +21,25 @@ use crate::harness::{Database, Engine, NOW};
 
 pub(crate) const AUD: &str = "https://a.example";
 
-pub(crate) async fn open(database: &Database, engine: Engine, issuer: &str) -> Store {
+pub(crate) async fn open(database: &Database, engine: Engine) -> store::Database {
     match engine {
         Engine::Sqlite => {
-            Store::sqlite(std::path::Path::new(database.url.strip_prefix("sqlite://").unwrap()), issuer).await.unwrap()
+            store::Database::sqlite(std::path::Path::new(database.url.strip_prefix("sqlite://").unwrap()))
+                .await
+                .unwrap()
         }
-        Engine::Postgres => Store::postgres(&database.url, issuer).await.unwrap(),
+        Engine::Postgres => store::Database::postgres(&database.url).await.unwrap(),
+    }
+}
+
+pub(crate) fn issuer_row(id: &str) -> IssuerRow {
+    IssuerRow {
+        id: id.to_owned(),
+        url: format!("https://{id}.example"),
+        name: id.to_owned(),
+        cimd: "{}".to_owned(),
+        admin_token_hash: "hash".to_owned(),
+        disabled_at: None,
     }
 }
 
@@ -172,24 +185,27 @@ pub(crate) async fn mint(store: &Store, n: usize, client: &str, jti: &str) -> Re
 /// Calls everything once, with what must come of it.
 async fn every_method(engine: Engine) {
     let database = Database::make(engine).await;
-    let store = open(&database, engine, "default").await;
-    assert_eq!(store.is_private(), engine == Engine::Sqlite);
+    let all = open(&database, engine).await;
+    assert_eq!(all.is_private(), engine == Engine::Sqlite);
+    all.ping().await.unwrap();
+    let store = all.of("default".into());
     tx!(store, |tx| {
         assert!(tx.issuer().await.unwrap().is_none());
-        assert!(tx.found_issuer("https://id.example", "hash", NOW).await.unwrap());
-        assert!(!tx.found_issuer("https://other.example", "hash", NOW).await.unwrap());
-        assert_eq!(tx.issuer().await.unwrap(), Some(("https://id.example".into(), "hash".into())));
+        assert!(tx.create_issuer(&issuer_row("default"), NOW).await.unwrap());
+        assert!(!tx.create_issuer(&issuer_row("default"), NOW).await.unwrap());
+        assert_eq!(tx.issuer().await.unwrap().unwrap().url, "https://default.example");
         assert!(tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap());
         assert!(!tx.add_active_key("kid2", "{}", "sealed", NOW).await.unwrap(), "one active key");
         assert_eq!(tx.published_keys().await.unwrap().len(), 1);
     });
     people_and_clients(&store).await;
     sign_ins(&store).await;
-    agreed(&store).await;
-    withdrawn(&store).await;
+    agreed(&all, &store).await;
+    withdrawn(&all, &store).await;
+    changed(&all).await;
 
     // None of it is there for another issuer.
-    let other = open(&database, engine, "other").await;
+    let other = all.of("other".into());
     let mut tx = other.read().await.unwrap();
     assert!(tx.issuer().await.unwrap().is_none());
     assert!(tx.client("c").await.unwrap().is_none() && tx.client_by_key("key of c").await.unwrap().is_none());
@@ -200,16 +216,34 @@ async fn every_method(engine: Engine) {
     let outcome = other.mint(prepared(foreign, 1, "foreign"), None).await;
     assert!(matches!(outcome, Ok(Outcome::Refused(Refusal::ClientAuthenticationFailed))), "{outcome:?}");
     drop(tx);
-    let changes = store.client_changes();
+    let changes = all.client_changes();
     tx!(store, |tx| tx.disable_account("a1", NOW).await.unwrap());
-    assert_eq!(store.client_changes(), changes, "no client was written");
+    assert_eq!(all.client_changes(), changes, "no client was written");
     tx!(store, |tx| {
         tx.disable_client("key of c", NOW).await.unwrap();
-        assert!(tx.sweep(NOW + 100_000).await.unwrap() > 4);
     });
-    assert_eq!(store.client_changes(), changes + 1);
-    store.close().await;
+    assert_eq!(all.client_changes(), changes + 1);
+    tx!(all, |tx| assert!(tx.sweep(NOW + 100_000).await.unwrap() > 4));
+    all.close().await;
     assert!(store.begin().await.is_err());
+}
+
+/// What processes keep in memory has a number that says how new it is.
+async fn changed(all: &store::Database) {
+    let before = all.read().await.unwrap().issuer_revision().await.unwrap();
+    let (acme, default) = (all.of("acme".into()), all.of("default".into()));
+    tx!(acme, |tx| assert!(tx.create_issuer(&issuer_row("acme"), NOW).await.unwrap()));
+    tx!(default, |tx| {
+        assert!(tx.describe_issuer("Avouch", "{}").await.unwrap());
+        assert!(!tx.describe_issuer("Avouch", "{}").await.unwrap(), "it says that already");
+    });
+    let changed = |since| async move { all.read().await.unwrap().issuers_changed_since(since, 10).await.unwrap() };
+    let names: Vec<String> = changed(before).await.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(names, ["acme", "default"]);
+    tx!(acme, |tx| tx.touch_issuer().await.unwrap());
+    let last = all.read().await.unwrap().issuer_revision().await.unwrap();
+    assert_eq!(changed(before).await.last().unwrap(), &("acme".to_owned(), last));
+    assert!(changed(last).await.is_empty());
 }
 
 async fn people_and_clients(store: &Store) {
@@ -296,7 +330,7 @@ async fn sign_ins(store: &Store) {
     });
 }
 
-async fn agreed(store: &Store) {
+async fn agreed(all: &store::Database, store: &Store) {
     tx!(store, |tx| {
         tx.lock_account("a1").await.unwrap();
         assert!(tx.add_ticket(&ticket(1)).await.unwrap());
@@ -325,13 +359,13 @@ async fn agreed(store: &Store) {
         assert!(!tx.end_denial("a2", "no", NOW).await.unwrap() && tx.end_denial("a1", "no", NOW).await.unwrap());
     });
     family(store, 1, "c").await;
-    let batches = store.batches();
+    let batches = all.batches();
     assert!(matches!(mint(store, 1, "c", "j1").await, Ok(Outcome::Minted(_))));
     assert!(matches!(mint(store, 2, "c", "j2").await, Ok(Outcome::Refused(Refusal::SubjectToken(_)))));
-    assert_eq!(store.batches(), batches + 2);
+    assert_eq!(all.batches(), batches + 2);
 }
 
-async fn withdrawn(store: &Store) {
+async fn withdrawn(all: &store::Database, store: &Store) {
     let mut tx = store.begin().await.unwrap();
     let used = tx.delegation_for("a1", AUD).await.unwrap().unwrap();
     assert_eq!((used.mint_count, used.last_exp, used.last_client.as_deref()), (1, NOW + 300, Some("C")));
@@ -379,7 +413,9 @@ async fn withdrawn(store: &Store) {
     assert_eq!(tx.next_due(NOW).await.unwrap(), Some(NOW));
     assert_eq!(tx.claim("w", NOW, 10, 9).await.unwrap().len(), 1);
     assert_eq!(tx.claim("w2", NOW, 10, 9).await.unwrap().len(), 0, "leased");
-    assert_eq!(tx.clear_leases().await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    tx!(all, |tx| assert_eq!(tx.clear_leases().await.unwrap(), 1));
+    let mut tx = store.begin().await.unwrap();
     assert_eq!(tx.claim("w2", NOW, 10, 9).await.unwrap()[0].attempts, 2);
     let settled = Settled { state: "delivered", due_at: NOW, status: Some(200), error: None };
     assert!(!tx.settle("o", "w", &settled, NOW).await.unwrap() && tx.settle("o", "w2", &settled, NOW).await.unwrap());
@@ -418,8 +454,8 @@ async fn every_method_on_postgres() {
 #[tokio::test]
 async fn both_schemas_are_the_same() {
     let (sqlite, postgres) = (Database::make(Engine::Sqlite).await, Database::make(Engine::Postgres).await);
-    open(&sqlite, Engine::Sqlite, "default").await;
-    open(&postgres, Engine::Postgres, "default").await;
+    open(&sqlite, Engine::Sqlite).await;
+    open(&postgres, Engine::Postgres).await;
     // A primary key of several columns may not be null in PostgreSQL; SQLite says so only where it is written.
     let there = "SELECT table_name || '.' || column_name || ' ' || UPPER(data_type) || CASE is_nullable WHEN 'YES' THEN ' NULL' ELSE '' END
                    FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations' ORDER BY 1";

@@ -121,7 +121,7 @@ async fn nobody_waits_for_the_service() {
     let world = World::start(Engine::Sqlite).await;
     let (_, _, id, _) = world.delegated().await;
     world.service.behave(Behaviour::Hang);
-    let worker = tokio::spawn(avouch::delivery::run(world.app.clone(), world.stop.subscribe()));
+    let worker = tokio::spawn(avouch::delivery::run(world.host.clone(), world.stop.subscribe()));
     let answer = world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
     assert_eq!((answer.status, &answer.json()["status"]), (202, &json!("withdrawing")));
     crate::harness::eventually("the attempt", async || !world.service.received().is_empty()).await;
@@ -216,7 +216,7 @@ both! {
         world.settle().await;
         assert_eq!(delegation(&world, &id).await["status"], "active");
         world.clock.advance(1);
-        let worker = tokio::spawn(avouch::delivery::run(world.app.clone(), world.stop.subscribe()));
+        let worker = tokio::spawn(avouch::delivery::run(world.host.clone(), world.stop.subscribe()));
         crate::harness::eventually("the end", async || delegation(&world, &id).await["status"] == "withdrawn").await;
         world.stop.send_replace(true);
         worker.await.unwrap();

@@ -1,6 +1,6 @@
 //! `/api/v1/delegations`: list, look, withdraw.
 
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use super::super::form::Pairs;
 use super::super::segment::Segment;
 use super::super::{error, reply, words};
-use crate::app::App;
 use crate::domain::consent::Mode;
 use crate::domain::delegation::{Delegation, Status};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::connections::{Connection, Delivery, Filter, connection, list as page};
 use crate::flow::withdraw::withdraw;
+use crate::host::App;
 
 /// Rows of a page, unless `limit` says less or more.
 const USUAL: i64 = 50;
 /// Most rows of a page.
 const MAX_PAGE: i64 = 200;
 
-pub(in crate::http) async fn list(State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn list(app: App, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let outcome = async {
         let caller = super::caller(&app, &headers).await?;
         let query = Pairs::parse(query.unwrap_or_default().as_bytes());
@@ -66,7 +66,7 @@ pub(in crate::http) async fn list(State(app): State<App>, RawQuery(query): RawQu
     respond(&app, StatusCode::OK, outcome.await)
 }
 
-pub(in crate::http) async fn get(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn get(app: App, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let caller = super::caller(&app, &headers).await?;
         Ok(whole(&connection(&app, &caller, &id).await?))
@@ -75,7 +75,7 @@ pub(in crate::http) async fn get(State(app): State<App>, Segment(id): Segment, h
 }
 
 /// Withdraws. 202, for the service is told afterwards.
-pub(in crate::http) async fn delete(State(app): State<App>, Segment(id): Segment, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn delete(app: App, Segment(id): Segment, headers: HeaderMap) -> Response {
     let outcome = async {
         let caller = super::caller(&app, &headers).await?;
         let (delegation, deliveries) = withdraw(&app, &caller, &id).await?;

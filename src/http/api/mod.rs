@@ -4,10 +4,10 @@ pub(super) mod delegations;
 
 use axum::http::{HeaderMap, header};
 
-use crate::app::App;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::{self, Caller};
+use crate::host::App;
 
 /// Who calls, by the one `Authorization: Bearer` header (RFC 6750 section 2.1).
 async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Error> {

@@ -33,7 +33,7 @@ use self::state::{Mark, Registration, State, registration_id};
 use self::trust::Trust;
 use crate::clock::Clock;
 use crate::domain::claims::{ID_JAG, LOGOUT};
-use crate::domain::ids::{IdError, Issuer};
+use crate::domain::ids::{IdError, IssuerUrl};
 use crate::net::NetError;
 use crate::rng::Rng;
 use crate::secret::token_hash;
@@ -59,7 +59,7 @@ const REVOKE: &str = "/agent/auth/revoke";
 /// Settings of a [`Sandbox`].
 pub struct Options {
     /// Whose assertions are accepted; empty: those of any issuer on a loopback host.
-    pub trust: Vec<Issuer>,
+    pub trust: Vec<IssuerUrl>,
     /// The time.
     pub clock: Clock,
     /// Where credentials come from.
@@ -97,7 +97,7 @@ struct Inner {
 /// # Errors
 /// When the origin is no issuer identifier (RFC 8414 section 2), or there is no outbound client.
 pub fn new(origin: String, options: Options) -> Result<Sandbox, SandboxError> {
-    Issuer::parse(&origin)?;
+    IssuerUrl::parse(&origin)?;
     let Options { trust, clock, rng } = options;
     let trust = Trust::new(&origin, trust)?;
     let resource = format!("{origin}/api/");

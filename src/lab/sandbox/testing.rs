@@ -12,7 +12,7 @@ use url::Url;
 use super::{Options, Sandbox, new};
 use crate::clock::Clock;
 use crate::domain::claims::{ID_JAG, LOGOUT, REVOKED_EVENT};
-use crate::domain::ids::Issuer;
+use crate::domain::ids::IssuerUrl;
 use crate::jose::{SealingKey, SigningKey};
 use crate::net::{Method, Net, Policy, Request, Response};
 use crate::rng::Rng;
@@ -83,7 +83,7 @@ impl World {
         Self::trusting(Vec::new()).await
     }
 
-    pub(super) async fn trusting(trust: Vec<Issuer>) -> Self {
+    pub(super) async fn trusting(trust: Vec<IssuerUrl>) -> Self {
         let clock = Clock::fixed(NOW);
         let mut made = None;
         let aud = serve(|origin| {

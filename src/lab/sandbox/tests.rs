@@ -257,7 +257,7 @@ async fn an_issuer_without_keys_is_asked_again_later() {
 
 #[tokio::test]
 async fn only_the_named_issuers_are_trusted() {
-    let stranger = World::trusting(vec![Issuer::parse("http://127.0.0.1:1").unwrap()]).await;
+    let stranger = World::trusting(vec![IssuerUrl::parse("http://127.0.0.1:1").unwrap()]).await;
     let answer = stranger.register(&stranger.assertion(json!({})), "api_key").await;
     assert_eq!(refusal(answer), (400, "invalid_issuer".into()));
     assert_eq!(stranger.provider.fetched(JWKS), 0, "nobody else is asked for anything");

@@ -9,7 +9,7 @@ use super::members::Members;
 use super::reply::{Code, Refusal};
 use super::verify;
 use crate::domain::cimd;
-use crate::domain::ids::Issuer;
+use crate::domain::ids::IssuerUrl;
 use crate::jose::{Jwks, Unverified};
 use crate::net::{DocumentError, Documents, Limits, Net, NetError, Policy};
 
@@ -20,20 +20,20 @@ pub(super) struct Trust {
     /// Our own identifier, never an issuer of assertions.
     origin: String,
     /// Empty: any loopback issuer.
-    issuers: Vec<Issuer>,
+    issuers: Vec<IssuerUrl>,
     documents: Documents,
 }
 
 impl Trust {
-    pub(super) fn new(origin: &str, issuers: Vec<Issuer>) -> Result<Self, NetError> {
+    pub(super) fn new(origin: &str, issuers: Vec<IssuerUrl>) -> Result<Self, NetError> {
         // Whoever trusts public issuers only has no business on this machine.
-        let private = issuers.is_empty() || issuers.iter().any(Issuer::is_loopback);
+        let private = issuers.is_empty() || issuers.iter().any(IssuerUrl::is_loopback);
         let net = Net::new(Policy { allow_private_addresses: private, ..Policy::default() })?;
         Ok(Self { origin: origin.to_owned(), issuers, documents: Documents::new(net) })
     }
 
     /// The claims of a token of kind `typ`, and the trusted issuer that signed it (auth.md v0.1, "Implementation steps" 1 to 4).
-    pub(super) async fn believe(&self, token: &str, typ: &str, now: i64) -> Result<(Issuer, Members), Refusal> {
+    pub(super) async fn believe(&self, token: &str, typ: &str, now: i64) -> Result<(IssuerUrl, Members), Refusal> {
         let invalid = |why| Refusal::new(Code::InvalidSignature, why);
         let token = Unverified::parse(token).map_err(|error| Refusal::new(Code::InvalidRequest, error.0))?;
         let issuer = self.issuer(token.issuer().as_deref())?;
@@ -58,8 +58,8 @@ impl Trust {
     }
 
     /// Exact strings, no parsing of what is compared ("Trust list").
-    fn issuer(&self, named: Option<&str>) -> Result<Issuer, Refusal> {
-        let issuer = named.and_then(|text| Issuer::parse(text).ok()).filter(|issuer| issuer.as_str() != self.origin);
+    fn issuer(&self, named: Option<&str>) -> Result<IssuerUrl, Refusal> {
+        let issuer = named.and_then(|text| IssuerUrl::parse(text).ok()).filter(|issuer| issuer.as_str() != self.origin);
         let trusted = issuer.filter(|issuer| match self.issuers.as_slice() {
             [] => issuer.is_loopback(),
             issuers => issuers.contains(issuer),
@@ -68,7 +68,7 @@ impl Trust {
     }
 
     /// `client_id` is the issuer itself or leads, by its own document, to the keys that signed ("CIMD resolution").
-    pub(super) async fn client(&self, issuer: &Issuer, claims: &Members, now: i64) -> Result<(), Refusal> {
+    pub(super) async fn client(&self, issuer: &IssuerUrl, claims: &Members, now: i64) -> Result<(), Refusal> {
         let invalid = |why: String| Refusal::new(Code::InvalidClientId, why);
         let id = claims.text("client_id").ok_or_else(|| invalid("client_id is missing or not a text".into()))?;
         if id == issuer.as_str() {
@@ -88,7 +88,7 @@ impl Trust {
 }
 
 /// Where v0.1 looks for an issuer's keys, whatever its metadata say.
-fn jwks_uri(issuer: &Issuer) -> String {
+fn jwks_uri(issuer: &IssuerUrl) -> String {
     issuer.at("/.well-known/jwks.json")
 }
 

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use avouch::app::App;
 use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::{declare, setup};
+use avouch::flow::{declare, issuers, start};
+use avouch::host::{App, DEFAULT_ISSUER, Host};
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
 use avouch::{delivery, http};
@@ -130,6 +130,8 @@ impl Database {
 
 /// A running provider, its database and the service it tells of withdrawals.
 pub(crate) struct World {
+    pub(crate) host: Host,
+    /// The default issuer as it was at the start.
     pub(crate) app: App,
     pub(crate) url: String,
     pub(crate) clock: Clock,
@@ -247,20 +249,21 @@ impl World {
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let config = config(&database, &issuer, declared);
         let seed = SEEDS.fetch_add(1, Ordering::SeqCst);
-        let (app, _) = setup::open(&config, clock.clone(), Rng::seeded(seed)).await.unwrap();
-        declare::hash_passwords(app.clone(), config.users).await;
+        let (host, _) = start::open(&config, clock.clone(), Rng::seeded(seed)).await.unwrap();
+        declare::hash_passwords(host.clone(), config.users).await;
+        let app = issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(http::serve::serve(listener, http::router(app.clone()), stopped));
-        Self { app, url, clock, service, database, http: client(), stop }
+        tokio::spawn(http::serve::serve(listener, http::router(host.clone()), stopped));
+        Self { host, app, url, clock, service, database, http: client(), stop }
     }
 
     pub(crate) fn issuer(&self) -> String {
-        self.app.issuer.as_str().to_owned()
+        self.app.issuer.url.as_str().to_owned()
     }
 
     /// Sends every notice that is due by the clock.
     pub(crate) async fn settle(&self) {
-        delivery::run_until_idle(&self.app).await;
+        delivery::run_until_idle(&self.host).await;
     }
 
     pub(crate) fn browser(&self) -> Browser {

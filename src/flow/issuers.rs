@@ -1,0 +1,108 @@
+//! Issuers: loaded on first use, kept while they are used, and loaded anew when a process has changed them.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::domain::cimd;
+use crate::domain::ids::IssuerUrl;
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::flow::keyring;
+use crate::host::{App, Host, Issuer};
+use crate::store::IssuerRow;
+
+/// Most changed issuers that are forgotten one by one; where there are more, all are.
+const MAX_CHANGED: i64 = 1000;
+
+/// An enabled issuer at work, by our key of it; `None` where there is none.
+///
+/// # Errors
+/// Faults.
+pub async fn app(host: &Host, id: &str) -> Result<Option<App>, Error> {
+    if let Some(issuer) = host.issuers.get(id) {
+        return Ok(Some(host.app(issuer)));
+    }
+    load(host, id).await
+}
+
+/// The same issuer as the rows say now.
+///
+/// # Errors
+/// [`Refusal::NotFound`] when it is no longer there; faults.
+pub async fn reload(app: &App) -> Result<App, Error> {
+    app.issuers.remove(&app.issuer.id);
+    load(&app.host, &app.issuer.id).await?.ok_or(Refusal::NotFound.into())
+}
+
+async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
+    let before = host.revision.seen();
+    let store = host.database.of(id.into());
+    let mut tx = store.read().await?;
+    let Some(row) = tx.issuer().await?.filter(|row| row.disabled_at.is_none()) else { return Ok(None) };
+    let ring = keyring::open(&host.sealing, id, &tx.published_keys().await?)?;
+    drop(tx);
+    let issuer = Arc::new(issuer(row, ring)?);
+    host.issuers.put(id.to_owned(), issuer.clone());
+    // Read before a change and kept after everyone has heard of it, it would stay for good.
+    if host.revision.seen() != before {
+        host.issuers.remove(id);
+    }
+    Ok(Some(host.app(issuer)))
+}
+
+fn issuer(row: IssuerRow, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
+    let url = IssuerUrl::parse(&row.url).map_err(|_| Error::invariant("a stored issuer is an issuer identifier"))?;
+    let members = serde_json::from_str(&row.cimd).map_err(|_| Error::invariant("a stored document is JSON"))?;
+    let document = own_document(&url, &row.name, &members)
+        .map_err(|_| Error::invariant("a stored document was judged before it was stored"))?;
+    Ok(Issuer {
+        id: row.id.into(),
+        cimd: document.to_string().into(),
+        url,
+        name: row.name,
+        admin_token_hash: row.admin_token_hash,
+        ring,
+    })
+}
+
+/// An issuer's own Client ID Metadata Document, put through the rules that judge everybody's. `members` are added to what follows from
+/// its identifier and name.
+///
+/// # Errors
+/// Which rule it breaks.
+pub fn own_document(url: &IssuerUrl, name: &str, members: &Value) -> Result<Value, String> {
+    let text = include_str!("../../cimd/agent-auth.json").replace("{{issuer}}", url.as_str());
+    let mut document: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+    document["client_name"] = name.into();
+    for (member, value) in members.as_object().into_iter().flatten() {
+        document[member] = value.clone();
+    }
+    cimd::judge(&url.at("/agent-auth.json"), &document, url.is_loopback()).map_err(|e| e.to_string())?;
+    Ok(document)
+}
+
+/// Forgets the issuers that any process has changed since the last look.
+///
+/// # Errors
+/// Faults.
+pub async fn refresh(host: &Host) -> Result<(), Error> {
+    let seen = host.revision.seen();
+    let mut tx = host.database.read().await?;
+    if tx.issuer_revision().await? == seen {
+        return Ok(());
+    }
+    let changed = tx.issuers_changed_since(seen, MAX_CHANGED).await?;
+    drop(tx);
+    let Some((_, last)) = changed.last() else { return Ok(()) };
+    // Before they are forgotten: whoever loads one at this moment looks at this number after keeping it.
+    host.revision.advance(*last);
+    if i64::try_from(changed.len()).is_ok_and(|n| n < MAX_CHANGED) {
+        for (id, _) in &changed {
+            host.issuers.remove(id);
+        }
+    } else {
+        host.issuers.clear();
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! The two handles: a process, and one issuer on it.
+//!
+//! [`Host`] is what all issuers of a process share. [`App`] is one of them at work, which is what every flow takes; nothing in it
+//! reaches the rows of another.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use ipnet::IpNet;
+use tokio::sync::{Notify, watch};
+
+use crate::cache::{Cache, Recent};
+use crate::clock::Clock;
+use crate::domain::client::Client;
+use crate::domain::ids::IssuerUrl;
+use crate::flow::passwords::Hashing;
+use crate::jose::{Jwks, Keyring, SealingKey};
+use crate::net::Net;
+use crate::rng::Rng;
+use crate::store::{Database, Store};
+
+/// The default issuer's key in the database: the one at the root of the origin. No path issuer may be called that.
+pub const DEFAULT_ISSUER: &str = "default";
+
+/// A process: everything that its issuers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Host(Arc<Process>);
+
+impl Deref for Host {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.0
+    }
+}
+
+/// What a [`Host`] holds.
+pub struct Process {
+    /// Where the default issuer sits; the others are under it.
+    pub root: IssuerUrl,
+    /// The rows of all issuers.
+    pub database: Database,
+    /// The way out.
+    pub net: Net,
+    /// The time.
+    pub clock: Clock,
+    /// The randomness.
+    pub rng: Rng,
+    /// Opens signing keys.
+    pub sealing: SealingKey,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Rung when a notice was enqueued.
+    pub outbox_signal: Notify,
+    /// Where passwords are hashed.
+    pub hashing: Hashing,
+    /// False until the plain passwords of the configuration are hashed; sign-ins wait for that.
+    pub passwords_ready: watch::Sender<bool>,
+    /// Up to which change of an issuer this process has forgotten what it knew.
+    pub revision: Revision,
+    /// Issuers that were used lately, by our key.
+    pub issuers: Recent<Arc<Issuer>>,
+    /// Registered clients, by issuer and `client_id`.
+    pub clients: Cache<(Arc<str>, String), Arc<Registered>>,
+}
+
+impl Host {
+    /// Wraps the parts.
+    #[must_use]
+    pub fn new(process: Process) -> Self {
+        Self(Arc::new(process))
+    }
+
+    /// One of its issuers at work.
+    #[must_use]
+    pub fn app(&self, issuer: Arc<Issuer>) -> App {
+        App { store: self.database.of(issuer.id.clone()), issuer, host: self.clone() }
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug)]
+pub struct Revision(AtomicI64);
+
+impl Revision {
+    /// Begins at a number.
+    #[must_use]
+    pub fn at(number: i64) -> Self {
+        Self(AtomicI64::new(number))
+    }
+
+    /// The number.
+    pub fn seen(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, number: i64) {
+        self.0.fetch_max(number, Ordering::SeqCst);
+    }
+}
+
+impl Process {
+    /// Seconds since the epoch.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// A new row's identifier.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.rng.id(self.now())
+    }
+}
+
+/// One issuer as last loaded. It never changes: what changes is loaded anew.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Our key of it in the database: [`DEFAULT_ISSUER`], or what its path says.
+    pub id: Arc<str>,
+    /// Its identifier.
+    pub url: IssuerUrl,
+    /// What it calls itself on pages.
+    pub name: String,
+    /// Its own Client ID Metadata Document, judged and ready to serve.
+    pub cimd: Arc<str>,
+    /// SHA-256 of its administrator's token.
+    pub admin_token_hash: String,
+    /// Its keys.
+    pub ring: Keyring,
+}
+
+impl Issuer {
+    /// The URL of its Client ID Metadata Document.
+    #[must_use]
+    pub fn cimd_url(&self) -> String {
+        self.url.at("/agent-auth.json")
+    }
+}
+
+/// One issuer at work: what every flow takes. Cheap to clone, meant for one request: a longer-lived one sees old keys.
+#[derive(Clone)]
+pub struct App {
+    /// The issuer.
+    pub issuer: Arc<Issuer>,
+    /// Its rows, and no others.
+    pub store: Store,
+    /// The process.
+    pub host: Host,
+}
+
+impl Deref for App {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.host
+    }
+}
+
+/// A client and its keys, parsed once.
+#[derive(Debug)]
+pub struct Registered {
+    /// The client.
+    pub client: Arc<Client>,
+    /// Its keys.
+    pub jwks: Jwks,
+}
