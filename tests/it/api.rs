@@ -224,7 +224,7 @@ async fn a_record_in_full() {
     let minted = crate::harness::claims(&assertion);
     let body = world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
     assert_eq!((&body["sub"], &body["aud"], &body["iss"]), (&minted["sub"], &minted["aud"], &minted["iss"]));
-    assert_eq!((&body[&body["last_used_at"]), (&json!(1), &json!("2027-01-15T08:00:00Z")));
+    assert_eq!((&body["mint_count"], &body["last_used_at"]), (&json!(1), &json!("2027-01-15T08:00:00Z")));
     let consent = &body["consents"][0];
     assert_eq!(
         (&consent["client_id"], &consent["mode"], &consent["scope"]),
