@@ -17,7 +17,7 @@
 //! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`Client::redirects_to`](crate::domain::client::Client::redirects_to) | `domain::client::tests::redirects_match_exactly_but_for_a_loopback_port` |
 //! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::login` | `http::login::tests::the_way_back_is_ours`, `authorize::nothing_is_sent_where_it_may_not_go` |
 //! | 9700 §4.12 303 after posts | `http::reply` | `authorize::the_answer_names_its_issuer_and_state` |
-//! | 9700 §4.16 no framing; no cross-site posts | `http::reply`, `http::visitor` | `page_attacks`, `sign_in::posts_from_other_sites_do_nothing` |
+//! | 9700 §4.16 no framing; no cross-site posts | `http::reply`, `http::csrf` | `page_attacks`, `sign_in::posts_from_other_sites_do_nothing` |
 //! | 7636 §4.6 S256, for every client | [`flow::code::run`](crate::flow::code::run) | `code::what_does_not_fit_gives_nothing_and_costs_nothing` |
 //! | 9207 §2 `iss` in every answer | [`flow::authorize::answer`](crate::flow::authorize::answer) | `authorize::the_answer_names_its_issuer_and_state` |
 //!
@@ -74,7 +74,7 @@
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
-//! | 7239 §4 `Forwarded`, from trusted proxies | `http::visitor` | `http::visitor::tests::only_what_our_own_proxies_wrote_counts` |
+//! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
 //!
 //! # Promises of our own
 //!

@@ -74,6 +74,19 @@ impl IssuerUrl {
         self.0.starts_with("https://")
     }
 
+    /// Its origin (RFC 6454 section 6.2): what browsers send with our forms.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.0.strip_suffix(self.base()).unwrap_or(&self.0)
+    }
+
+    /// What precedes every path of it: nothing for an issuer at the root of its origin.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        let after_scheme = self.0.find("://").map_or(0, |at| at + 3);
+        self.0[after_scheme..].find('/').map_or("", |at| &self.0[after_scheme + at..])
+    }
+
     /// A URL under this issuer; `path` starts with a slash.
     #[must_use]
     pub fn at(&self, path: &str) -> String {

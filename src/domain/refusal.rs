@@ -7,9 +7,15 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     // The request as such (RFC 6749 section 5.2, RFC 6749 section 3.2).
-    #[error("the body must be application/x-www-form-urlencoded and at most 32 KiB")]
-    /// The body is no form, or too large.
+    /// The body is no form.
+    #[error("the body must be application/x-www-form-urlencoded")]
     NotAForm,
+    /// The body has more bytes than are read.
+    #[error("the body must be at most 32 KiB")]
+    BodyTooLarge,
+    /// The body did not arrive in time, or not whole.
+    #[error("the body did not arrive within 15 seconds")]
+    BodyIncomplete,
     /// A required parameter is absent or empty.
     #[error("{0} is missing")]
     Missing(&'static str),

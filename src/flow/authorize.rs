@@ -34,7 +34,7 @@ pub async fn decide(
     app: &App,
     client: &Client,
     request: &Request,
-    user: Option<&(Session, Account)>,
+    user: Option<(&Session, &Account)>,
     answer: Option<bool>,
 ) -> Result<Step, Error> {
     let fresh = user.filter(|(session, _)| request.accepts(session, app.now()));

@@ -1,4 +1,4 @@
-//! The consent page's question and the user's answer.
+//! A ticket as its page shows it, and the user's answer.
 
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
@@ -12,56 +12,56 @@ use crate::host::App;
 use crate::secret::{same, sha256};
 use crate::store::{Entry, Ticket, Tx};
 
-/// A question as its page shows it.
+/// A ticket as its page shows it.
 #[derive(Debug)]
-pub struct Question {
-    /// The question.
+pub struct TicketView {
+    /// What was asked.
     pub ticket: Ticket,
     /// Who asks.
     pub client: Client,
     /// For which service.
     pub service: Service,
     /// Claim and value of what would leave.
-    pub told: Vec<(Claim, String)>,
+    pub disclosed: Vec<(Claim, String)>,
     /// Of everything the page shows: the form posts it back.
     pub digest: String,
     /// Whether the user agreed to something for this service before, and to something of this client.
     pub known: (bool, bool),
-    /// The decision, if it was made: `None` also for a question that expired.
+    /// The decision, if it was made: `None` also for a ticket that expired.
     pub decided: Option<Mode>,
     /// Whether it can still be answered.
     pub open: bool,
 }
 
-/// Finds a question for its user.
+/// Finds a ticket for its user.
 ///
 /// # Errors
 /// [`Refusal::NotFound`]; `Ok(None)` when it is somebody else's, of which nothing is told.
-pub async fn question(app: &App, account: &Account, ticket_id: &str) -> Result<Option<Question>, Error> {
+pub async fn ticket_view(app: &App, account: &Account, ticket_id: &str) -> Result<Option<TicketView>, Error> {
     let mut tx = app.store.read().await?;
     load(app, &mut tx, account, ticket_id).await
 }
 
-async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Result<Option<Question>, Error> {
+async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Result<Option<TicketView>, Error> {
     let ticket = tx.ticket(ticket_id).await?.ok_or(Refusal::NotFound)?;
     if ticket.account_id != account.id {
         return Ok(None);
     }
-    let client = tx.client_by_key(&ticket.client_id).await?.ok_or(Error::invariant("a question has its client"))?;
-    let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a question's audience parses"))?;
+    let client = tx.client_by_key(&ticket.client_id).await?.ok_or(Error::invariant("a ticket has its client"))?;
+    let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a ticket's audience parses"))?;
     let service = tx.service(&ticket.aud).await?.unwrap_or_else(|| Service::unknown(audience));
     let known = tx.agreed_before(&account.id, &ticket.aud, &client.id).await?;
     let decided = match &ticket.consent_id {
         Some(id) => tx.consent_mode(id).await?,
         None => None,
     };
-    let told = told(&service, account);
-    let digest = digest(&ticket, &client, &service, &told);
+    let disclosed = disclosed(&service, account);
+    let digest = digest(&ticket, &client, &service, &disclosed);
     let open = ticket.closed_at.is_none() && ticket.expires_at > app.now();
-    Ok(Some(Question { ticket, client, service, told, digest, known, decided, open }))
+    Ok(Some(TicketView { ticket, client, service, disclosed, digest, known, decided, open }))
 }
 
-fn told(service: &Service, account: &Account) -> Vec<(Claim, String)> {
+fn disclosed(service: &Service, account: &Account) -> Vec<(Claim, String)> {
     let verified = |yes: bool| if yes { "verified" } else { "not verified" }.to_owned();
     let value = |claim: Claim| match claim {
         Claim::Email => Some(account.email.clone()),
@@ -78,8 +78,8 @@ fn told(service: &Service, account: &Account) -> Vec<(Claim, String)> {
     service.claims.iter().filter_map(|claim| value(*claim).map(|v| (*claim, v))).collect()
 }
 
-fn digest(ticket: &Ticket, client: &Client, service: &Service, told: &[(Claim, String)]) -> String {
-    let told: Vec<_> = told.iter().map(|(claim, value)| (claim.as_str(), value)).collect();
+fn digest(ticket: &Ticket, client: &Client, service: &Service, disclosed: &[(Claim, String)]) -> String {
+    let disclosed: Vec<_> = disclosed.iter().map(|(claim, value)| (claim.as_str(), value)).collect();
     let shown = serde_json::json!([
         ticket.id,
         ticket.request_key,
@@ -93,7 +93,7 @@ fn digest(ticket: &Ticket, client: &Client, service: &Service, told: &[(Claim, S
         ticket.resources,
         ticket.agent_platform,
         ticket.agent_context_id,
-        told
+        disclosed
     ]);
     sha256(shown.to_string().as_bytes())
 }
@@ -109,10 +109,10 @@ pub struct Answer {
     pub scope: Scope,
 }
 
-/// Records the user's decision: consent, record, end of the question and journal in one transaction.
+/// Records the user's decision: consent, record, end of the ticket and journal in one transaction.
 ///
 /// # Errors
-/// [`Refusal::NotFound`] also for somebody else's question; [`Refusal::TicketClosed`]; [`Refusal::TicketMismatch`] when the page showed
+/// [`Refusal::NotFound`] also for somebody else's ticket; [`Refusal::TicketClosed`]; [`Refusal::TicketMismatch`] when the page showed
 /// something else; [`Refusal::ScopeNotGrantable`] for more than was asked.
 pub async fn decide(
     app: &App,
@@ -123,14 +123,14 @@ pub async fn decide(
 ) -> Result<(), Error> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
-    let question = load(app, &mut tx, account, ticket_id).await?.ok_or(Refusal::NotFound)?;
-    if !question.open {
+    let view = load(app, &mut tx, account, ticket_id).await?.ok_or(Refusal::NotFound)?;
+    if !view.open {
         return Err(Refusal::TicketClosed.into());
     }
-    if !same(&answer.digest, &question.digest) {
+    if !same(&answer.digest, &view.digest) {
         return Err(Refusal::TicketMismatch.into());
     }
-    let ticket = &question.ticket;
+    let ticket = &view.ticket;
     if let Some(beyond) = answer.scope.iter().find(|token| !ticket.scope.has(token)) {
         return Err(Refusal::ScopeNotGrantable(beyond.to_owned()).into());
     }

@@ -1,92 +1,89 @@
 //! `/authorize` (OpenID Connect Core section 3.1.2; RFC 9700; RFC 9207).
 
-use std::sync::Arc;
+use std::future::ready;
 
-use axum::body::Body;
 use axum::extract::RawQuery;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use url::Url;
 
+use super::csrf::SignedForm;
+use super::error::{Back, Failed};
 use super::form::Pairs;
 use super::pages::{self, Known, ScopeLine};
-use super::{error, page_or, reply, visitor, words};
+use super::session::{self, SignedIn};
+use super::{reply, wording};
 use crate::domain::authorize::{self as rules, Request};
 use crate::domain::ids::authority;
 use crate::domain::refusal::Refusal;
-use crate::domain::session::{Account, Session};
 use crate::error::Error;
 use crate::flow::authorize::{Step, answer, decide};
 use crate::flow::client_auth;
 use crate::host::{App, Registered};
 
-pub(super) async fn get(app: App, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    run(&app, &headers, Pairs::parse(query.unwrap_or_default().as_bytes()), None).await
+pub(super) async fn get(
+    app: App,
+    method: Method,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Failed> {
+    let pairs = Pairs::parse(query.unwrap_or_default().as_bytes());
+    // HEAD has no effects: it is answered as to somebody who is not signed in, and gets no code.
+    let headers = if method == Method::HEAD { HeaderMap::new() } else { headers };
+    run(&app, session::visitor(&app, &headers), pairs, None).await
 }
 
 /// The same request as a form (OpenID Connect Core section 3.1.2.1).
-pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Response {
-    match Pairs::read(&headers, body).await {
-        Ok(pairs) => run(&app, &headers, pairs, None).await,
-        Err(refusal) => error::page(&app, refusal.into()),
-    }
+pub(super) async fn post(app: App, headers: HeaderMap, pairs: Pairs) -> Result<Response, Failed> {
+    run(&app, session::visitor(&app, &headers), pairs, None).await
 }
 
 /// The user's answer on the sign-in consent page. It brings the request along, which is judged again from the start.
-pub(super) async fn decision(app: App, headers: HeaderMap, body: Body) -> Response {
-    let outcome = async {
-        let form = Pairs::read(&headers, body).await?;
-        let Some((session, _)) = visitor::user(&app, &headers).await? else { return Err(Refusal::CrossSite.into()) };
-        visitor::form_of(&app, &headers, &form, &session)?;
-        let allowed = match form.required("decision")?.as_str() {
-            "allow" => true,
-            "deny" => false,
-            _ => return Err(Refusal::Malformed("decision", "must be allow or deny").into()),
-        };
-        Ok((Pairs::parse(form.required("request")?.as_bytes()), allowed))
+pub(super) async fn decision(app: App, SignedForm { visitor, form }: SignedForm) -> Result<Response, Failed> {
+    let allowed = match form.required("decision")?.as_str() {
+        "allow" => true,
+        "deny" => false,
+        _ => return Err(Refusal::Malformed("decision", "must be allow or deny").into()),
     };
-    match outcome.await {
-        Ok((pairs, allowed)) => run(&app, &headers, pairs, Some(allowed)).await,
-        Err(error) => error::page(&app, error),
-    }
+    let pairs = Pairs::parse(form.required("request")?.as_bytes());
+    run(&app, ready(Ok(Some(visitor))), pairs, Some(allowed)).await
 }
 
-async fn run(app: &App, headers: &HeaderMap, pairs: Pairs, said: Option<bool>) -> Response {
+async fn run(
+    app: &App,
+    visitor: impl Future<Output = Result<Option<SignedIn>, Error>>,
+    pairs: Pairs,
+    allowed: Option<bool>,
+) -> Result<Response, Failed> {
     let param = |name: &'static str| pairs.single(name);
     // Until client and redirect URI are known to belong together, every no is a page (RFC 9700 section 4.11.2).
+    let client_id = pairs.required("client_id")?;
+    let registered = client_auth::find(app, &client_id).await?.ok_or(Refusal::AuthorizeClientUnknown)?;
+    tracing::Span::current().record("client", &registered.client.client_id);
+    let redirect_uri = rules::redirect_uri(&registered.client, &param)?;
     let trusted = async {
-        let client_id = pairs.required("client_id")?;
-        let registered = client_auth::find(app, &client_id).await?.ok_or(Refusal::AuthorizeClientUnknown)?;
-        let redirect_uri = rules::redirect_uri(&registered.client, &param)?;
-        Ok::<_, Error>((registered, redirect_uri))
-    };
-    let (registered, redirect_uri) = match trusted.await {
-        Ok(trusted) => trusted,
-        Err(error) => return error::page(app, error),
-    };
-    let state = param("state").ok().flatten();
-    let outcome = async {
         pairs.once(&["resource"])?;
         let request = rules::parse(&registered.client, redirect_uri.clone(), &param)?;
-        let user = visitor::user(app, headers).await?;
-        let step = decide(app, &registered.client, &request, user.as_ref(), said).await?;
-        Ok::<_, Error>((request, user, step))
+        let visitor = visitor.await?;
+        let user = visitor.as_ref().map(|visitor| (&visitor.session, &visitor.account));
+        match (decide(app, &registered.client, &request, user, allowed).await?, visitor) {
+            (Step::Done { code }, _) => {
+                let params = [("code", code.expose())];
+                Ok(reply::see_other(&answer(app, &request.redirect_uri, request.state.as_deref(), &params)))
+            }
+            (Step::SignIn, visitor) => Ok(reply::see_other(&sign_in(app, &pairs, &request, visitor.is_some()))),
+            (Step::Ask, Some(visitor)) => Ok(ask(app, &registered, &pairs, &request, &visitor)),
+            (Step::Ask, None) => Err(Error::invariant("only a signed-in user is asked")),
+        }
     };
-    match outcome.await {
-        Ok((request, _, Step::Done { code })) => {
-            reply::see_other(&answer(app, &request.redirect_uri, request.state.as_deref(), &[("code", code.expose())]))
-        }
-        Ok((request, user, Step::SignIn)) => reply::see_other(&sign_in(&pairs, &request, user.is_some())),
-        Ok((request, Some((session, account)), Step::Ask)) => {
-            page_or(app, Ok(ask(app, &registered, &pairs, &request, &session, &account)))
-        }
-        Ok((_, None, Step::Ask)) => error::page(app, Error::invariant("only a signed-in user is asked")),
-        Err(error) => error::redirect(app, error, &redirect_uri, state.as_deref()),
-    }
+    trusted.await.map_err(|error| {
+        let state = param("state").ok().flatten();
+        Failed::back(error, Back { app: app.clone(), redirect_uri: redirect_uri.clone(), state })
+    })
 }
 
 /// The sign-in page, and from there back to this request. The way back no longer says `login`: the sign-in just happened.
-fn sign_in(pairs: &Pairs, request: &Request, again: bool) -> String {
+fn sign_in(app: &App, pairs: &Pairs, request: &Request, again: bool) -> String {
     let query = pairs.rebuild(|name, value| {
         let rest = || {
             value.split(' ').filter(|word| !matches!(*word, "login" | "select_account")).collect::<Vec<_>>().join(" ")
@@ -98,35 +95,28 @@ fn sign_in(pairs: &Pairs, request: &Request, again: bool) -> String {
         }
     });
     let mut out = url::form_urlencoded::Serializer::new(String::new());
-    out.append_pair("to", &format!("/authorize?{query}"));
+    out.append_pair("to", &reply::path(app, &format!("/authorize?{query}")));
     if let Some(hint) = &request.login_hint {
         out.append_pair("email", hint);
     }
     if again {
         out.append_pair("again", "1");
     }
-    format!("/login?{}", out.finish())
+    format!("{}?{}", reply::path(app, "/login"), out.finish())
 }
 
-fn ask(
-    app: &App,
-    registered: &Arc<Registered>,
-    pairs: &Pairs,
-    request: &Request,
-    session: &Session,
-    account: &Account,
-) -> Response {
+fn ask(app: &App, registered: &Registered, pairs: &Pairs, request: &Request, visitor: &SignedIn) -> Response {
     let original = pairs.rebuild(|_, value| Some(value.to_owned()));
     let page = pages::SignInConsent {
         site: reply::site(app),
-        account: visitor::account(session, account, &format!("/authorize?{original}")),
+        account: visitor.bar(app, &format!("/authorize?{original}")),
         agent: pages::Agent { name: registered.client.name.clone(), known: Known::Operator },
         scopes: request
             .scope
             .iter()
-            .map(|token| ScopeLine { token: token.to_owned(), meaning: words::scope(token).to_owned() })
+            .map(|token| ScopeLine { token: token.to_owned(), meaning: wording::scope(token).to_owned() })
             .collect(),
-        signed_in: words::time(session.auth_time),
+        signed_in: wording::time(visitor.session.auth_time),
         returns_to: Url::parse(&request.redirect_uri)
             .map_or_else(|_| request.redirect_uri.clone(), |url| authority(&url)),
         request: original,

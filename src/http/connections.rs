@@ -1,123 +1,96 @@
 //! `/connections`: what a user agreed to, and how to stop it.
 
-use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::form::Pairs;
-use super::pages::{self, Known, State as Shown};
-use super::segment::Segment;
-use super::{page_or, reply, visitor, words};
+use super::csrf::SignedForm;
+use super::extract::Segment;
+use super::pages::{self, Known, State};
+use super::session::SignedIn;
+use super::{reply, wording};
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::Status;
 use crate::domain::ids::Audience;
-use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
+use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::connections::{Connection, Dashboard, Delivery, connection, dashboard};
 use crate::flow::{consent, withdraw};
 use crate::host::App;
 
+/// The user's front page.
+pub(super) const HOME: &str = "/connections";
 /// Most ended decisions of one agent that are shown one by one.
 const ENDED_SHOWN: usize = 3;
 
 /// The front door leads to the one page there is for a user.
-pub(super) async fn home() -> Response {
-    reply::see_other("/connections")
+pub(super) async fn home(app: App) -> Response {
+    reply::to_page(&app, HOME)
 }
 
-pub(super) async fn get(app: App, headers: HeaderMap) -> Response {
-    let outcome = async {
-        let Some((session, account)) = visitor::user(&app, &headers).await? else {
-            return Ok(reply::see_other(&visitor::sign_in_at("/connections")));
-        };
-        let Dashboard { pending, mut connections, denials } = dashboard(&app, &account).await?;
-        // What is in force before what is over.
-        connections.sort_by_key(|connection| connection.delegation.ended_at.is_some());
-        let page = pages::Connections {
-            site: reply::site(&app),
-            account: visitor::account(&session, &account, "/connections"),
-            pending: pending
-                .into_iter()
-                .map(|(client, known, ticket)| pages::PendingQuestion {
-                    agent: agent(&client),
-                    service: service(known.as_ref(), &ticket.aud),
-                    scopes: ticket.scope.iter().map(str::to_owned).collect(),
-                    asked: words::time(ticket.created_at),
-                    ticket: ticket.id,
-                })
-                .collect(),
-            items: connections.iter().map(item).collect(),
-            denied: denials
-                .into_iter()
-                .map(|(client, known, aud, consent)| pages::DeniedLine {
-                    agent: agent(&client),
-                    service: service(known.as_ref(), &aud),
-                    scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
-                    when: words::time(consent.created_at),
-                    id: consent.id,
-                })
-                .collect(),
-        };
-        Ok(reply::page(StatusCode::OK, &page.html()))
+pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> {
+    let Dashboard { pending, mut connections, denials } = dashboard(&app, &visitor.account).await?;
+    // What is in force before what is over.
+    connections.sort_by_key(|connection| connection.delegation.ended_at.is_some());
+    let page = pages::Connections {
+        site: reply::site(&app),
+        account: visitor.bar(&app, HOME),
+        pending: pending
+            .into_iter()
+            .map(|(client, known, ticket)| pages::PendingTicket {
+                agent: agent(&client),
+                service: service(known.as_ref(), &ticket.aud),
+                scopes: ticket.scope.iter().map(str::to_owned).collect(),
+                asked: wording::time(ticket.created_at),
+                ticket: ticket.id,
+            })
+            .collect(),
+        items: connections.iter().map(item).collect(),
+        denied: denials
+            .into_iter()
+            .map(|(client, known, aud, consent)| pages::DeniedLine {
+                agent: agent(&client),
+                service: service(known.as_ref(), &aud),
+                scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
+                when: wording::time(consent.created_at),
+                id: consent.id,
+            })
+            .collect(),
     };
-    page_or(&app, outcome.await)
+    Ok(reply::page(StatusCode::OK, &page.html()))
 }
 
 /// The confirmation, which says what else ends.
-pub(super) async fn stop_page(app: App, Segment(id): Segment, headers: HeaderMap) -> Response {
-    let outcome = async {
-        let here = format!("/connections/{id}/stop");
-        let Some((session, account)) = visitor::user(&app, &headers).await? else {
-            return Ok(reply::see_other(&visitor::sign_in_at(&here)));
-        };
-        let found = connection(&app, &Caller::User(account.id.clone()), &id).await?;
-        if found.delegation.status() != Status::Active {
-            return Ok(reply::see_other("/connections"));
-        }
-        let mut agents: Vec<String> = found.consents.iter().map(|(client, _)| client.name.clone()).collect();
-        agents.sort();
-        agents.dedup();
-        let page = pages::Stop {
-            site: reply::site(&app),
-            account: visitor::account(&session, &account, &here),
-            service: service(found.service.as_ref(), &found.delegation.aud),
-            agents,
-            never_used: found.delegation.mint_count == 0,
-            no_revocation: found.service.is_none_or(|s| s.revocation_uri.is_none()),
-            id,
-        };
-        Ok(reply::page(StatusCode::OK, &page.html()))
+pub(super) async fn stop_page(app: App, Segment(id): Segment, visitor: SignedIn) -> Result<Response, Error> {
+    let found = connection(&app, &Caller::User(visitor.account.id.clone()), &id).await?;
+    if found.delegation.status() != Status::Active {
+        return Ok(reply::to_page(&app, HOME));
+    }
+    let mut agents: Vec<String> = found.consents.iter().map(|(client, _)| client.name.clone()).collect();
+    agents.sort();
+    agents.dedup();
+    let page = pages::Stop {
+        site: reply::site(&app),
+        account: visitor.bar(&app, &format!("/connections/{id}/stop")),
+        service: service(found.service.as_ref(), &found.delegation.aud),
+        agents,
+        never_used: found.delegation.mint_count == 0,
+        no_revocation: found.service.is_none_or(|s| s.revocation_uri.is_none()),
+        id,
     };
-    page_or(&app, outcome.await)
+    Ok(reply::page(StatusCode::OK, &page.html()))
 }
 
-pub(super) async fn stop(app: App, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
-    let outcome = async {
-        let form = Pairs::read(&headers, body).await?;
-        let Some((session, account)) = visitor::user(&app, &headers).await? else {
-            return Err(Refusal::CrossSite.into());
-        };
-        visitor::form_of(&app, &headers, &form, &session)?;
-        withdraw::withdraw(&app, &Caller::User(account.id), &id).await?;
-        Ok(reply::see_other("/connections"))
-    };
-    page_or(&app, outcome.await)
+pub(super) async fn stop(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
+    withdraw::withdraw(&app, &Caller::User(sent.visitor.account.id), &id).await?;
+    Ok(reply::to_page(&app, HOME))
 }
 
 /// Takes a denial back.
-pub(super) async fn revise(app: App, Segment(id): Segment, headers: HeaderMap, body: Body) -> Response {
-    let outcome = async {
-        let form = Pairs::read(&headers, body).await?;
-        let Some((session, account)) = visitor::user(&app, &headers).await? else {
-            return Err(Refusal::CrossSite.into());
-        };
-        visitor::form_of(&app, &headers, &form, &session)?;
-        consent::revise(&app, &account, &id).await?;
-        Ok(reply::see_other("/connections"))
-    };
-    page_or(&app, outcome.await)
+pub(super) async fn revise(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
+    consent::revise(&app, &sent.visitor.account, &id).await?;
+    Ok(reply::to_page(&app, HOME))
 }
 
 fn agent(client: &Client) -> pages::Agent {
@@ -133,9 +106,9 @@ fn item(connection: &Connection) -> pages::Connection {
     let delegation = &connection.delegation;
     let service = service(connection.service.as_ref(), &delegation.aud);
     let deliveries = notices(connection);
-    let way = delegation
-        .ended_at
-        .map_or_else(Vec::new, |ended| words::way(ended, &service.host, &deliveries, &connection.attempts));
+    let timeline = delegation.ended_at.map_or_else(Vec::new, |ended| {
+        wording::delivery_timeline(ended, &service.host, &deliveries, &connection.attempts)
+    });
     pages::Connection {
         id: delegation.id.clone(),
         state: state(connection, &deliveries),
@@ -147,9 +120,9 @@ fn item(connection: &Connection) -> pages::Connection {
             } else {
                 format!("; {} times in all", delegation.mint_count)
             };
-            format!("{}{by}{times}", words::time(at))
+            format!("{}{by}{times}", wording::time(at))
         }),
-        way: way.into_iter().map(|(time, text)| pages::WayLine { time, text }).collect(),
+        timeline: timeline.into_iter().map(|(time, text)| pages::TimelineLine { time, text }).collect(),
         can_stop: delegation.status() == Status::Active,
         service,
     }
@@ -161,7 +134,7 @@ fn notices(connection: &Connection) -> Vec<Delivery> {
     connection.deliveries.iter().filter(|d| d.created_at >= since).cloned().collect()
 }
 
-fn state(connection: &Connection, notices: &[Delivery]) -> Shown {
+fn state(connection: &Connection, notices: &[Delivery]) -> State {
     let Connection { delegation, consents, .. } = connection;
     let confirmed = notices.iter().filter(|d| d.state == "delivered").count();
     match delegation.status() {
@@ -172,26 +145,26 @@ fn state(connection: &Connection, notices: &[Delivery]) -> Shown {
                 Mode::Until(at) => (1, *at),
                 Mode::Once | Mode::Denied => (0, 0),
             });
-            Shown::Active(match furthest {
+            State::Active(match furthest {
                 Some(Mode::Always) => "Active until you stop it".to_owned(),
-                Some(Mode::Until(at)) => format!("Active until {}", words::time(at)),
+                Some(Mode::Until(at)) => format!("Active until {}", wording::time(at)),
                 Some(_) => "Allowed once, not used yet".to_owned(),
                 None => "Used; agents have to ask again. Stop it to end the access they got".to_owned(),
             })
         }
         Status::Withdrawing if confirmed > 0 => {
-            Shown::Withdrawing("Stopped here and confirmed once; the service is told a second time".into())
+            State::Withdrawing("Stopped here and confirmed once; the service is told a second time".into())
         }
-        Status::Withdrawing => Shown::Withdrawing("Stopped here; the service has not confirmed yet".into()),
-        Status::Withdrawn if delegation.mint_count == 0 => Shown::Withdrawn("Ended before it was ever used".into()),
+        Status::Withdrawing => State::Withdrawing("Stopped here; the service has not confirmed yet".into()),
+        Status::Withdrawn if delegation.mint_count == 0 => State::Withdrawn("Ended before it was ever used".into()),
         Status::Withdrawn if notices.is_empty() => {
-            Shown::Unconfirmed("Stopped here; the service cannot be told, so end your sessions there yourself".into())
+            State::Unconfirmed("Stopped here; the service cannot be told, so end your sessions there yourself".into())
         }
         Status::Withdrawn if confirmed == notices.len() => {
             let at = notices.iter().filter_map(|d| d.ended_at).max().unwrap_or_default();
-            Shown::Withdrawn(format!("Ended, confirmed by the service on {}", words::time(at)))
+            State::Withdrawn(format!("Ended, confirmed by the service on {}", wording::time(at)))
         }
-        Status::Withdrawn => Shown::Unconfirmed(
+        Status::Withdrawn => State::Unconfirmed(
             "Stopped here; the service did not confirm it, so end your sessions there yourself".into(),
         ),
     }
@@ -212,11 +185,11 @@ fn agents(connection: &Connection) -> Vec<pages::AgentLines> {
         let earlier = consents.len().saturating_sub(standing + ENDED_SHOWN);
         consents.truncate(standing + ENDED_SHOWN);
         let decision = |consent: &&Consent| pages::DecisionLine {
-            mode: words::standing(consent),
+            mode: wording::standing(consent),
             scopes: consent.scope.iter().map(str::to_owned).collect(),
-            agreed: match connection.browsers.get(&consent.id).and_then(|name| words::browser(name)) {
-                Some(browser) => format!("{}, {browser}", words::time(consent.created_at)),
-                None => words::time(consent.created_at),
+            agreed: match connection.browsers.get(&consent.id).and_then(|name| wording::browser(name)) {
+                Some(browser) => format!("{}, {browser}", wording::time(consent.created_at)),
+                None => wording::time(consent.created_at),
             },
         };
         pages::AgentLines { agent: agent(client), decisions: consents.iter().map(decision).collect(), earlier }

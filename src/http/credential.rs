@@ -43,11 +43,6 @@ pub(super) fn find(headers: &HeaderMap, form: &Pairs) -> Result<Credential, Refu
     }
 }
 
-/// Whether the client tried the `Authorization` header: then a 401 names that scheme (RFC 6749 section 5.2).
-pub(super) fn used_header(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::AUTHORIZATION)
-}
-
 /// Both halves are form-encoded before they are joined (RFC 6749 section 2.3.1).
 fn basic(headers: &HeaderMap) -> Result<Option<(String, Secret)>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

@@ -77,7 +77,7 @@ fn document_of(headers: &HeaderMap, text: &str, etag: &str) -> Response {
         unchanged.headers_mut().remove(header::CONTENT_TYPE);
         unchanged
     } else {
-        reply::json_as(StatusCode::OK, "application/json", text)
+        reply::body(StatusCode::OK, "application/json", text.to_owned())
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(MAX_AGE));

@@ -1,14 +1,19 @@
-//! The one map from refusals to codes and statuses, and its renderers: JSON at the OAuth endpoints, a redirect from the authorization
-//! endpoint, problem details at the API, a page for people. Logged once, here.
+//! The one map from refusals to codes and statuses, and the forms an error takes: JSON at the OAuth endpoints, a redirect from the
+//! authorization endpoint, problem details at the API, a page for people. Logged once, here.
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
-use serde_json::{Value, json};
+use std::sync::Arc;
 
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::pages::{ErrorPage, Site};
 use super::reply;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::host::{App, Process};
+use crate::flow::{authorize, issuers};
+use crate::host::{App, DEFAULT_ISSUER, Host};
 
 /// Code and status of each refusal. Codes are those of RFC 6749 section 5.2 and 4.1.2.1, RFC 6750 section 3.1, RFC 8693 section 2.2.2,
 /// OpenID Connect Core section 3.1.2.6, RFC 8628 section 3.5 (`slow_down`) and ID-JAG draft -04 section 9.2; `consent_required` at the
@@ -17,8 +22,10 @@ use crate::host::{App, Process};
 pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
     use Refusal as R;
     match refusal {
-        R::NotAForm
-        | R::Missing(_)
+        R::NotAForm => ("invalid_request", 415),
+        R::BodyTooLarge => ("invalid_request", 413),
+        R::BodyIncomplete => ("invalid_request", 408),
+        R::Missing(_)
         | R::Twice(_)
         | R::Malformed(..)
         | R::NotSupported(_)
@@ -60,37 +67,183 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
     }
 }
 
-/// An answer to the outside: the refusal, or for a fault nothing but an id to find it by.
-struct Told {
+/// An error on its way out of a handler: the layer around the routes gives it its form, which depends on the request.
+#[derive(Clone)]
+pub(super) struct Failed {
+    error: Arc<Error>,
+    back: Option<Arc<Back>>,
+}
+
+/// A redirect URI that is trusted, which an error goes back to (RFC 6749 section 4.1.2.1).
+pub(super) struct Back {
+    pub(super) app: App,
+    pub(super) redirect_uri: String,
+    pub(super) state: Option<String>,
+}
+
+impl Failed {
+    /// An error that its client hears of by a redirect.
+    pub(super) fn back(error: Error, back: Back) -> Self {
+        Self { error: Arc::new(error), back: Some(Arc::new(back)) }
+    }
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { error: Arc::new(error.into()), back: None }
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Failed::from(self).into_response()
+    }
+}
+
+/// What an error's form depends on.
+pub(super) struct Asked {
+    /// The request's id, for whoever has to find it in the log.
+    pub(super) id: String,
+    form: Form,
+    /// The client tried the `Authorization` header: then a 401 names that scheme (RFC 6749 section 5.2).
+    authorization: bool,
+}
+
+/// The forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// RFC 6749 section 5.2.
+    OAuth,
+    /// RFC 9457.
+    Problem,
+    Page,
+}
+
+impl Asked {
+    /// Looks at a request.
+    pub(super) fn of(request: &Request, id: String) -> Self {
+        let authorization = request.headers().contains_key(header::AUTHORIZATION);
+        Self { id, form: Form::of(request.uri().path(), request.headers()), authorization }
+    }
+}
+
+impl Form {
+    /// By the first segment of the path, whether or not anything is there.
+    fn of(path: &str, headers: &HeaderMap) -> Self {
+        match path.split('/').nth(1).unwrap_or_default() {
+            ".well-known"
+            | "jwks.json"
+            | "agent-auth.json"
+            | "token"
+            | "par"
+            | "userinfo"
+            | "introspect"
+            | "revoke"
+            | "register"
+            | "device_authorization" => Self::OAuth,
+            "api" | "healthz" | "readyz" | "metrics" => Self::Problem,
+            _ if takes_html(headers) => Self::Page,
+            _ => Self::Problem,
+        }
+    }
+}
+
+/// Whether a page can be shown: only who says what they take, and does not name it, gets none.
+fn takes_html(headers: &HeaderMap) -> bool {
+    let mut accept = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
+    accept.peek().is_none() || accept.any(|line| ["text/html", "text/*", "*/*"].iter().any(|kind| line.contains(kind)))
+}
+
+/// What the outside is told of an error: the refusal, or for a fault nothing but an id to find it by.
+struct PublicError<'a> {
     code: &'static str,
     status: StatusCode,
     description: String,
-    refusal: Option<Refusal>,
-    request_id: Option<String>,
+    refusal: Option<&'a Refusal>,
+    request_id: Option<&'a str>,
 }
 
-/// Logs an error, once, and reduces it to what may be told.
-fn told(host: &Process, error: Error) -> Told {
-    match error {
-        Error::Refused(refusal) => {
-            let (code, status) = code_and_status(&refusal);
-            tracing::info!(refusal = variant(&refusal), code, status, "refused");
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-            Told { code, status, description: refusal.to_string(), refusal: Some(refusal), request_id: None }
-        }
-        Error::Fault(fault) => {
-            let id = host.id();
-            tracing::error!(request_id = id, error = &fault as &dyn std::error::Error, "a request failed");
-            let description = format!("something went wrong here; the operator finds it as {id}");
-            Told {
+impl<'a> PublicError<'a> {
+    fn of(error: &'a Error, asked: &'a Asked) -> Self {
+        match error {
+            Error::Refused(refusal) => Self {
+                code: code_and_status(refusal).0,
+                status: status(refusal),
+                description: refusal.to_string(),
+                refusal: Some(refusal),
+                request_id: None,
+            },
+            Error::Fault(_) => Self {
                 code: "server_error",
                 status: StatusCode::INTERNAL_SERVER_ERROR,
-                description,
+                description: format!("something went wrong here; the operator finds it as {}", asked.id),
                 refusal: None,
-                request_id: Some(id),
-            }
+                request_id: Some(&asked.id),
+            },
         }
     }
+
+    /// Seconds after which the same request may succeed (RFC 9110 section 10.2.3).
+    fn retry_after(&self) -> Option<i64> {
+        match self.refusal {
+            Some(Refusal::Busy) => Some(1),
+            Some(Refusal::Throttled(seconds)) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    /// RFC 9110 section 11.6.1, RFC 6750 section 3.
+    fn challenge(&self, asked: &Asked) -> Option<String> {
+        match self.refusal? {
+            Refusal::BearerMissing => Some("Bearer".to_owned()),
+            Refusal::BearerInvalid => Some(r#"Bearer error="invalid_token""#.to_owned()),
+            Refusal::BearerScope(scope) => Some(format!(r#"Bearer error="insufficient_scope", scope="{scope}""#)),
+            _ if self.code == "invalid_client" && asked.authorization => {
+                Some(r#"Basic realm="avouch", charset="UTF-8""#.to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The status alone.
+pub(super) fn status(refusal: &Refusal) -> StatusCode {
+    StatusCode::from_u16(code_and_status(refusal).1).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// Logs an error, once, and gives it its form.
+pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Response {
+    let error = PublicError::of(&failed.error, asked);
+    match &*failed.error {
+        Error::Refused(refusal) => {
+            tracing::info!(refusal = variant(refusal), code = error.code, status = error.status.as_u16(), "refused");
+        }
+        Error::Fault(fault) => tracing::error!(error = fault as &dyn std::error::Error, "a request failed"),
+    }
+    if let Some(back) = &failed.back {
+        return redirect(back, &error);
+    }
+    let mut response = match asked.form {
+        Form::OAuth => oauth(&error),
+        Form::Problem => problem(&error),
+        Form::Page => page(site(host).await, &error),
+    };
+    let headers = response.headers_mut();
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(challenge) = error.challenge(asked).and_then(|c| HeaderValue::try_from(c).ok()) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The variant's name: values in a refusal may be the caller's own words.
@@ -99,96 +252,115 @@ fn variant(refusal: &Refusal) -> String {
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
-/// JSON for the token endpoint (RFC 6749 section 5.2). `basic`: the client used the `Authorization` header.
-pub(super) fn oauth(host: &Process, error: Error, basic: bool) -> Response {
-    let told = told(host, error);
-    let mut body = json!({"error": told.code, "error_description": ascii(&told.description)});
-    let mut retry_after = None;
-    match &told.refusal {
+/// JSON of the OAuth endpoints (RFC 6749 section 5.2, contract "Token exchange").
+#[derive(Serialize)]
+struct OAuthError<'a> {
+    error: &'static str,
+    error_description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+fn oauth(error: &PublicError<'_>) -> Response {
+    let mut body = OAuthError {
+        error: error.code,
+        error_description: ascii(&error.description),
+        consent_uri: None,
+        expires_in: None,
+        interval: None,
+        max_age: None,
+        request_id: error.request_id,
+    };
+    match error.refusal {
         Some(Refusal::ConsentRequired { consent_uri, expires_in, interval }) => {
-            body["consent_uri"] = json!(consent_uri);
-            body["expires_in"] = json!(expires_in);
-            body["interval"] = json!(interval);
+            body.consent_uri = Some(consent_uri);
+            body.expires_in = Some(*expires_in);
+            body.interval = Some(*interval);
         }
-        Some(Refusal::SlowDown { interval }) => body["interval"] = json!(interval),
-        Some(Refusal::StepUp { max_age }) => body["max_age"] = json!(max_age),
-        Some(Refusal::Busy) => retry_after = Some(1),
-        Some(Refusal::Throttled(seconds)) => retry_after = Some(*seconds),
+        Some(Refusal::SlowDown { interval }) => body.interval = Some(*interval),
+        Some(Refusal::StepUp { max_age }) => body.max_age = Some(*max_age),
         _ => {}
     }
-    let mut response = reply::json(told.status, &body);
+    reply::private_json(error.status, &body)
+}
+
+fn redirect(back: &Back, error: &PublicError<'_>) -> Response {
+    let description = ascii(&error.description);
+    let params = [("error", error.code), ("error_description", &description)];
+    reply::see_other(&authorize::answer(&back.app, &back.redirect_uri, back.state.as_deref(), &params))
+}
+
+/// Problem details (RFC 9457 section 3).
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+fn problem(error: &PublicError<'_>) -> Response {
+    let mut response = reply::json_as(
+        error.status,
+        "application/problem+json",
+        &Problem {
+            r#type: "about:blank",
+            title: error.status.canonical_reason().unwrap_or("Error"),
+            status: error.status.as_u16(),
+            code: error.code,
+            detail: &error.description,
+            request_id: error.request_id,
+        },
+    );
     reply::no_store(&mut response);
-    if told.status == StatusCode::UNAUTHORIZED && basic {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="avouch", charset="UTF-8""#));
-    }
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(1)));
-    }
     response
 }
 
-/// The redirect that carries an error to a redirect URI that is trusted (RFC 6749 section 4.1.2.1).
-pub(super) fn redirect(app: &App, error: Error, redirect_uri: &str, state: Option<&str>) -> Response {
-    let told = told(app, error);
-    let description = ascii(&told.description);
-    let params = [("error", told.code), ("error_description", &description)];
-    reply::see_other(&crate::flow::authorize::answer(app, redirect_uri, state, &params))
-}
-
-/// Problem details for the API (RFC 9457), with the bearer challenge of RFC 6750 section 3 where it belongs.
-pub(super) fn problem(host: &Process, error: Error) -> Response {
-    let told = told(host, error);
-    let title = told.status.canonical_reason().unwrap_or("Error");
-    let mut body = json!({"type": "about:blank", "title": title, "status": told.status.as_u16(), "code": told.code, "detail": told.description});
-    if let Some(id) = &told.request_id {
-        body["request_id"] = Value::from(id.as_str());
-    }
-    let mut response = reply::json_as(told.status, "application/problem+json", &body.to_string());
-    reply::no_store(&mut response);
-    let challenge = match &told.refusal {
-        Some(Refusal::BearerMissing) => Some("Bearer".to_owned()),
-        Some(Refusal::BearerInvalid) => Some(r#"Bearer error="invalid_token""#.to_owned()),
-        Some(Refusal::BearerScope(scope)) => Some(format!(r#"Bearer error="insufficient_scope", scope="{scope}""#)),
-        _ => None,
-    };
-    if let Some(challenge) = challenge.and_then(|c| HeaderValue::try_from(c).ok()) {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    if matches!(told.refusal, Some(Refusal::Busy)) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
-}
-
-/// A page for people.
-pub(super) fn page(app: &App, error: Error) -> Response {
-    let told = told(app, error);
-    let title = match told.status.as_u16() {
-        404 => "There is nothing here",
-        403 => "That did not come from our page",
-        409 => "This question is closed",
+fn page(site: Site, error: &PublicError<'_>) -> Response {
+    let title = match error.status.as_u16() {
         400 => "This request cannot be answered",
+        403 => "That did not come from our page",
+        404 => "There is nothing here",
+        405 => "Nothing here can be asked for in this way",
+        408 => "That took too long",
+        409 => "This question is closed",
+        413 | 415 => "This form cannot be read",
+        429 => "Too many attempts",
         503 => "We are busy",
         _ => "Something went wrong",
     };
-    let message = match &told.refusal {
+    let message = match error.refusal {
         Some(Refusal::NotFound) => "The address may be mistyped, or what was here is over.".to_owned(),
         Some(
             Refusal::AuthorizeClientUnknown | Refusal::RedirectUriUnknown | Refusal::Missing(_) | Refusal::Twice(_),
         ) => {
-            format!(
-                "The agent that sent you here made a mistake, so you were not sent back to it: {}.",
-                told.description
-            )
+            let description = &error.description;
+            format!("The agent that sent you here made a mistake, so you were not sent back to it: {description}.")
         }
-        Some(_) => told.description.clone(),
+        Some(_) => error.description.clone(),
         None => "It is our fault, not yours. Please try again in a moment.".to_owned(),
     };
-    let page =
-        super::pages::ErrorPage { site: reply::site(app), title: title.into(), message, request_id: told.request_id };
-    reply::page(told.status, &page.html())
+    let page = ErrorPage { site, title: title.into(), message, request_id: error.request_id.map(str::to_owned) };
+    reply::page(error.status, &page.html())
+}
+
+/// The looks of the issuer, as far as they can be had: this page may well be about a database that does not answer.
+async fn site(host: &Host) -> Site {
+    match issuers::app(host, DEFAULT_ISSUER).await {
+        Ok(Some(app)) => reply::site(&app),
+        _ => Site { product: "Avouch".into(), base: String::new() },
+    }
 }
 
 /// `error_description` may hold printable ASCII without quotes and backslashes only (RFC 6749 section 5.2).

@@ -1,12 +1,16 @@
 //! Forms and queries: taken apart once, every value bounded, repetitions told apart from lists.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 
 use crate::domain::refusal::Refusal;
+use crate::error::Error;
 
 /// Most bytes of a form: two tokens of 16 KiB do not fit, one and the rest does.
 const MAX: usize = 32 * 1024;
@@ -30,8 +34,7 @@ impl Pairs {
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Refusal::NotAForm);
         }
-        let bytes = tokio::time::timeout(TIMEOUT, axum::body::to_bytes(body, MAX)).await;
-        let bytes = bytes.map_err(|_| Refusal::NotAForm)?.map_err(|_| Refusal::NotAForm)?;
+        let bytes = tokio::time::timeout(TIMEOUT, whole(body)).await.map_err(|_| Refusal::BodyIncomplete)??;
         let pairs = Self::parse(&bytes);
         pairs.0.iter().try_for_each(|(_, value)| no_nul(value))?;
         Ok(pairs)
@@ -78,6 +81,31 @@ impl Pairs {
         }
         out.finish()
     }
+}
+
+impl<S: Sync> FromRequest<S> for Pairs {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let (parts, body) = request.into_parts();
+        Ok(Self::read(&parts.headers, body).await?)
+    }
+}
+
+/// The bytes of a body, if they are few enough.
+async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
+    if body.size_hint().lower() > MAX as u64 {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.map_err(|_| Refusal::BodyIncomplete)?.into_data() else { continue };
+        if bytes.len() + data.len() > MAX {
+            return Err(Refusal::BodyTooLarge);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
 }
 
 /// No parameter of ours may hold a NUL, and PostgreSQL can store none.

@@ -3,27 +3,28 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use serde::Serialize;
 
 use super::reply;
 use crate::host::Host;
 
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
 /// The process answers.
 pub(super) async fn alive() -> Response {
-    let mut response = reply::json(StatusCode::OK, &json!({"status": "ok"}));
-    reply::no_store(&mut response);
-    response
+    reply::private_json(StatusCode::OK, &Health { status: "ok" })
 }
 
 /// The database answers too.
 pub(super) async fn ready(State(host): State<Host>) -> Response {
-    let answers = host.database.ping().await.is_ok();
-    let (status, word) = if answers {
-        (StatusCode::OK, "ok")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
-    };
-    let mut response = reply::json(status, &json!({ "status": word }));
-    reply::no_store(&mut response);
-    response
+    match host.database.ping().await {
+        Ok(()) => reply::private_json(StatusCode::OK, &Health { status: "ok" }),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+            reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "the database does not answer" })
+        }
+    }
 }

@@ -1,14 +1,15 @@
 //! `/login` and `/logout`.
 
-use axum::body::Body;
 use axum::extract::RawQuery;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use url::Url;
 
+use super::client_address::ClientAddress;
+use super::connections::HOME;
+use super::csrf::{SignedForm, same_origin};
 use super::form::Pairs;
-use super::visitor::Address;
-use super::{cookie, error, page_or, pages, reply, visitor};
+use super::{cookie, error, pages, reply, session};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth;
@@ -16,26 +17,22 @@ use crate::flow::sign_in::{self, Attempt};
 use crate::host::App;
 use crate::secret::{Secret, same};
 
-/// Where a sign-in leads that came from nowhere.
-const HOME: &str = "/connections";
 /// Longest browser name that is kept.
 const MAX_USER_AGENT: usize = 200;
 
-pub(super) async fn get(app: App, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(super) async fn get(app: App, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Error> {
     let query = Pairs::parse(query.unwrap_or_default().as_bytes());
-    let outcome = async {
-        let shown = Shown {
-            to: way_back(query.single("to")?),
-            email: query.single("email")?.unwrap_or_default(),
-            error: None,
-            reauthenticate: query.single("again")?.is_some(),
-        };
-        form(&app, &headers, shown, StatusCode::OK).await
+    let shown = Shown {
+        to: way_back(&app, query.single("to")?).unwrap_or_else(|| HOME.to_owned()),
+        email: query.single("email")?.unwrap_or_default(),
+        error: None,
+        reauthenticate: query.single("again")?.is_some(),
     };
-    page_or(&app, outcome.await)
+    form(&app, &headers, shown, StatusCode::OK).await
 }
 
 struct Shown {
+    /// Without the issuer's base.
     to: String,
     email: String,
     error: Option<String>,
@@ -53,7 +50,7 @@ async fn form(app: &App, headers: &HeaderMap, shown: Shown, status: StatusCode) 
     let page = pages::Login {
         site: reply::site(app),
         csrf: csrf.clone(),
-        to: shown.to,
+        to: reply::path(app, &shown.to),
         email: shown.email,
         who: who.map(|r| pages::Agent { name: r.client.name.clone(), known: pages::Known::Operator }),
         error: shown.error,
@@ -66,63 +63,59 @@ async fn form(app: &App, headers: &HeaderMap, shown: Shown, status: StatusCode) 
     Ok(response)
 }
 
-pub(super) async fn post(app: App, Address(address): Address, headers: HeaderMap, body: Body) -> Response {
-    let outcome = async {
-        let form = Pairs::read(&headers, body).await?;
-        visitor::same_site(&app, &headers)?;
-        let token = cookie::get(&app, &headers, cookie::SIGN_IN).unwrap_or_default();
-        if token.is_empty() || !same(&token, &form.single("csrf")?.unwrap_or_default()) {
-            return Err(Refusal::CrossSite.into());
+pub(super) async fn post(
+    app: App,
+    ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
+    sent: Pairs,
+) -> Result<Response, Error> {
+    same_origin(&app, &headers)?;
+    let token = cookie::get(&app, &headers, cookie::SIGN_IN).unwrap_or_default();
+    if token.is_empty() || !same(&token, &sent.single("csrf")?.unwrap_or_default()) {
+        return Err(Refusal::CrossSite.into());
+    }
+    let to = way_back(&app, sent.single("to")?).unwrap_or_else(|| HOME.to_owned());
+    let email = sent.single("email")?.unwrap_or_default();
+    let password = Secret::new(sent.single("password")?.unwrap_or_default());
+    let user_agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+    let user_agent = user_agent.map(|v| v.chars().take(MAX_USER_AGENT).collect());
+    let current = session::visitor(&app, &headers).await?.map(|visitor| visitor.session);
+    let attempt = Attempt { email: &email, password, address, user_agent, current: current.as_ref() };
+    let refusal = match sign_in::sign_in(&app, attempt).await {
+        Ok(token) => {
+            let mut response = reply::to_page(&app, &to);
+            cookie::set(&app, &mut response, cookie::SESSION, token.expose());
+            return Ok(response);
         }
-        let to = way_back(form.single("to")?);
-        let email = form.single("email")?.unwrap_or_default();
-        let password = Secret::new(form.single("password")?.unwrap_or_default());
-        let user_agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
-        let user_agent = user_agent.map(|v| v.chars().take(MAX_USER_AGENT).collect());
-        let current = visitor::user(&app, &headers).await?.map(|(session, _)| session);
-        let attempt = Attempt { email: &email, password, address, user_agent, current: current.as_ref() };
-        let status = match sign_in::sign_in(&app, attempt).await {
-            Ok(token) => {
-                let mut response = reply::see_other(&to);
-                cookie::set(&app, &mut response, cookie::SESSION, token.expose());
-                return Ok(response);
-            }
-            Err(Error::Refused(refusal @ (Refusal::CredentialsWrong | Refusal::Throttled(_)))) => {
-                let (_, status) = error::code_and_status(&refusal);
-                (StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), refusal.to_string())
-            }
-            Err(error) => return Err(error),
-        };
-        let shown = Shown { to, email, error: Some(status.1), reauthenticate: current.is_some() };
-        self::form(&app, &headers, shown, status.0).await
+        Err(Error::Refused(refusal @ (Refusal::CredentialsWrong | Refusal::Throttled(_)))) => refusal,
+        Err(error) => return Err(error),
     };
-    page_or(&app, outcome.await)
+    let shown = Shown { to, email, error: Some(refusal.to_string()), reauthenticate: current.is_some() };
+    let mut response = form(&app, &headers, shown, error::status(&refusal)).await?;
+    if let Refusal::Throttled(seconds) = refusal {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Ok(response)
 }
 
 /// Ends the session of this browser; everything that rests on it ends with it.
-pub(super) async fn out(app: App, headers: HeaderMap, body: Body) -> Response {
-    let outcome = async {
-        let form = Pairs::read(&headers, body).await?;
-        let mut response = reply::see_other("/login");
-        if let Some((session, _)) = visitor::user(&app, &headers).await? {
-            visitor::form_of(&app, &headers, &form, &session)?;
-            sign_in::sign_out(&app, &session).await?;
-            cookie::set(&app, &mut response, cookie::SESSION, "");
-        }
-        Ok(response)
-    };
-    page_or(&app, outcome.await)
+pub(super) async fn out(app: App, sent: SignedForm) -> Result<Response, Error> {
+    sign_in::sign_out(&app, &sent.visitor.session).await?;
+    let mut response = reply::to_page(&app, "/login");
+    cookie::set(&app, &mut response, cookie::SESSION, "");
+    Ok(response)
 }
 
-/// A path of ours to go on to: never another site (RFC 9700 section 4.11.1).
-fn way_back(to: Option<String>) -> String {
+/// A page of this issuer to go on to, without the issuer's base: never another site (RFC 9700 section 4.11.1).
+pub(super) fn way_back(app: &App, to: Option<String>) -> Option<String> {
+    to?.strip_prefix(app.issuer.url.base()).filter(|to| is_page(to)).map(str::to_owned)
+}
+
+fn is_page(to: &str) -> bool {
     let base = Url::parse("http://here.invalid/").expect("a constant URL parses");
-    let ours = |to: &String| {
-        let path = to.starts_with('/') && !to.starts_with("//") && !to.contains('\\') && !to.contains(char::is_control);
-        let known = ["/authorize?", "/consent/", HOME].iter().any(|start| to.starts_with(start));
-        path && known && base.join(to).is_ok_and(|url| url.host_str() == Some("here.invalid"))
-    };
-    to.filter(ours).unwrap_or_else(|| HOME.to_owned())
+    let path = to.starts_with('/') && !to.starts_with("//") && !to.contains('\\') && !to.contains(char::is_control);
+    let known = ["/authorize?", "/consent/", HOME].iter().any(|start| to.starts_with(start));
+    path && known && base.join(to).is_ok_and(|url| url.host_str() == Some("here.invalid"))
 }
 
 /// The client that waits at the end of the way back.
@@ -138,7 +131,7 @@ mod tests {
     #[test]
     fn the_way_back_is_ours() {
         for good in ["/authorize?client_id=x", "/consent/abc", "/connections", "/connections/1/stop"] {
-            assert_eq!(way_back(Some(good.into())), good);
+            assert!(is_page(good), "{good}");
         }
         for bad in [
             "//evil.example",
@@ -150,7 +143,7 @@ mod tests {
             "evil",
             "/unknown",
         ] {
-            assert_eq!(way_back(Some(bad.into())), HOME, "{bad:?}");
+            assert!(!is_page(bad), "{bad:?}");
         }
     }
 }

@@ -6,31 +6,30 @@ pub mod serve;
 
 mod api;
 mod authorize;
+mod client_address;
 mod connections;
 mod consent;
 mod cookie;
 mod credential;
+mod csrf;
 mod discovery;
+mod edge;
+mod extract;
 mod form;
 mod health;
 mod login;
 mod reply;
-mod segment;
+mod session;
 mod token;
-mod visitor;
-mod words;
+mod wording;
 
-use axum::Router;
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::issuers;
-use crate::host::{App, DEFAULT_ISSUER, Host};
+use crate::host::{App, Host};
 
 /// Every route of an issuer.
 pub fn router(host: Host) -> Router {
@@ -62,42 +61,14 @@ pub fn router(host: Host) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(host.clone(), edge::around))
         .with_state(host)
 }
 
-/// The issuer that a request is for.
-impl FromRequestParts<Host> for App {
-    type Rejection = Response;
-
-    async fn from_request_parts(_: &mut Parts, host: &Host) -> Result<Self, Response> {
-        match issuers::app(host, DEFAULT_ISSUER).await {
-            Ok(Some(app)) => Ok(app),
-            Ok(None) => Err(error::problem(host, Refusal::NotFound.into())),
-            Err(error) => Err(error::problem(host, error)),
-        }
-    }
+async fn not_found(_: App) -> Result<Response, Error> {
+    Err(Refusal::NotFound.into())
 }
 
-async fn not_found(app: App, uri: Uri, headers: HeaderMap) -> Response {
-    nothing_here(&app, &uri, &headers, Refusal::NotFound)
-}
-
-async fn wrong_method(app: App, uri: Uri, headers: HeaderMap) -> Response {
-    nothing_here(&app, &uri, &headers, Refusal::MethodNotAllowed)
-}
-
-/// A page for whoever asks for one, problem details for everyone else.
-fn nothing_here(app: &App, uri: &Uri, headers: &HeaderMap, refusal: Refusal) -> Response {
-    let wants_page =
-        headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
-    if wants_page && !uri.path().starts_with("/api/") {
-        error::page(app, refusal.into())
-    } else {
-        error::problem(app, refusal.into())
-    }
-}
-
-/// A page handler's outcome: what it made, or the error page.
-fn page_or(app: &App, outcome: Result<Response, Error>) -> Response {
-    outcome.unwrap_or_else(|error| error::page(app, error))
+async fn wrong_method(_: App) -> Result<Response, Error> {
+    Err(Refusal::MethodNotAllowed.into())
 }

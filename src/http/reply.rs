@@ -24,13 +24,20 @@ pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<Body>
 
 /// JSON.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let text = serde_json::to_string(value).expect("what we answer with is JSON");
-    json_as(status, "application/json", &text)
+    json_as(status, "application/json", value)
 }
 
 /// JSON of another name.
-pub(super) fn json_as(status: StatusCode, kind: &'static str, text: &str) -> Response {
-    body(status, kind, text.to_owned())
+pub(super) fn json_as(status: StatusCode, kind: &'static str, value: &impl Serialize) -> Response {
+    let text = serde_json::to_string(value).expect("what we answer with is JSON");
+    body(status, kind, text)
+}
+
+/// JSON for the one who asked.
+pub(super) fn private_json(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut response = json(status, value);
+    no_store(&mut response);
+    response
 }
 
 /// Kept by nobody (RFC 6749 section 5.1).
@@ -67,7 +74,17 @@ pub(super) fn see_other(location: &str) -> Response {
     response
 }
 
+/// A redirect to a page of the issuer.
+pub(super) fn to_page(app: &App, to: &str) -> Response {
+    see_other(&path(app, to))
+}
+
+/// A path of the issuer, as it stands in links.
+pub(super) fn path(app: &App, to: &str) -> String {
+    format!("{}{to}", app.issuer.url.base())
+}
+
 /// Whose pages these are.
 pub(super) fn site(app: &App) -> Site {
-    Site { product: app.issuer.name.clone(), base: String::new() }
+    Site { product: app.issuer.name.clone(), base: app.issuer.url.base().to_owned() }
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::form::Pairs;
-use super::{credential, error, reply};
+use super::{credential, reply};
 use crate::domain::client::{AUTHORIZATION_CODE, Client, REFRESH_TOKEN, TOKEN_EXCHANGE};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::ids::{Audience, absolute};
@@ -29,33 +29,28 @@ const MAX_RESOURCES: usize = 16;
 const MAX_CONTEXT: usize = 256;
 
 /// Client first, then the grant.
-pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Response {
-    let outcome = async {
-        let form = Pairs::read(&headers, body).await?;
-        let client = authenticate(&app, credential::find(&headers, &form)?).await?;
-        match grant(&client, &headers, &form) {
-            // It spends the credential in the transaction that mints.
-            Ok(Grant::Exchange { subject_token, kind, request }) => {
-                Ok(minted(&exchange::run(&app, client, &subject_token, kind, request).await?))
-            }
-            Ok(Grant::Code(request)) => {
-                let client = client.spend(&app).await?;
-                Ok(tokens(&code::run(&app, &client, &request).await?))
-            }
-            Ok(Grant::Refresh { token, scope }) => {
-                let client = client.spend(&app).await?;
-                Ok(tokens(&refresh::run(&app, &client, &token, scope.as_ref()).await?))
-            }
-            // Whatever is wrong with the request, whoever sends an assertion again is nobody.
-            Err(refusal) => {
-                client.spend(&app).await?;
-                Err(Error::Refused(refusal))
-            }
+pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+    let form = Pairs::read(&headers, body).await?;
+    let client = authenticate(&app, credential::find(&headers, &form)?).await?;
+    tracing::Span::current().record("client", &client.client_id);
+    match grant(&client, &headers, &form) {
+        // It spends the credential in the transaction that mints.
+        Ok(Grant::Exchange { subject_token, kind, request }) => {
+            Ok(minted(&exchange::run(&app, client, &subject_token, kind, request).await?))
         }
-    };
-    match outcome.await {
-        Ok(response) => response,
-        Err(error) => error::oauth(&app, error, credential::used_header(&headers)),
+        Ok(Grant::Code(request)) => {
+            let client = client.spend(&app).await?;
+            Ok(tokens(&code::run(&app, &client, &request).await?))
+        }
+        Ok(Grant::Refresh { token, scope }) => {
+            let client = client.spend(&app).await?;
+            Ok(tokens(&refresh::run(&app, &client, &token, scope.as_ref()).await?))
+        }
+        // Whatever is wrong with the request, whoever sends an assertion again is nobody.
+        Err(refusal) => {
+            client.spend(&app).await?;
+            Err(refusal.into())
+        }
     }
 }
 
@@ -111,9 +106,7 @@ struct Answer<'a> {
 
 impl Answer<'_> {
     fn send(&self) -> Response {
-        let mut response = reply::json(StatusCode::OK, self);
-        reply::no_store(&mut response);
-        response
+        reply::private_json(StatusCode::OK, self)
     }
 }
 

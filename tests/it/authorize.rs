@@ -49,7 +49,8 @@ async fn the_answer_names_its_issuer_and_state() {
     told(&world, &browser.post_with("/authorize", &form, &elsewhere).await, "code");
     let text =
         world.http.post(format!("{}/authorize", world.url)).header("content-type", "text/plain").body(encode(&form));
-    a_page(&Answer::read(text.send().await.unwrap()).await, "no form");
+    let answer = Answer::read(text.send().await.unwrap()).await;
+    assert_eq!((answer.status, answer.location().as_str()), (415, ""), "no form");
 
     // Without a state there is none in the answer.
     let location = browser.get(&World::authorize_path("console", &[("state", "")])).await.location();

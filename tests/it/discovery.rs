@@ -100,28 +100,3 @@ async fn documents_are_cached_and_validated() {
         assert_eq!((other.status, other.body), (200, answer.body), "{path}");
     }
 }
-
-#[tokio::test]
-async fn other_methods_and_paths() {
-    let world = World::start(Engine::Sqlite).await;
-    for path in DOCUMENTS {
-        let answer = send(&world, reqwest::Method::POST, path, &[]).await;
-        assert_eq!(answer.status, 405, "{path}");
-        assert_eq!(answer.json()["code"], "method_not_allowed", "{path}");
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
-        assert_eq!(answer.header("allow"), "GET,HEAD", "{path}: RFC 9110 section 15.5.6");
-    }
-    for (method, path) in [("GET", "/token"), ("PUT", "/authorize"), ("GET", "/logout"), ("GET", "/authorize/decision")]
-    {
-        let answer = send(&world, method.parse().unwrap(), path, &[]).await;
-        assert_eq!(answer.status, 405, "{method} {path}");
-        assert_ne!(answer.header("allow"), "", "{method} {path}");
-    }
-    for path in ["/nothing", "/token/", "/.well-known/webfinger", "/.well-known/openid-configuration/x", "//login"] {
-        let answer = send(&world, reqwest::Method::GET, path, &[]).await;
-        assert_eq!((answer.status, &answer.json()["code"]), (404, &Value::from("not_found")), "{path}");
-        let page = send(&world, reqwest::Method::GET, path, &[("accept", "text/html")]).await;
-        assert_eq!(page.status, 404, "{path}");
-        assert!(page.header("content-type").starts_with("text/html"), "{path}");
-    }
-}

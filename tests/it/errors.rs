@@ -19,6 +19,8 @@ macro_rules! every_refusal {
 
 every_refusal! {
     R::NotAForm => R::NotAForm,
+    R::BodyTooLarge => R::BodyTooLarge,
+    R::BodyIncomplete => R::BodyIncomplete,
     R::Missing(_) => R::Missing("redirect_uri"),
     R::Twice(_) => R::Twice("state".into()),
     R::Malformed(..) => R::Malformed("code_challenge_method", "must be S256"),

@@ -9,6 +9,7 @@ mod committer;
 mod consent;
 mod delivery;
 mod discovery;
+mod edge;
 mod errors;
 mod exchange;
 mod harness;

@@ -217,7 +217,7 @@ async fn journey(scripts: bool) -> Seen {
     browser.goto(&stage.page("/connections")).await?;
     assert!(browser.text("article .state").await?.contains("confirmed once"));
     assert_eq!(
-        browser.text("article .way").await?.lines().collect::<Vec<_>>(),
+        browser.text("article .timeline").await?.lines().collect::<Vec<_>>(),
         [
             "15 Jan 2027, 08:00:00 UTC stopped here: no agent can use it from now on".to_owned(),
             format!("15 Jan 2027, 08:00:00 UTC tried to tell {host}: it answered 503"),

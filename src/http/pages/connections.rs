@@ -13,7 +13,7 @@ pub struct Connections {
     /// Whose connections these are.
     pub account: Account,
     /// Questions that wait for an answer.
-    pub pending: Vec<PendingQuestion>,
+    pub pending: Vec<PendingTicket>,
     /// One for each service.
     pub items: Vec<Connection>,
     /// What the user refused and may want to be asked again.
@@ -22,7 +22,7 @@ pub struct Connections {
 
 /// A question that waits for an answer.
 #[derive(Clone, Debug)]
-pub struct PendingQuestion {
+pub struct PendingTicket {
     /// Its ticket, for the link to `/consent/{ticket}`.
     pub ticket: String,
     /// Who asks.
@@ -49,7 +49,7 @@ pub struct Connection {
     /// When and by whom it was last used.
     pub last_used: Option<String>,
     /// Each step of telling the service that it is over, the oldest first.
-    pub way: Vec<WayLine>,
+    pub timeline: Vec<TimelineLine>,
     /// Whether there is anything to stop; shows a link to `/connections/{id}/stop`.
     pub can_stop: bool,
 }
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// Whether the way to the service is news rather than history.
+    /// Whether the timeline is news rather than history.
     fn is_open(&self) -> bool {
         matches!(self, Self::Withdrawing(_) | Self::Unconfirmed(_))
     }
@@ -115,7 +115,7 @@ pub struct DecisionLine {
 
 /// One step of telling a service.
 #[derive(Clone, Debug)]
-pub struct WayLine {
+pub struct TimelineLine {
     /// When.
     pub time: String,
     /// What happened. The service's own words in it are bounded and quoted by the caller.

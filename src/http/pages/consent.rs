@@ -28,7 +28,7 @@ pub struct Consent {
     /// The user has agreed to nothing for this agent.
     pub first_time_agent: bool,
     /// Each thing that leaves.
-    pub told: Vec<Told>,
+    pub disclosed: Vec<Disclosed>,
     /// Scopes to choose from; none means that the agent asked for none and the service decides.
     pub scopes: Vec<ScopeChoice>,
     /// The resources that the agent asked for, verbatim.
@@ -43,9 +43,9 @@ pub struct Consent {
     pub expires_in_minutes: u32,
 }
 
-/// One thing that the service would be told.
+/// One thing that leaves.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Disclosed {
     /// What kind of thing: "Your e-mail".
     pub what: String,
     /// The thing itself, where it is worth showing.

@@ -14,9 +14,9 @@ mod consent;
 mod sign_in;
 
 pub use connections::{
-    AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingQuestion, State, Stop, WayLine,
+    AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingTicket, State, Stop, TimelineLine,
 };
-pub use consent::{Consent, ConsentClosed, ModeChoice, Outcome, ScopeChoice, Told};
+pub use consent::{Consent, ConsentClosed, Disclosed, ModeChoice, Outcome, ScopeChoice};
 pub use sign_in::{Login, ScopeLine, SignInConsent, WrongAccount};
 
 /// The stylesheet of every page, to be served as `text/css` at [`stylesheet_path`].

@@ -49,7 +49,7 @@ fn sign_in_consent(f: &dyn Fn(&str) -> String) -> SignInConsent {
 }
 
 fn consent(f: &dyn Fn(&str) -> String) -> Consent {
-    let told = |what, value: Option<&str>, why| Told { what: f(what), value: value.map(f), why: f(why) };
+    let disclosed = |what, value: Option<&str>, why| Disclosed { what: f(what), value: value.map(f), why: f(why) };
     Consent {
         site: site(f),
         account: account(f),
@@ -60,10 +60,10 @@ fn consent(f: &dyn Fn(&str) -> String) -> Consent {
         service: service(f),
         first_time_service: true,
         first_time_agent: false,
-        told: vec![
-            told("Your e-mail", Some("alice@example.com"), "to find your account there"),
-            told("Your name", Some("Alice Example"), "shown on your account"),
-            told("When you last signed in", None, "so that old sessions don't count"),
+        disclosed: vec![
+            disclosed("Your e-mail", Some("alice@example.com"), "to find your account there"),
+            disclosed("Your name", Some("Alice Example"), "shown on your account"),
+            disclosed("When you last signed in", None, "so that old sessions don't count"),
         ],
         scopes: vec![
             ScopeChoice { token: f("api.read"), checked: true },
@@ -97,7 +97,7 @@ fn connection(f: &dyn Fn(&str) -> String, id: &str, state: State) -> Connection 
             earlier: 2,
         }],
         last_used: Some(f("21 Nov 2026, 17:40 UTC, by Desk Agent")),
-        way: vec![WayLine { time: f("22 Nov 2026, 14:02:11 UTC"), text: f("told the service: no answer") }],
+        timeline: vec![TimelineLine { time: f("22 Nov 2026, 14:02:11 UTC"), text: f("told the service: no answer") }],
     }
 }
 
@@ -105,7 +105,7 @@ fn connections(f: &dyn Fn(&str) -> String) -> Connections {
     Connections {
         site: site(f),
         account: account(f),
-        pending: vec![PendingQuestion {
+        pending: vec![PendingTicket {
             ticket: f("Zm9v"),
             agent: agent(f),
             service: service(f),

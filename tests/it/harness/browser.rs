@@ -50,6 +50,10 @@ impl Browser {
         self.send(self.http.get(format!("{}{path}", self.site))).await
     }
 
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.send(self.http.head(format!("{}{path}", self.site))).await
+    }
+
     /// Posts fields as a form of our own page would.
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let headers = [("origin", self.origin.as_str()), ("sec-fetch-site", "same-origin")];

@@ -13,7 +13,7 @@ pub(super) fn time(at: i64) -> String {
 }
 
 /// A time to the second.
-pub(super) fn exact(at: i64) -> String {
+pub(super) fn to_the_second(at: i64) -> String {
     DateTime::from_timestamp(at, 0).map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string())
 }
 
@@ -91,20 +91,25 @@ pub(super) fn browser(user_agent: &str) -> Option<String> {
     Some(named(&SYSTEMS).map_or_else(|| browser.to_owned(), |system| format!("{browser} on {system}")))
 }
 
-/// Most attempts of one way that are told one by one.
-const TOLD: usize = 8;
+/// Most attempts that are listed one by one.
+const MAX_LISTED: usize = 8;
 
 /// What became of telling a service, in order: when, and what.
-pub(super) fn way(ended_at: i64, host: &str, deliveries: &[Delivery], attempts: &[Attempted]) -> Vec<(String, String)> {
-    let mut lines = vec![(exact(ended_at), "stopped here: no agent can use it from now on".to_owned())];
+pub(super) fn delivery_timeline(
+    ended_at: i64,
+    host: &str,
+    deliveries: &[Delivery],
+    attempts: &[Attempted],
+) -> Vec<(String, String)> {
+    let mut lines = vec![(to_the_second(ended_at), "stopped here: no agent can use it from now on".to_owned())];
     let of = |attempt: &Attempted| deliveries.iter().find(|d| d.id == attempt.delivery_id);
-    let told: Vec<_> = attempts.iter().filter_map(|attempt| Some((attempt, of(attempt)?))).collect();
+    let listed: Vec<_> = attempts.iter().filter_map(|attempt| Some((attempt, of(attempt)?))).collect();
     // The first ones say how it began, the last ones how it stands.
-    let left_out = if told.len() > TOLD { 2..told.len() - 4 } else { 0..0 };
-    for (n, (attempt, delivery)) in told.iter().enumerate() {
+    let left_out = if listed.len() > MAX_LISTED { 2..listed.len() - 4 } else { 0..0 };
+    for (n, (attempt, delivery)) in listed.iter().enumerate() {
         if n == left_out.start && !left_out.is_empty() {
             lines.push((
-                format!("until {}", exact(told[left_out.end - 1].0.at)),
+                format!("until {}", to_the_second(listed[left_out.end - 1].0.at)),
                 format!("{} more tries", left_out.len()),
             ));
         }
@@ -116,23 +121,25 @@ pub(super) fn way(ended_at: i64, host: &str, deliveries: &[Delivery], attempts: 
             Some(200..=299) => format!("{host} confirmed{again}"),
             _ => format!("tried to tell {host}{again}: {}", answer(attempt.status, attempt.error.as_deref())),
         };
-        lines.push((exact(attempt.at), what));
+        lines.push((to_the_second(attempt.at), what));
     }
     for delivery in deliveries {
         let second = is_second(delivery, ended_at);
         lines.push(match delivery.state.as_str() {
             "queued" if delivery.attempts == 0 && second => {
                 let why = "what an agent got just before the stop could be used until then";
-                (exact(delivery.due_at), format!("{host} is told a second time: {why}"))
+                (to_the_second(delivery.due_at), format!("{host} is told a second time: {why}"))
             }
-            "queued" if delivery.attempts == 0 => (exact(delivery.due_at), format!("{host} is being told")),
-            "queued" => (exact(delivery.due_at), format!("next try; we go on until {}", time(delivery.give_up_at))),
+            "queued" if delivery.attempts == 0 => (to_the_second(delivery.due_at), format!("{host} is being told")),
+            "queued" => {
+                (to_the_second(delivery.due_at), format!("next try; we go on until {}", time(delivery.give_up_at)))
+            }
             "delivered" => continue,
             _ => {
                 let tries = if delivery.attempts == 1 { "try" } else { "tries" };
                 let last = answer(delivery.last_status, delivery.last_error.as_deref());
                 let what = if second { "gave up on the second time" } else { "gave up" };
-                let ended = exact(delivery.ended_at.unwrap_or(delivery.due_at));
+                let ended = to_the_second(delivery.ended_at.unwrap_or(delivery.due_at));
                 (ended, format!("{what}, after {} {tries}: {last}", delivery.attempts))
             }
         });
@@ -200,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn the_way_of_a_notice() {
+    fn the_timeline_of_a_notice() {
         let texts = |deliveries: &[Delivery], attempts: &[Attempted]| -> Vec<String> {
-            way(0, "s.example", deliveries, attempts).into_iter().map(|(_, text)| text).skip(1).collect()
+            delivery_timeline(0, "s.example", deliveries, attempts).into_iter().map(|(_, text)| text).skip(1).collect()
         };
         let attempt = |delivery: &str, at, status, error: Option<&str>| Attempted {
             at,

@@ -1,0 +1,61 @@
+//! What a handler is given of a request: its issuer, its caller, the name in its path.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, MatchedPath, Path};
+use axum::http::header;
+use axum::http::request::Parts;
+
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::flow::bearer::{self, Caller};
+use crate::flow::issuers;
+use crate::host::{App, DEFAULT_ISSUER, Host};
+
+/// The issuer that a request is for. One that is unknown or disabled looks like a path where nothing is.
+impl FromRequestParts<Host> for App {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
+        let app = issuers::app(host, DEFAULT_ISSUER).await?.ok_or(Refusal::NotFound)?;
+        let span = tracing::Span::current();
+        span.record("issuer", &*app.issuer.id);
+        if let Some(route) = parts.extensions.get::<MatchedPath>() {
+            span.record("route", route.as_str());
+        }
+        Ok(app)
+    }
+}
+
+/// The one variable part of a path. What is no text, or holds a NUL, which PostgreSQL cannot even be asked for, names nothing.
+pub(super) struct Segment(pub(super) String);
+
+impl FromRequestParts<Host> for Segment {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
+        let text: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, host).await;
+        match text {
+            Ok(Path(text)) if !text.contains('\0') => Ok(Self(text)),
+            _ => Err(Refusal::NotFound.into()),
+        }
+    }
+}
+
+/// Who calls, by the one `Authorization: Bearer` header (RFC 6750 section 2.1).
+impl FromRequestParts<Host> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
+        let app = App::from_request_parts(parts, host).await?;
+        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let value = match (values.next(), values.next()) {
+            (Some(value), None) => value.to_str().map_err(|_| Refusal::BearerInvalid)?,
+            (None, _) => return Err(Refusal::BearerMissing.into()),
+            _ => return Err(Refusal::BearerInvalid.into()),
+        };
+        match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => bearer::caller(&app, token.trim()).await,
+            _ => Err(Refusal::BearerMissing.into()),
+        }
+    }
+}

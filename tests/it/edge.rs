@@ -1,0 +1,235 @@
+//! What a request is answered with that no handler takes, or that a handler cannot do: in the form of the path it was sent to.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{ALICE, Answer, Engine, World, both};
+
+/// A path, and what it may be asked with.
+const PROTOCOL: [(&str, &str); 6] = [
+    ("/.well-known/openid-configuration", "GET,HEAD"),
+    ("/.well-known/oauth-authorization-server", "GET,HEAD"),
+    ("/.well-known/jwks.json", "GET,HEAD"),
+    ("/jwks.json", "GET,HEAD"),
+    ("/agent-auth.json", "GET,HEAD"),
+    ("/token", "POST"),
+];
+const PAGES: [(&str, &str); 6] = [
+    ("/authorize", "GET,HEAD,POST"),
+    ("/authorize/decision", "POST"),
+    ("/login", "GET,HEAD,POST"),
+    ("/logout", "POST"),
+    ("/consent/x", "GET,HEAD,POST"),
+    ("/connections", "GET,HEAD"),
+];
+const API: [(&str, &str); 2] = [("/api/v1/delegations", "GET,HEAD"), ("/api/v1/delegations/x", "GET,HEAD,DELETE")];
+
+async fn send(world: &World, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let mut request = world.http.request(method, format!("{}{path}", world.url)).body(body.to_owned());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::read(request.send().await.unwrap()).await
+}
+
+/// Asserts the form of RFC 6749 section 5.2.
+fn oauth(answer: &Answer, status: u16, code: &str, about: &str) {
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (status, "application/json"),
+        "{about}: {}",
+        answer.body
+    );
+    assert_eq!(answer.json()["error"], code, "{about}");
+    let description = answer.json()["error_description"].as_str().unwrap().to_owned();
+    assert!(
+        description.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\'),
+        "{about}: {description}"
+    );
+    assert_eq!(answer.header("cache-control"), "no-store", "{about}");
+}
+
+/// Asserts the form of RFC 9457.
+fn problem(answer: &Answer, status: u16, code: &str, about: &str) {
+    assert_eq!((answer.status, answer.header("content-type")), (status, "application/problem+json"), "{about}");
+    assert_eq!((&answer.json()["code"], &answer.json()["status"]), (&json!(code), &json!(status)), "{about}");
+}
+
+/// Asserts that it is a page.
+fn page(answer: &Answer, status: u16, about: &str) {
+    assert_eq!((answer.status, answer.header("content-type")), (status, "text/html; charset=utf-8"), "{about}");
+    assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{about}");
+}
+
+fn sorted(allow: &str) -> Vec<String> {
+    let mut methods: Vec<String> = allow.split(',').map(|method| method.trim().to_owned()).collect();
+    methods.sort();
+    methods
+}
+
+#[tokio::test]
+async fn a_method_that_is_none_of_the_path() {
+    let world = World::start(Engine::Sqlite).await;
+    for (path, allow) in PROTOCOL.into_iter().chain(PAGES).chain(API) {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let about = format!("{method} {path}");
+            if allow.split(',').any(|allowed| allowed == method) {
+                continue;
+            }
+            let answer = send(&world, method, path, &[], "").await;
+            assert_eq!(sorted(answer.header("allow")), sorted(allow), "{about}: RFC 9110 section 15.5.6");
+            match path {
+                _ if method == "HEAD" => assert_eq!(answer.status, 405, "{about}"),
+                _ if PROTOCOL.iter().any(|(protocol, _)| *protocol == path) => {
+                    oauth(&answer, 405, "method_not_allowed", &about);
+                }
+                _ if path.starts_with("/api/") => problem(&answer, 405, "method_not_allowed", &about),
+                _ => page(&answer, 405, &about),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_where_nothing_is() {
+    let world = World::start(Engine::Sqlite).await;
+    let html = [("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")];
+    let json = [("accept", "application/json")];
+    for path in [
+        "/token/",
+        "/token/x",
+        "/.well-known/webfinger",
+        "/.well-known/openid-configuration/",
+        "/userinfo/x",
+        "/jwks.json/x",
+    ] {
+        for accept in [&html, &json] {
+            oauth(&send(&world, "GET", path, accept, "").await, 404, "not_found", path);
+        }
+    }
+    for path in ["/api", "/api/v2/delegations", "/healthz/x", "/api/v1/delegations/x/y"] {
+        problem(&send(&world, "GET", path, &html, "").await, 404, "not_found", path);
+    }
+    for path in ["/nothing/x", "//login", "/login/", "/connections/x", "/consent", "/LOGIN", "/%6cogin", "/Token"] {
+        page(&send(&world, "GET", path, &html, "").await, 404, path);
+        page(&send(&world, "GET", path, &[], "").await, 404, path);
+        problem(&send(&world, "GET", path, &json, "").await, 404, "not_found", path);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_form_or_too_large() {
+    let world = World::start(Engine::Sqlite).await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let large = format!("grant_type={}", "x".repeat(40 * 1024));
+    oauth(&send(&world, "POST", "/token", &form, &large).await, 413, "invalid_request", "too large");
+    let answer = chunked(&world, &large).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains(r#"{"error":"invalid_request","#), "{answer}");
+    for kind in ["", "text/plain", "application/json", "multipart/form-data; boundary=x"] {
+        let kind = [("content-type", kind)];
+        let kind = if kind[0].1.is_empty() { &kind[..0] } else { &kind[..] };
+        oauth(&send(&world, "POST", "/token", kind, "grant_type=x").await, 415, "invalid_request", "no form");
+        page(&send(&world, "POST", "/authorize", kind, "client_id=x").await, 415, "no form, for people");
+        page(&send(&world, "POST", "/login", kind, "email=x").await, 415, "no form, for people");
+    }
+    page(&send(&world, "POST", "/login", &form, &large).await, 413, "too large, for people");
+    // As large as it may be.
+    let most = format!("grant_type={}", "x".repeat(32 * 1024 - "grant_type=".len()));
+    oauth(&send(&world, "POST", "/token", &form, &most).await, 401, "invalid_client", "large enough");
+}
+
+/// The answer to a form whose length is not said beforehand.
+async fn chunked(world: &World, form: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = world.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /token HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
+    let body = format!("{:x}\r\n{form}\r\n0\r\n\r\n", form.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+both! {
+    async fn head_has_no_effects(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        let path = World::authorize_path("console", &[]);
+        let before = world.database.column("SELECT COUNT(*) FROM token_family").await;
+        let answer = browser.head(&path).await;
+        assert_eq!(answer.status, 303);
+        assert!(answer.location().starts_with("/login?"), "no code: {}", answer.location());
+        let silent = browser.head(&World::authorize_path("console", &[("prompt", "none")])).await;
+        assert!(silent.location().contains("error=login_required"), "{}", silent.location());
+        assert_eq!(world.database.column("SELECT COUNT(*) FROM token_family").await, before);
+        // With GET it is a code.
+        assert!(browser.get(&path).await.location().contains("code="));
+        assert_ne!(world.database.column("SELECT COUNT(*) FROM token_family").await, before);
+    }
+}
+
+both! {
+    async fn a_fault_says_nothing_but_the_requests_id(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        world.database.column("ALTER TABLE client RENAME TO client_gone").await;
+        world.database.column("ALTER TABLE delegation RENAME TO delegation_gone").await;
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = send(&world, "POST", "/token", &form, "client_id=desk-agent&client_secret=x").await;
+        oauth(&answer, 500, "server_error", "token");
+        let id = answer.header("x-request-id");
+        assert_eq!(answer.json()["request_id"], id);
+        assert!(answer.json()["error_description"].as_str().unwrap().contains(id));
+
+        let answer = send(&world, "GET", "/api/v1/delegations", &[("authorization", &format!("Bearer {}", world.admin_token()))], "").await;
+        problem(&answer, 500, "server_error", "API");
+        assert_eq!(answer.json()["request_id"], answer.header("x-request-id"));
+
+        let answer = browser.get("/connections").await;
+        page(&answer, 500, "a page");
+        assert!(answer.body.contains(answer.header("x-request-id")));
+        assert!(!answer.body.contains("_gone") && !answer.body.contains("no such table"), "nothing of ours");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let world = World::start(Engine::Sqlite).await;
+    let mut seen = std::collections::BTreeSet::new();
+    let planted = [("x-request-id", "11111111111111111111111111111111")];
+    for (method, path) in [
+        ("GET", "/.well-known/jwks.json"),
+        ("GET", "/login"),
+        ("GET", "/connections"),
+        ("POST", "/token"),
+        ("GET", "/nothing/x"),
+        ("GET", "/api/v1/delegations"),
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("HEAD", "/login"),
+    ] {
+        let answer = send(&world, method, path, &planted, "").await;
+        let id = answer.header("x-request-id").to_owned();
+        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{method} {path}: {id:?}");
+        assert_ne!(id, planted[0].1, "{method} {path}: ours, not theirs");
+        assert!(seen.insert(id), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_attempts_say_when_to_come_back() {
+    let world = World::start(Engine::Sqlite).await;
+    let browser = world.browser();
+    for _ in 0..20 {
+        let form = browser.get("/login").await;
+        let answer = browser.submit(&form, "/login", &[("email", ALICE), ("password", "wrong")]).await;
+        if answer.status == 429 {
+            let seconds: u64 = answer.header("retry-after").parse().unwrap();
+            assert!(answer.body.contains(&format!("in {seconds} seconds")), "{}", answer.body);
+            return;
+        }
+    }
+    panic!("never throttled");
+}
