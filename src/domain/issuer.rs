@@ -6,7 +6,7 @@ use super::ids::IdError;
 
 /// First path segments that are, or by the contract will be, pages and endpoints of the default issuer; and its own id.
 /// Those with a dot or an underscore cannot be written as an id anyway.
-const RESERVED: [&str; 19] = [
+pub const RESERVED: [&str; 19] = [
     "admin",
     "api",
     "assets",

@@ -1,31 +1,51 @@
-//! The layer around every route: a request gets its id and its span, and an error its form.
+//! The layer around every route: a request gets its id, its span and its issuer, and an error its form.
+
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::error::{self, Asked, Failed};
+use super::place;
+use crate::domain::issuer::IssuerId;
+use crate::domain::refusal::Refusal;
 use crate::host::Host;
 
 /// Names a request in every answer. One that comes in is not taken over: it would let strangers write into our logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub(super) async fn around(State(host): State<Host>, request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request, host.id());
-    let method = request.method();
-    let span = tracing::info_span!("request", id = asked.id, %method, route = Empty, issuer = Empty, client = Empty);
-    answer(&host, &asked, request, next).instrument(span).await
+/// What the layer needs.
+#[derive(Clone)]
+pub(super) struct Edge {
+    pub(super) host: Host,
+    /// First segments of what only the root has.
+    pub(super) at_root: Arc<[&'static str]>,
 }
 
-async fn answer(host: &Host, asked: &Asked, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(super) async fn around(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+    place::enter(&mut request);
+    let asked = Asked::of(&request, edge.host.id());
+    let method = request.method();
+    let span = tracing::info_span!("request", id = asked.id, %method, route = Empty, issuer = Empty, client = Empty);
+    answer(&edge, &asked, request, next).instrument(span).await
+}
+
+async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Response {
+    let under_issuer = request.extensions().get::<IssuerId>().is_some();
+    let first = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let mut response = if under_issuer && edge.at_root.contains(&first) {
+        Failed::from(Refusal::NotFound).into_response()
+    } else {
+        next.run(request).await
+    };
     if let Some(failed) = response.extensions_mut().remove::<Failed>() {
         // The router knows which methods there are (RFC 9110 section 15.5.6).
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = error::render(host, asked, &failed).await;
+        response = error::render(&edge.host, asked, &failed).await;
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }

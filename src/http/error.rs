@@ -9,7 +9,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::pages::{ErrorPage, Site};
+use super::place::Family;
 use super::reply;
+use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::{authorize, issuers};
@@ -113,12 +115,11 @@ pub(super) struct Asked {
     /// The request's id, for whoever has to find it in the log.
     pub(super) id: String,
     form: Form,
+    issuer: Option<IssuerId>,
     /// The client tried the `Authorization` header: then a 401 names that scheme (RFC 6749 section 5.2).
     authorization: bool,
 }
 
-/// The forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// RFC 6749 section 5.2.
     OAuth,
@@ -128,31 +129,15 @@ enum Form {
 }
 
 impl Asked {
-    /// Looks at a request.
+    /// Looks at a request whose path is inside its issuer.
     pub(super) fn of(request: &Request, id: String) -> Self {
-        let authorization = request.headers().contains_key(header::AUTHORIZATION);
-        Self { id, form: Form::of(request.uri().path(), request.headers()), authorization }
-    }
-}
-
-impl Form {
-    /// By the first segment of the path, whether or not anything is there.
-    fn of(path: &str, headers: &HeaderMap) -> Self {
-        match path.split('/').nth(1).unwrap_or_default() {
-            ".well-known"
-            | "jwks.json"
-            | "agent-auth.json"
-            | "token"
-            | "par"
-            | "userinfo"
-            | "introspect"
-            | "revoke"
-            | "register"
-            | "device_authorization" => Self::OAuth,
-            "api" | "healthz" | "readyz" | "metrics" => Self::Problem,
-            _ if takes_html(headers) => Self::Page,
-            _ => Self::Problem,
-        }
+        let form = match Family::of(request.uri().path()) {
+            Family::Protocol => Form::OAuth,
+            Family::Pages if takes_html(request.headers()) => Form::Page,
+            Family::Pages | Family::Api => Form::Problem,
+        };
+        let issuer = request.extensions().get::<IssuerId>().cloned();
+        Self { id, form, issuer, authorization: request.headers().contains_key(header::AUTHORIZATION) }
     }
 }
 
@@ -234,7 +219,7 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
     let mut response = match asked.form {
         Form::OAuth => oauth(&error),
         Form::Problem => problem(&error),
-        Form::Page => page(site(host).await, &error),
+        Form::Page => page(site(host, asked).await, &error),
     };
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after() {
@@ -355,12 +340,14 @@ fn page(site: Site, error: &PublicError<'_>) -> Response {
     reply::page(error.status, &page.html())
 }
 
-/// The looks of the issuer, as far as they can be had: this page may well be about a database that does not answer.
-async fn site(host: &Host) -> Site {
-    match issuers::app(host, DEFAULT_ISSUER).await {
-        Ok(Some(app)) => reply::site(&app),
-        _ => Site { product: "Avouch".into(), base: String::new() },
+/// The looks of the issuer, else of the one at the root, else none: this page may well be about a database that does not answer.
+async fn site(host: &Host, asked: &Asked) -> Site {
+    for id in asked.issuer.as_ref().map(IssuerId::as_str).into_iter().chain([DEFAULT_ISSUER]) {
+        if let Ok(Some(app)) = issuers::app(host, id).await {
+            return reply::site(&app);
+        }
     }
+    Site { product: "Avouch".into(), base: String::new() }
 }
 
 /// `error_description` may hold printable ASCII without quotes and backslashes only (RFC 6749 section 5.2).

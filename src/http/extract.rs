@@ -5,6 +5,7 @@ use axum::extract::{FromRequestParts, MatchedPath, Path};
 use axum::http::header;
 use axum::http::request::Parts;
 
+use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::{self, Caller};
@@ -16,7 +17,8 @@ impl FromRequestParts<Host> for App {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
-        let app = issuers::app(host, DEFAULT_ISSUER).await?.ok_or(Refusal::NotFound)?;
+        let id = parts.extensions.get::<IssuerId>().map_or(DEFAULT_ISSUER, IssuerId::as_str);
+        let app = issuers::app(host, id).await?.ok_or(Refusal::NotFound)?;
         let span = tracing::Span::current();
         span.record("issuer", &*app.issuer.id);
         if let Some(route) = parts.extensions.get::<MatchedPath>() {

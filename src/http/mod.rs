@@ -18,51 +18,76 @@ mod extract;
 mod form;
 mod health;
 mod login;
+mod place;
 mod reply;
 mod session;
 mod token;
 mod wording;
 
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::host::{App, Host};
 
-/// Every route of an issuer.
-pub fn router(host: Host) -> Router {
-    Router::new()
+/// Every route: where it is, and what is there.
+fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
+    use Where::{Everywhere, Root};
+    vec![
         // Metadata and keys: RFC 8414 section 3, OpenID Connect Discovery section 4, RFC 7517, CIMD draft.
-        .route("/.well-known/openid-configuration", get(discovery::metadata))
-        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
-        .route("/.well-known/jwks.json", get(discovery::jwks))
-        .route("/jwks.json", get(discovery::jwks))
-        .route("/agent-auth.json", get(discovery::cimd))
+        (Everywhere, "/.well-known/openid-configuration", get(discovery::metadata)),
+        (Everywhere, "/.well-known/oauth-authorization-server", get(discovery::metadata)),
+        (Everywhere, "/.well-known/jwks.json", get(discovery::jwks)),
+        (Everywhere, "/jwks.json", get(discovery::jwks)),
+        (Everywhere, "/agent-auth.json", get(discovery::cimd)),
         // OpenID Connect and OAuth 2.0.
-        .route("/authorize", get(authorize::get).post(authorize::post))
-        .route("/authorize/decision", post(authorize::decision))
-        .route("/token", post(token::post))
+        (Everywhere, "/authorize", get(authorize::get).post(authorize::post)),
+        (Everywhere, "/authorize/decision", post(authorize::decision)),
+        (Everywhere, "/token", post(token::post)),
         // Pages for the user.
-        .route("/", get(connections::home))
-        .route("/login", get(login::get).post(login::post))
-        .route("/logout", post(login::out))
-        .route("/consent/{ticket}", get(consent::get).post(consent::post))
-        .route("/connections", get(connections::get))
-        .route("/connections/{id}/stop", get(connections::stop_page).post(connections::stop))
-        .route("/connections/denials/{id}/revise", post(connections::revise))
-        .route(pages::stylesheet_path(), get(discovery::stylesheet))
+        (Everywhere, "/", get(connections::home)),
+        (Everywhere, "/login", get(login::get).post(login::post)),
+        (Everywhere, "/logout", post(login::out)),
+        (Everywhere, "/consent/{ticket}", get(consent::get).post(consent::post)),
+        (Everywhere, "/connections", get(connections::get)),
+        (Everywhere, "/connections/{id}/stop", get(connections::stop_page).post(connections::stop)),
+        (Everywhere, "/connections/denials/{id}/revise", post(connections::revise)),
+        (Root, pages::stylesheet_path(), get(discovery::stylesheet)),
         // REST.
-        .route("/api/v1/delegations", get(api::delegations::list))
-        .route("/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete))
+        (Everywhere, "/api/v1/delegations", get(api::delegations::list)),
+        (Everywhere, "/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete)),
         // Operations.
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(host.clone(), edge::around))
-        .with_state(host)
+        (Root, "/healthz", get(health::alive)),
+        (Root, "/readyz", get(health::ready)),
+    ]
+}
+
+/// Where a route is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// At the root, and under each path issuer.
+    Everywhere,
+    /// Only at the root.
+    Root,
+}
+
+/// Every route's path, for tests that try all of them.
+pub fn paths() -> Vec<(Where, &'static str)> {
+    routes().into_iter().map(|(at, path, _)| (at, path)).collect()
+}
+
+/// The server.
+pub fn router(host: Host) -> Router {
+    let routes = routes();
+    let root = routes.iter().filter(|(at, ..)| *at == Where::Root);
+    let at_root = root.filter_map(|(_, path, _)| path.split('/').nth(1)).collect();
+    let edge = edge::Edge { host: host.clone(), at_root };
+    let inner = routes.into_iter().fold(Router::new(), |router, (_, path, methods)| router.route(path, methods));
+    let inner = inner.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(host);
+    // Around a router of its own, since a router's layers see a request only after its path has been looked up.
+    Router::new().fallback_service(inner).layer(middleware::from_fn_with_state(edge, edge::around))
 }
 
 async fn not_found(_: App) -> Result<Response, Error> {

@@ -23,7 +23,6 @@ mod passwords;
 mod process;
 mod refresh;
 mod replicas;
-mod reserved;
 mod sign_in;
 mod spec;
 mod start;

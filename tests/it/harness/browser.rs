@@ -42,8 +42,18 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
+    /// The one cookie whose name begins so: what follows is the issuer's.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
-        self.cookies.lock().unwrap().get(name).cloned()
+        Some(self.cookie_pair(name)?.split_once('=')?.1.to_owned())
+    }
+
+    /// The same with its name, as it is sent.
+    pub(crate) fn cookie_pair(&self, name: &str) -> Option<String> {
+        let cookies = self.cookies.lock().unwrap();
+        let mut found = cookies.iter().filter(|(full, _)| full.starts_with(&format!("{name}-")));
+        let (full, value) = found.next()?;
+        assert_eq!(found.next(), None, "one cookie {name}");
+        Some(format!("{full}={value}"))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
