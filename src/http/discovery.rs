@@ -1,11 +1,16 @@
 //! Metadata, keys, and the document about ourselves.
 
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
 
+use super::extract::Segment;
 use super::{pages, reply};
+use crate::domain::issuer::Colour;
+use crate::domain::refusal::Refusal;
 use crate::domain::scope::{DELEGATIONS, SIGN_IN};
+use crate::error::Error;
 use crate::host::App;
 use crate::secret::sha256;
 
@@ -57,7 +62,18 @@ pub(super) async fn cimd(app: App, headers: HeaderMap) -> Response {
 
 /// The pages' stylesheet; its name changes with it.
 pub(super) async fn stylesheet() -> Response {
-    let mut response = reply::body(StatusCode::OK, "text/css; charset=utf-8", pages::STYLESHEET);
+    css(pages::STYLESHEET)
+}
+
+/// What a colour changes of it.
+pub(super) async fn colour(Segment(name): Segment) -> Result<Response, Error> {
+    let digits = name.strip_suffix(".css").ok_or(Refusal::NotFound)?;
+    let colour = Colour::parse(&format!("#{digits}")).map_err(|_| Refusal::NotFound)?;
+    Ok(css(pages::colour_stylesheet(&colour)))
+}
+
+fn css(text: impl Into<Body>) -> Response {
+    let mut response = reply::body(StatusCode::OK, "text/css; charset=utf-8", text);
     let for_good = HeaderValue::from_static("public, max-age=31536000, immutable");
     response.headers_mut().insert(header::CACHE_CONTROL, for_good);
     response

@@ -347,7 +347,7 @@ async fn site(host: &Host, asked: &Asked) -> Site {
             return reply::site(&app);
         }
     }
-    Site { product: "Avouch".into(), base: String::new() }
+    Site { product: "Avouch".into(), base: String::new(), logo: None, colour: None }
 }
 
 /// `error_description` may hold printable ASCII without quotes and backslashes only (RFC 6749 section 5.2).

@@ -55,6 +55,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/connections/{id}/stop", get(connections::stop_page).post(connections::stop)),
         (Everywhere, "/connections/denials/{id}/revise", post(connections::revise)),
         (Root, pages::stylesheet_path(), get(discovery::stylesheet)),
+        (Root, "/assets/colour/{name}", get(discovery::colour)),
         // REST.
         (Everywhere, "/api/v1/delegations", get(api::delegations::list)),
         (Everywhere, "/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete)),

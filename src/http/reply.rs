@@ -86,5 +86,5 @@ pub(super) fn path(app: &App, to: &str) -> String {
 
 /// Whose pages these are.
 pub(super) fn site(app: &App) -> Site {
-    Site { product: app.issuer.name.clone(), base: app.issuer.url.base().to_owned() }
+    Site { product: app.issuer.name.clone(), base: app.issuer.url.base().to_owned(), logo: None, colour: None }
 }

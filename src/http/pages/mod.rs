@@ -2,17 +2,22 @@
 //!
 //! Every page works without JavaScript and under
 //! `default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'`: no inline
-//! style, no script, no font and no picture from elsewhere. Texts are escaped by the templates, so the fields here
+//! style, no script, no font and no picture from elsewhere. An issuer's looks are a name, a colour and a raster, never its own HTML,
+//! CSS or SVG. Texts are escaped by the templates, so the fields here
 //! hold them as they are. Times and durations come as finished text, with their time zone.
 
 use std::sync::LazyLock;
 
 use askama::Template;
 
+use crate::domain::issuer::Colour;
+
+mod colour;
 mod connections;
 mod consent;
 mod sign_in;
 
+pub use colour::{colour_path, colour_stylesheet};
 pub use connections::{
     AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingTicket, State, Stop, TimelineLine,
 };
@@ -41,6 +46,10 @@ pub struct Site {
     pub product: String,
     /// What precedes every path of the issuer: empty for the one at the root, `/acme` for a path issuer.
     pub base: String,
+    /// The issuer's own logo, as a path on this server; without one there is ours.
+    pub logo: Option<String>,
+    /// The issuer's own colour.
+    pub colour: Option<Colour>,
 }
 
 /// Who is signed in, for the bar and for every form of the page.

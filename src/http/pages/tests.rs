@@ -6,7 +6,8 @@ use super::*;
 type Named = (&'static str, String);
 
 fn site(f: &dyn Fn(&str) -> String) -> Site {
-    Site { product: f("Acme ID"), base: "/acme".into() }
+    let colour = Colour::parse("#0a5d57").ok();
+    Site { product: f("Acme ID"), base: "/acme".into(), logo: Some(f("/acme/logo")), colour }
 }
 
 fn account(f: &dyn Fn(&str) -> String) -> Account {
@@ -214,12 +215,22 @@ fn no_page_needs_more_than_the_content_security_policy_allows() {
             assert!(word == 0 || !rest[word..].starts_with('='), "{name} has an event handler: on{}", &rest[..word]);
         }
         for link in parts(&html, "<link", ">") {
-            let own = link.contains(stylesheet_path()) || link.contains("href=\"data:image/svg+xml,");
+            let own = [stylesheet_path(), "/assets/colour/0a5d57.css", "/acme/logo"];
+            let own = own.iter().any(|path| link.contains(&format!("href=\"{path}\"")));
             assert!(own, "{name} loads {link}");
         }
-        assert!(!html.contains("src="), "{name} loads something");
+        assert_eq!(parts(&html, "src=", ">"), ["src=\"/acme/logo\" alt=\"\">"], "{name} loads something");
     }
     assert!(!STYLESHEET.contains("url(") && !STYLESHEET.contains("@import"), "the stylesheet loads something");
+}
+
+#[test]
+fn without_looks_of_its_own_an_issuer_has_ours() {
+    let site = Site { logo: None, colour: None, ..site(&plain) };
+    let html = Login { site, ..login(&plain) }.html();
+    assert!(!html.contains("<img") && !html.contains("/assets/colour/"), "{html}");
+    assert_eq!(html.matches("<svg").count(), 1);
+    assert_eq!(parts(&html, "<link rel=\"icon\" href=\"", ":"), ["<link rel=\"icon\" href=\"data:"]);
 }
 
 #[test]
