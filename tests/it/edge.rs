@@ -3,7 +3,9 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{ALICE, Answer, Engine, World, both};
+use tempfile::TempDir;
+
+use crate::harness::{ALICE, Answer, Engine, SECRET, Serving, World, both, client};
 
 /// A path, and what it may be asked with.
 const PROTOCOL: [(&str, &str); 6] = [
@@ -216,6 +218,34 @@ async fn every_answer_names_its_request() {
         assert_ne!(id, planted[0].1, "{method} {path}: ours, not theirs");
         assert!(seen.insert(id), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn every_line_of_a_request_names_it_and_who_it_was() {
+    let folder = TempDir::new().unwrap();
+    let text = format!(
+        "[[clients]]\nclient_id = 'desk-agent'\nclient_name = 'Desk Agent'\nclient_secret = '{SECRET}'\nredirect_uris = ['http://127.0.0.1/']\n"
+    );
+    std::fs::write(folder.path().join("avouch.toml"), text).unwrap();
+    let server = Serving::start(folder.path(), &["serve", "--port", "0"]);
+    let request = client().post(format!("{}/token", server.url)).basic_auth("desk-agent", Some(SECRET));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body("grant_type=password");
+    let answer = Answer::read(request.send().await.unwrap()).await;
+    oauth(&answer, 400, "unsupported_grant_type", "a request of a known client");
+    let nowhere = Answer::read(client().get(format!("{}/acme/x", server.url)).send().await.unwrap()).await;
+    page(&nowhere, 404, "a request of nobody");
+
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines = |answer: &Answer| -> Vec<&str> {
+        let id = answer.header("x-request-id");
+        log.lines().filter(|line| line.contains(id)).collect()
+    };
+    let [line] = lines(&answer)[..] else { panic!("one line: {log}") };
+    for field in ["refused", "GrantTypeUnsupported", "POST", "/token", "default", "desk-agent"] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+    let [line] = lines(&nowhere)[..] else { panic!("one line: {log}") };
+    assert!(line.contains("NotFound") && !line.contains("desk-agent"), "{line}");
 }
 
 #[tokio::test]

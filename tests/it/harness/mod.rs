@@ -21,6 +21,7 @@ mod process;
 mod service;
 
 pub(crate) use browser::{Answer, Browser, hidden_fields};
+
 pub(crate) use process::{Serving, avouch, run, text};
 pub(crate) use service::{Behaviour, FakeService};
 
