@@ -334,7 +334,13 @@ fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<
 }
 
 fn parse_issuer(root: &Section<'_>, text: &str) -> Result<IssuerUrl, ConfigError> {
-    IssuerUrl::parse(text).map_err(|problem| root.wrong("issuer", format!("{}: {problem}", quote(text))))
+    let issuer =
+        IssuerUrl::parse(text).map_err(|problem| root.wrong("issuer", format!("{}: {problem}", quote(text))))?;
+    if !issuer.base().is_empty() {
+        let problem = "the default issuer sits at the root of its origin; one with a path is declared in [[issuers]]";
+        return Err(root.wrong("issuer", format!("{}: {problem}", quote(text))));
+    }
+    Ok(issuer)
 }
 
 fn paths(mut keys: Section<'_>, mut admin: Section<'_>) -> Result<(PathBuf, PathBuf), ConfigError> {

@@ -2,6 +2,8 @@
 
 use url::{Host, Url};
 
+use super::issuer::IssuerId;
+
 /// Why a text is not the identifier it claims to be; the sentence is fit for an error description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -54,12 +56,20 @@ impl IssuerUrl {
         if text.ends_with('/') {
             return Err(IdError("an issuer has no trailing slash: services append /.well-known/jwks.json to it"));
         }
-        if url.path() != "/" {
-            return Err(IdError(
-                "the default issuer sits at the root of its origin; issuers with a path are not supported yet",
-            ));
+        let issuer = Self(text.to_owned());
+        // Written in one way only: it is compared byte by byte, and stands in pages and cookies as it is.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let good = |name: &str| !name.is_empty() && name.bytes().all(plain);
+        if issuer.base() != url.path().trim_end_matches('/') || !issuer.base().split('/').skip(1).all(good) {
+            return Err(IdError("a path may hold only letters, digits and -._~ between single slashes"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(issuer)
+    }
+
+    /// A further issuer at the same origin.
+    #[must_use]
+    pub fn under(&self, id: &IssuerId) -> Self {
+        Self(format!("{}/{id}", self.0))
     }
 
     /// Whether it may only be reached on this machine, which allows http and development conveniences.
@@ -171,7 +181,14 @@ mod tests {
 
     #[test]
     fn issuers() {
-        for good in ["https://id.example", "http://localhost:4000", "http://127.0.0.1:1", "http://[::1]:4000"] {
+        for good in [
+            "https://id.example",
+            "http://localhost:4000",
+            "http://127.0.0.1:1",
+            "http://[::1]:4000",
+            "https://id.example/acme",
+            "https://id.example/t/v2.0",
+        ] {
             assert!(IssuerUrl::parse(good).is_ok(), "{good}");
         }
         for bad in [
@@ -182,11 +199,30 @@ mod tests {
             "https://id.example#",
             "https://u@id.example",
             "ftp://localhost",
-            "https://id.example/p",
+            "https://id.example/p/",
+            "https://id.example//p",
+            "https://id.example/p/../q",
+            "https://id.example/./p",
+            "https://id.example/%70",
+            "https://id.example/p;q",
             "https://",
         ] {
             assert!(IssuerUrl::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn parts_of_an_issuer() {
+        for (text, origin, base) in [
+            ("https://id.example", "https://id.example", ""),
+            ("https://id.example:8443/acme", "https://id.example:8443", "/acme"),
+            ("http://localhost:4000/a/b", "http://localhost:4000", "/a/b"),
+        ] {
+            let issuer = IssuerUrl::parse(text).unwrap();
+            assert_eq!((issuer.origin(), issuer.base()), (origin, base));
+        }
+        let root = IssuerUrl::parse("https://id.example").unwrap();
+        assert_eq!(root.under(&IssuerId::parse("acme").unwrap()).as_str(), "https://id.example/acme");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod page_attacks;
 mod page_looks;
 mod pages;
 mod passwords;
+mod paths;
 mod process;
 mod refresh;
 mod replicas;
