@@ -1,20 +1,21 @@
 //! The one map from refusals to codes and statuses, and the forms an error takes: JSON at the OAuth endpoints, a redirect from the
 //! authorization endpoint, problem details at the API, a page for people. Logged once, here.
 
+mod forms;
+
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
-use super::pages::{ErrorPage, Site};
+use super::pages::Site;
 use super::place::Family;
 use super::reply;
 use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::{authorize, issuers};
+use crate::flow::issuers;
 use crate::host::{App, DEFAULT_ISSUER, Host};
 
 /// Code and status of each refusal. Codes are those of RFC 6749 section 5.2 and 4.1.2.1, RFC 6750 section 3.1, RFC 8693 section 2.2.2,
@@ -214,13 +215,18 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
         Error::Fault(fault) => tracing::error!(error = fault as &dyn std::error::Error, "a request failed"),
     }
     if let Some(back) = &failed.back {
-        return redirect(back, &error);
+        return forms::redirect(back, &error);
     }
-    let mut response = match asked.form {
-        Form::OAuth => oauth(&error),
-        Form::Problem => problem(&error),
-        Form::Page => page(site(host, asked).await, &error),
+    let response = match asked.form {
+        Form::OAuth => forms::oauth(&error),
+        Form::Problem => forms::problem(&error),
+        Form::Page => forms::page(site(host, asked).await, &error),
     };
+    with_headers(response, asked, &error)
+}
+
+/// What every form says in its head.
+fn with_headers(mut response: Response, asked: &Asked, error: &PublicError<'_>) -> Response {
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -237,109 +243,6 @@ fn variant(refusal: &Refusal) -> String {
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
-/// JSON of the OAuth endpoints (RFC 6749 section 5.2, contract "Token exchange").
-#[derive(Serialize)]
-struct OAuthError<'a> {
-    error: &'static str,
-    error_description: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    consent_uri: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interval: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_age: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-fn oauth(error: &PublicError<'_>) -> Response {
-    let mut body = OAuthError {
-        error: error.code,
-        error_description: ascii(&error.description),
-        consent_uri: None,
-        expires_in: None,
-        interval: None,
-        max_age: None,
-        request_id: error.request_id,
-    };
-    match error.refusal {
-        Some(Refusal::ConsentRequired { consent_uri, expires_in, interval }) => {
-            body.consent_uri = Some(consent_uri);
-            body.expires_in = Some(*expires_in);
-            body.interval = Some(*interval);
-        }
-        Some(Refusal::SlowDown { interval }) => body.interval = Some(*interval),
-        Some(Refusal::StepUp { max_age }) => body.max_age = Some(*max_age),
-        _ => {}
-    }
-    reply::private_json(error.status, &body)
-}
-
-fn redirect(back: &Back, error: &PublicError<'_>) -> Response {
-    let description = ascii(&error.description);
-    let params = [("error", error.code), ("error_description", &description)];
-    reply::see_other(&authorize::answer(&back.app, &back.redirect_uri, back.state.as_deref(), &params))
-}
-
-/// Problem details (RFC 9457 section 3).
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    code: &'static str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-}
-
-fn problem(error: &PublicError<'_>) -> Response {
-    let mut response = reply::json_as(
-        error.status,
-        "application/problem+json",
-        &Problem {
-            r#type: "about:blank",
-            title: error.status.canonical_reason().unwrap_or("Error"),
-            status: error.status.as_u16(),
-            code: error.code,
-            detail: &error.description,
-            request_id: error.request_id,
-        },
-    );
-    reply::no_store(&mut response);
-    response
-}
-
-fn page(site: Site, error: &PublicError<'_>) -> Response {
-    let title = match error.status.as_u16() {
-        400 => "This request cannot be answered",
-        403 => "That did not come from our page",
-        404 => "There is nothing here",
-        405 => "Nothing here can be asked for in this way",
-        408 => "That took too long",
-        409 => "This question is closed",
-        413 | 415 => "This form cannot be read",
-        429 => "Too many attempts",
-        503 => "We are busy",
-        _ => "Something went wrong",
-    };
-    let message = match error.refusal {
-        Some(Refusal::NotFound) => "The address may be mistyped, or what was here is over.".to_owned(),
-        Some(
-            Refusal::AuthorizeClientUnknown | Refusal::RedirectUriUnknown | Refusal::Missing(_) | Refusal::Twice(_),
-        ) => {
-            let description = &error.description;
-            format!("The agent that sent you here made a mistake, so you were not sent back to it: {description}.")
-        }
-        Some(_) => error.description.clone(),
-        None => "It is our fault, not yours. Please try again in a moment.".to_owned(),
-    };
-    let page = ErrorPage { site, title: title.into(), message, request_id: error.request_id.map(str::to_owned) };
-    reply::page(error.status, &page.html())
-}
-
 /// The looks of the issuer, else of the one at the root, else none: this page may well be about a database that does not answer.
 async fn site(host: &Host, asked: &Asked) -> Site {
     for id in asked.issuer.as_ref().map(IssuerId::as_str).into_iter().chain([DEFAULT_ISSUER]) {
@@ -350,7 +253,38 @@ async fn site(host: &Host, asked: &Asked) -> Site {
     Site { product: "Avouch".into(), base: String::new(), logo: None, colour: None }
 }
 
-/// `error_description` may hold printable ASCII without quotes and backslashes only (RFC 6749 section 5.2).
-fn ascii(text: &str) -> String {
-    text.chars().map(|c| if (' '..='~').contains(&c) && c != '"' && c != '\\' { c } else { '?' }).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Case = (Refusal, bool, Option<&'static str>, Option<&'static str>);
+
+    #[test]
+    fn whoever_may_come_back_or_prove_themselves_is_told_how() {
+        let basic = Some(r#"Basic realm="avouch", charset="UTF-8""#);
+        let cases: [Case; 8] = [
+            (Refusal::Busy, false, Some("1"), None),
+            (Refusal::Throttled(30), false, Some("30"), None),
+            (Refusal::SlowDown { interval: 5 }, false, None, None),
+            (Refusal::ClientAuthenticationFailed, true, None, basic),
+            (Refusal::ClientAuthenticationFailed, false, None, None),
+            (Refusal::BearerMissing, false, None, Some("Bearer")),
+            (Refusal::BearerInvalid, true, None, Some(r#"Bearer error="invalid_token""#)),
+            (Refusal::NotFound, true, None, None),
+        ];
+        for (refusal, authorization, retry_after, challenge) in cases {
+            let asked = Asked { id: "id".into(), form: Form::Page, issuer: None, authorization };
+            let error = Error::from(refusal.clone());
+            let error = PublicError::of(&error, &asked);
+            let site = Site { product: "Avouch".into(), base: String::new(), logo: None, colour: None };
+            for response in [forms::oauth(&error), forms::problem(&error), forms::page(site, &error)] {
+                let response = with_headers(response, &asked, &error);
+                let said = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+                assert_eq!(said(header::RETRY_AFTER), retry_after, "{refusal:?}");
+                assert_eq!(said(header::WWW_AUTHENTICATE), challenge, "{refusal:?}");
+                assert_eq!(response.status(), status(&refusal), "{refusal:?}");
+                assert_eq!(said(header::CACHE_CONTROL), Some("no-store"), "{refusal:?}");
+            }
+        }
+    }
 }
