@@ -28,6 +28,7 @@
 //! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code::a_sign_in_gives_tokens_that_tell_the_truth` |
 //! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize::prompts`, `authorize::max_age` |
 //! | Discovery §3, §4; 8414 §2, §3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
+//! | Discovery §4.1, 8414 §3.1 issuers with a path | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
 //! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery::the_keys_are_public_and_named_by_their_thumbprint`, `jose::jwks::tests::keys_that_verify_nothing` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed` |
 //!
@@ -69,12 +70,14 @@
 //! | URL and document rules, ours included | [`domain::cimd::judge`](crate::domain::cimd::judge) | `domain::cimd::tests` |
 //! | fetching: no redirects, special-use addresses, size, cache | [`net::Documents`](crate::net::Documents), [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests`, `net::documents::tests` |
 //!
-//! # RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded
+//! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110; RFC 6265bis, cookies
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
+//! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
+//! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `paths::two_issuers_keep_apart_in_one_browser` |
 //!
 //! # Promises of our own
 //!

@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// Most bytes of a form: two tokens of 16 KiB do not fit, one and the rest does.
 const MAX: usize = 32 * 1024;
+/// Most bytes of a larger one that are read at all.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Time to send it.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -34,7 +36,8 @@ impl Pairs {
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Refusal::NotAForm);
         }
-        let bytes = tokio::time::timeout(TIMEOUT, whole(body)).await.map_err(|_| Refusal::BodyIncomplete)??;
+        let bytes =
+            tokio::time::timeout(TIMEOUT, whole(headers, body)).await.map_err(|_| Refusal::BodyIncomplete)??;
         let pairs = Self::parse(&bytes);
         pairs.0.iter().try_for_each(|(_, value)| no_nul(value))?;
         Ok(pairs)
@@ -93,19 +96,23 @@ impl<S: Sync> FromRequest<S> for Pairs {
 }
 
 /// The bytes of a body, if they are few enough.
-async fn whole(mut body: Body) -> Result<Vec<u8>, Refusal> {
-    if body.size_hint().lower() > MAX as u64 {
+async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Refusal> {
+    // Whoever asks first is told before anything is sent (RFC 9110 section 10.1.1).
+    if headers.contains_key(header::EXPECT) && body.size_hint().lower() > MAX as u64 {
         return Err(Refusal::BodyTooLarge);
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame.map_err(|_| Refusal::BodyIncomplete)?.into_data() else { continue };
-        if bytes.len() + data.len() > MAX {
-            return Err(Refusal::BodyTooLarge);
+        length += data.len();
+        if length <= MAX {
+            bytes.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED {
+            // Up to here it was read and thrown away: a connection closed on bytes that nobody read loses the answer as well.
+            break;
         }
-        bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    if length > MAX { Err(Refusal::BodyTooLarge) } else { Ok(bytes) }
 }
 
 /// No parameter of ours may hold a NUL, and PostgreSQL can store none.

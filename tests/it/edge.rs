@@ -26,6 +26,15 @@ const PAGES: [(&str, &str); 6] = [
 ];
 const API: [(&str, &str); 2] = [("/api/v1/delegations", "GET,HEAD"), ("/api/v1/delegations/x", "GET,HEAD,DELETE")];
 
+/// Where issuers are.
+const BASES: [&str; 2] = ["", "/acme"];
+
+async fn two_issuers() -> World {
+    let world = World::start(Engine::Sqlite).await;
+    crate::paths::add(&world, "acme").await;
+    world
+}
+
 async fn send(world: &World, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let mut request = world.http.request(method, format!("{}{path}", world.url)).body(body.to_owned());
@@ -72,14 +81,16 @@ fn sorted(allow: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_method_that_is_none_of_the_path() {
-    let world = World::start(Engine::Sqlite).await;
-    for (path, allow) in PROTOCOL.into_iter().chain(PAGES).chain(API) {
+    let world = two_issuers().await;
+    for ((path, allow), base) in
+        PROTOCOL.into_iter().chain(PAGES).chain(API).flat_map(|path| BASES.map(|base| (path, base)))
+    {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
-            let about = format!("{method} {path}");
+            let about = format!("{method} {base}{path}");
             if allow.split(',').any(|allowed| allowed == method) {
                 continue;
             }
-            let answer = send(&world, method, path, &[], "").await;
+            let answer = send(&world, method, &format!("{base}{path}"), &[], "").await;
             assert_eq!(sorted(answer.header("allow")), sorted(allow), "{about}: RFC 9110 section 15.5.6");
             match path {
                 _ if method == "HEAD" => assert_eq!(answer.status, 405, "{about}"),
@@ -95,7 +106,7 @@ async fn a_method_that_is_none_of_the_path() {
 
 #[tokio::test]
 async fn a_path_where_nothing_is() {
-    let world = World::start(Engine::Sqlite).await;
+    let world = two_issuers().await;
     let html = [("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")];
     let json = [("accept", "application/json")];
     for path in [
@@ -107,47 +118,61 @@ async fn a_path_where_nothing_is() {
         "/jwks.json/x",
     ] {
         for accept in [&html, &json] {
-            oauth(&send(&world, "GET", path, accept, "").await, 404, "not_found", path);
+            for base in BASES {
+                oauth(&send(&world, "GET", &format!("{base}{path}"), accept, "").await, 404, "not_found", path);
+            }
         }
     }
     for path in ["/api", "/api/v2/delegations", "/healthz/x", "/api/v1/delegations/x/y"] {
-        problem(&send(&world, "GET", path, &html, "").await, 404, "not_found", path);
+        for base in BASES {
+            problem(&send(&world, "GET", &format!("{base}{path}"), &html, "").await, 404, "not_found", path);
+        }
     }
     for path in ["/nothing/x", "//login", "/login/", "/connections/x", "/consent", "/LOGIN", "/%6cogin", "/Token"] {
-        page(&send(&world, "GET", path, &html, "").await, 404, path);
-        page(&send(&world, "GET", path, &[], "").await, 404, path);
-        problem(&send(&world, "GET", path, &json, "").await, 404, "not_found", path);
+        for base in BASES {
+            let path = format!("{base}{path}");
+            page(&send(&world, "GET", &path, &html, "").await, 404, &path);
+            page(&send(&world, "GET", &path, &[], "").await, 404, &path);
+            problem(&send(&world, "GET", &path, &json, "").await, 404, "not_found", &path);
+        }
     }
 }
 
 #[tokio::test]
 async fn a_body_that_is_no_form_or_too_large() {
-    let world = World::start(Engine::Sqlite).await;
+    let world = two_issuers().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let large = format!("grant_type={}", "x".repeat(40 * 1024));
-    oauth(&send(&world, "POST", "/token", &form, &large).await, 413, "invalid_request", "too large");
-    let answer = chunked(&world, &large).await;
-    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains(r#"{"error":"invalid_request","#), "{answer}");
-    for kind in ["", "text/plain", "application/json", "multipart/form-data; boundary=x"] {
-        let kind = [("content-type", kind)];
-        let kind = if kind[0].1.is_empty() { &kind[..0] } else { &kind[..] };
-        oauth(&send(&world, "POST", "/token", kind, "grant_type=x").await, 415, "invalid_request", "no form");
-        page(&send(&world, "POST", "/authorize", kind, "client_id=x").await, 415, "no form, for people");
-        page(&send(&world, "POST", "/login", kind, "email=x").await, 415, "no form, for people");
+    for base in BASES {
+        let [token, authorize, login] = ["token", "authorize", "login"].map(|name| format!("{base}/{name}"));
+        oauth(&send(&world, "POST", &token, &form, &large).await, 413, "invalid_request", "too large");
+        let huge = "x".repeat(10 * 1024 * 1024);
+        oauth(&send(&world, "POST", &token, &form, &huge).await, 413, "invalid_request", "huge");
+        let expect = [form[0], ("expect", "100-continue")];
+        oauth(&send(&world, "POST", &token, &expect, &large).await, 413, "invalid_request", "asked beforehand");
+        let answer = chunked(&world, &token, &large).await;
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains(r#"{"error":"invalid_request","#), "{answer}");
+        for kind in ["", "text/plain", "application/json", "multipart/form-data; boundary=x"] {
+            let kind = [("content-type", kind)];
+            let kind = if kind[0].1.is_empty() { &kind[..0] } else { &kind[..] };
+            oauth(&send(&world, "POST", &token, kind, "grant_type=x").await, 415, "invalid_request", "no form");
+            page(&send(&world, "POST", &authorize, kind, "client_id=x").await, 415, "no form, for people");
+            page(&send(&world, "POST", &login, kind, "email=x").await, 415, "no form, for people");
+        }
+        page(&send(&world, "POST", &login, &form, &large).await, 413, "too large, for people");
+        // As large as it may be.
+        let most = format!("grant_type={}", "x".repeat(32 * 1024 - "grant_type=".len()));
+        oauth(&send(&world, "POST", &token, &form, &most).await, 401, "invalid_client", "large enough");
     }
-    page(&send(&world, "POST", "/login", &form, &large).await, 413, "too large, for people");
-    // As large as it may be.
-    let most = format!("grant_type={}", "x".repeat(32 * 1024 - "grant_type=".len()));
-    oauth(&send(&world, "POST", "/token", &form, &most).await, 401, "invalid_client", "large enough");
 }
 
 /// The answer to a form whose length is not said beforehand.
-async fn chunked(world: &World, form: &str) -> String {
+async fn chunked(world: &World, path: &str, form: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let address = world.url.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "POST /token HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     );
     let body = format!("{:x}\r\n{form}\r\n0\r\n\r\n", form.len());
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -175,15 +200,19 @@ both! {
 
 both! {
     async fn a_fault_says_nothing_but_the_requests_id(world: World) {
+        crate::paths::add(&world, "acme").await;
         let browser = world.signed_in(ALICE).await;
         world.database.column("ALTER TABLE client RENAME TO client_gone").await;
         world.database.column("ALTER TABLE delegation RENAME TO delegation_gone").await;
         let form = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = send(&world, "POST", "/token", &form, "client_id=desk-agent&client_secret=x").await;
-        oauth(&answer, 500, "server_error", "token");
-        let id = answer.header("x-request-id");
-        assert_eq!(answer.json()["request_id"], id);
-        assert!(answer.json()["error_description"].as_str().unwrap().contains(id));
+        for base in BASES {
+            let answer =
+                send(&world, "POST", &format!("{base}/token"), &form, "client_id=desk-agent&client_secret=x").await;
+            oauth(&answer, 500, "server_error", base);
+            let id = answer.header("x-request-id");
+            assert_eq!(answer.json()["request_id"], id, "{base}");
+            assert!(answer.json()["error_description"].as_str().unwrap().contains(id), "{base}");
+        }
 
         let answer = send(&world, "GET", "/api/v1/delegations", &[("authorization", &format!("Bearer {}", world.admin_token()))], "").await;
         problem(&answer, 500, "server_error", "API");

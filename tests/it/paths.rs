@@ -17,7 +17,7 @@ const DOCUMENTS: [&str; 5] = [
 ];
 
 /// Adds an issuer with keys of its own, and with the users of the default one.
-async fn add(world: &World, id: &str) {
+pub(crate) async fn add(world: &World, id: &str) {
     let row = IssuerRow {
         id: id.into(),
         url: format!("{}/{id}", world.issuer()),
