@@ -77,7 +77,7 @@
 //! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
 //! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
-//! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `paths::two_issuers_keep_apart_in_one_browser` |
+//! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `sign_in::cookies_of_an_https_issuer_with_a_path`, `paths::two_issuers_keep_apart_in_one_browser` |
 //!
 //! # Promises of our own
 //!

@@ -142,6 +142,33 @@ async fn cookies_of_an_https_issuer_cannot_be_planted() {
     assert_eq!(out.header("set-cookie"), format!("{name}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0; Secure"));
 }
 
+#[tokio::test]
+async fn cookies_of_an_https_issuer_with_a_path() {
+    let world = behind_tls().await;
+    crate::paths::add(&world, "acme").await;
+    let browser = world.browser();
+    let flags = "; Path=/acme; HttpOnly; SameSite=Lax; Max-Age=1209600; Secure";
+    let page = browser.get("/acme/login").await;
+    assert_eq!(
+        page.header("set-cookie"),
+        format!("{}{flags}", browser.cookie_pair("__Secure-avouch-sign-in").unwrap())
+    );
+    let answer = browser.submit(&page, "/acme/login", &[("email", ALICE), ("password", PASSWORD)]).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let session = browser.cookie_pair("__Secure-avouch-session").unwrap();
+    assert_eq!(answer.header("set-cookie"), format!("{session}{flags}"));
+    assert_eq!(browser.get("/acme/connections").await.status, 200);
+    // The origin is that of the issuer, without its path.
+    let page = browser.get("/acme/connections").await;
+    let fields = crate::harness::hidden_fields(&page.body, "/acme/logout");
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    for origin in ["https://id.example/acme", "https://id.example.evil", "http://id.example", "null"] {
+        let headers = [("origin", origin), ("sec-fetch-site", "same-origin")];
+        assert_eq!(browser.post_with("/acme/logout", &fields, &headers).await.status, 403, "{origin}");
+    }
+    assert_eq!(browser.post("/acme/logout", &fields).await.status, 303);
+}
+
 both! {
     async fn signing_in_again_renews_the_session(world: World) {
         let browser = world.signed_in(ALICE).await;
