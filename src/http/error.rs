@@ -142,10 +142,10 @@ impl Asked {
     }
 }
 
-/// Whether a page can be shown: only who says what they take, and does not name it, gets none.
+/// A page, unless JSON is asked for and HTML is not.
 fn takes_html(headers: &HeaderMap) -> bool {
-    let mut accept = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
-    accept.peek().is_none() || accept.any(|line| ["text/html", "text/*", "*/*"].iter().any(|kind| line.contains(kind)))
+    let named = |kind| headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).any(|v| v.contains(kind));
+    named("text/html") || !named("json")
 }
 
 /// What the outside is told of an error: the refusal, or for a fault nothing but an id to find it by.

@@ -108,7 +108,7 @@ async fn a_method_that_is_none_of_the_path() {
 async fn a_path_where_nothing_is() {
     let world = two_issuers().await;
     let html = [("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")];
-    let json = [("accept", "application/json")];
+    let json = [("accept", "application/json, text/plain, */*")];
     for path in [
         "/token/",
         "/token/x",
