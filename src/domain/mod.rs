@@ -14,3 +14,4 @@ pub mod retry;
 pub mod scope;
 pub mod service;
 pub mod session;
+pub mod ticket;

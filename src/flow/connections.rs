@@ -8,12 +8,13 @@ use crate::domain::delegation::Delegation;
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::domain::session::Account;
+use crate::domain::ticket::Ticket;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::host::App;
 use crate::store::Tx;
 
-pub use crate::store::{Attempted, Delivery, Filter, Ticket};
+pub use crate::store::{Attempted, Delivery, Filter};
 
 /// A delegation with what belongs to it.
 #[derive(Debug)]

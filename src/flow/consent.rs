@@ -7,10 +7,11 @@ use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::service::{Claim, Service};
 use crate::domain::session::{Account, Session};
+use crate::domain::ticket::Ticket;
 use crate::error::Error;
 use crate::host::App;
 use crate::secret::{same, sha256};
-use crate::store::{Entry, Ticket, Tx};
+use crate::store::{Entry, Tx};
 
 /// A ticket as its page shows it.
 #[derive(Debug)]

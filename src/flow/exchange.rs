@@ -7,13 +7,14 @@ use crate::domain::client::Client;
 use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, applicable_consent};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::refusal::Refusal;
+use crate::domain::ticket::Ticket;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
 use crate::flow::{issuers, keyring};
 use crate::host::App;
 use crate::jose::{Keyring, Unverified};
 use crate::secret::{Secret, token_hash};
-use crate::store::{Mint, Outcome, SubjectToken, Ticket, Unanswered};
+use crate::store::{Mint, Outcome, SubjectToken, Unanswered};
 
 /// What comes of it.
 #[derive(Debug)]

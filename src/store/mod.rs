@@ -41,7 +41,6 @@ pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{Delivery, NewDelivery, Settled};
 pub use people::{NewAccount, NewSession, StoredAccount};
-pub use tickets::Ticket;
 
 use crate::domain::consent::Consent;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use avouch::domain::consent::Mode;
-use avouch::store::{Outcome, Store, StoreError, Ticket};
+use avouch::domain::ticket::Ticket;
+use avouch::store::{Outcome, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};

@@ -11,9 +11,10 @@ use avouch::domain::ids::Audience;
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::domain::service::{Claim, Dialect};
+use avouch::domain::ticket::Ticket;
 use avouch::store::{
     self, Entry, Filter, IssuerRow, Mint, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession,
-    Outcome, Settled, Store, StoreError, SubjectToken, Ticket, UnspentJti,
+    Outcome, Settled, Store, StoreError, SubjectToken, UnspentJti,
 };
 use serde_json::json;
 

@@ -1,0 +1,38 @@
+//! What a user is asked.
+
+use super::scope::Scope;
+
+/// A request that waits for its user's answer; it never changes but for its end.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// Names it, in its URL.
+    pub id: String,
+    /// A hash of everything that was asked: the same request finds the same ticket.
+    pub request_key: String,
+    /// Whom it asks.
+    pub account_id: String,
+    /// In which session it came up.
+    pub session_id: String,
+    /// Who wants it (our key).
+    pub client_id: String,
+    /// For which service.
+    pub aud: String,
+    /// With which scopes.
+    pub scope: Scope,
+    /// For which resources.
+    pub resources: Vec<String>,
+    /// As the agent named it.
+    pub agent_platform: Option<String>,
+    /// As the agent named it.
+    pub agent_context_id: Option<String>,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// Seconds since the epoch.
+    pub expires_at: i64,
+    /// When the agent last asked.
+    pub polled_at: i64,
+    /// When it was decided.
+    pub closed_at: Option<i64>,
+    /// By which decision.
+    pub consent_id: Option<String>,
+}
