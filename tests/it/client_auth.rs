@@ -428,9 +428,11 @@ async fn a_body_that_is_no_form() {
     let huge = encode(&[("grant_type", "authorization_code"), ("x", &"x".repeat(33 * 1024))]);
     let form = "application/x-www-form-urlencoded";
     let json_body = r#"{"grant_type":"authorization_code"}"#.to_owned();
-    for (name, kind, body) in
-        [("JSON", "application/json", json_body.clone()), ("no type", "", encode(&GRANT)), ("too large", form, huge)]
-    {
+    for (name, kind, body, status) in [
+        ("JSON", "application/json", json_body.clone(), 415),
+        ("no type", "", encode(&GRANT), 415),
+        ("too large", form, huge, 413),
+    ] {
         let mut request = world.http.post(format!("{}/token", world.url)).basic_auth("desk-agent", Some(SECRET));
         if !kind.is_empty() {
             request = request.header("content-type", kind);
@@ -438,7 +440,7 @@ async fn a_body_that_is_no_form() {
         let answer = Answer::read(request.body(body).send().await.unwrap()).await;
         assert_eq!(
             (answer.status, &answer.json()["error"]),
-            (400, &json!("invalid_request")),
+            (status, &json!("invalid_request")),
             "{name}: {}",
             answer.body
         );
