@@ -1,12 +1,16 @@
 -- Every row belongs to an issuer, also where one issuer is all there is.
--- `cimd` holds what its Client ID Metadata Document says beside what follows from `url`. `revision` grows with every change of the row
+-- `cimd` holds what its Client ID Metadata Document says beside what follows from `url`, `logo` a PNG that was made here. `revision` grows with every change of the row
 -- or of its keys: that is how the other processes hear of it.
 CREATE TABLE issuer (
     id TEXT PRIMARY KEY,
     url TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
+    colour TEXT,
+    logo TEXT,
+    logo_hash TEXT,
     cimd TEXT NOT NULL,
     admin_token_hash TEXT NOT NULL,
+    origin TEXT NOT NULL,
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT

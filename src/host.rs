@@ -14,6 +14,7 @@ use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::domain::client::Client;
 use crate::domain::ids::IssuerUrl;
+use crate::domain::issuer::Colour;
 use crate::flow::passwords::Hashing;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
@@ -124,6 +125,10 @@ pub struct Issuer {
     pub url: IssuerUrl,
     /// What it calls itself on pages.
     pub name: String,
+    /// The colour of its pages.
+    pub colour: Option<Colour>,
+    /// SHA-256 of its logo. The picture itself is read when it is asked for: thousands of them would fill the memory.
+    pub logo_hash: Option<String>,
     /// Its own Client ID Metadata Document, judged and ready to serve.
     pub cimd: Arc<str>,
     /// SHA-256 of its administrator's token.

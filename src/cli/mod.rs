@@ -3,6 +3,7 @@
 
 mod config;
 mod demo;
+mod issuer;
 mod sandbox;
 mod serve;
 mod story;
@@ -82,6 +83,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Issuers by path, on the database of a server that may be running
+    #[command(subcommand)]
+    Issuer(issuer::Command),
     /// Users
     #[command(subcommand)]
     User(user::Command),
@@ -113,6 +117,7 @@ pub fn run() -> ExitCode {
             Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
             Command::CheckConfig { config } => config::check(config.as_deref()),
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
+            Command::Issuer(command) => issuer::run(command).await,
             Command::User(command) => user::run(&command),
         }
     });

@@ -91,6 +91,36 @@ impl Colour {
     }
 }
 
+/// A logo as it is stored and served: a PNG that was made here from somebody's picture, so nothing but pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logo {
+    base64: String,
+    hash: String,
+}
+
+impl Logo {
+    /// Longest base64 of a logo, in bytes.
+    pub const MAX_BASE64: usize = 400_000;
+
+    /// A picture by its base64 and its hash; `None` when it is too large.
+    #[must_use]
+    pub fn stored(base64: &str, hash: String) -> Option<Self> {
+        (base64.len() <= Self::MAX_BASE64).then(|| Self { base64: base64.to_owned(), hash })
+    }
+
+    /// The PNG in base64.
+    #[must_use]
+    pub fn base64(&self) -> &str {
+        &self.base64
+    }
+
+    /// SHA-256 of the PNG: its validator.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ pub mod claims;
 pub mod client;
 pub mod consent;
 pub mod delegation;
+pub mod display_name;
 pub mod exchange;
 pub mod ids;
 pub mod issuer;

@@ -186,6 +186,24 @@ pub enum Refusal {
     /// A filter or cursor nobody knows.
     #[error("{0}")]
     BadQuery(String),
+    /// The body is no JSON by its content type.
+    #[error("the body must be application/json")]
+    NotJson,
+    /// The body is no JSON, or has other members than those that are known.
+    #[error("the body cannot be read: {0}")]
+    JsonMalformed(String),
+    /// What only the root's administrator may do.
+    #[error("only the admin token of the root may manage issuers")]
+    RootOnly,
+    /// There is one of that id.
+    #[error("there is an issuer of this id already")]
+    IssuerExists,
+    /// The configuration says what it is.
+    #[error("this issuer is declared in the configuration: change it there")]
+    IssuerDeclared,
+    /// It is as long as the server is.
+    #[error("the default issuer is described in the configuration and cannot be disabled")]
+    IssuerDefault,
     /// The method exists elsewhere.
     #[error("this method is not allowed here")]
     MethodNotAllowed,

@@ -1,14 +1,17 @@
-//! Who calls the API: an operator with the admin token, or a user through a first-party client (RFC 6750).
+//! Who calls the API: an operator with the issuer's admin token or the root's, or a user through a first-party client (RFC 6750).
 
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::DELEGATIONS;
 use crate::error::Error;
-use crate::host::App;
+use crate::flow::issuers;
+use crate::host::{App, DEFAULT_ISSUER};
 use crate::secret::{same, token_hash};
 
 /// Whom a bearer token speaks for.
 #[derive(Clone, Debug)]
 pub enum Caller {
+    /// The operator of the whole server: every row of every issuer, and the issuers themselves.
+    Root,
     /// The issuer's operator: every row of the issuer.
     Admin,
     /// A user (our key): their own rows.
@@ -20,7 +23,7 @@ impl Caller {
     #[must_use]
     pub fn account_id(&self) -> Option<&str> {
         match self {
-            Self::Admin => None,
+            Self::Root | Self::Admin => None,
             Self::User(id) => Some(id),
         }
     }
@@ -29,7 +32,7 @@ impl Caller {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Admin => "admin",
+            Self::Root | Self::Admin => "admin",
             Self::User(_) => "user",
         }
     }
@@ -42,7 +45,11 @@ impl Caller {
 pub async fn caller(app: &App, token: &str) -> Result<Caller, Error> {
     let hash = token_hash(token);
     if same(&hash, &app.issuer.admin_token_hash) {
-        return Ok(Caller::Admin);
+        return Ok(if *app.issuer.id == *DEFAULT_ISSUER { Caller::Root } else { Caller::Admin });
+    }
+    let root = issuers::app(&app.host, DEFAULT_ISSUER).await?;
+    if root.is_some_and(|root| same(&hash, &root.issuer.admin_token_hash)) {
+        return Ok(Caller::Root);
     }
     let subject =
         app.store.read().await?.subject_by_access_token(&hash, app.now()).await?.ok_or(Refusal::BearerInvalid)?;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::config::{ClientAuth, ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::AuthMethod;
+use crate::domain::issuer::IssuerId;
 use crate::domain::service::{Claim, Dialect, Service};
 use crate::error::Error;
 use crate::flow::issuers;
@@ -169,7 +170,9 @@ async fn disabled(app: &App, tx: &mut Tx, kind: &str, name: &str, now: i64) -> R
 pub async fn hash_passwords(host: Host, users: Vec<UserDecl>) {
     for user in users {
         if let Some(Password::Plain(password)) = user.password
-            && let Err(error) = hash_one(&host, &user.email, password).await
+            && let Err(error) =
+                hash_one(&host, user.issuer.as_ref().map_or(DEFAULT_ISSUER, IssuerId::as_str), &user.email, password)
+                    .await
         {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -180,8 +183,9 @@ pub async fn hash_passwords(host: Host, users: Vec<UserDecl>) {
     host.passwords_ready.send_replace(true);
 }
 
-async fn hash_one(host: &Host, email: &str, password: Secret) -> Result<(), Error> {
-    let app = &issuers::app(host, DEFAULT_ISSUER).await?.ok_or(Error::invariant("there is a default issuer"))?;
+async fn hash_one(host: &Host, issuer: &str, email: &str, password: Secret) -> Result<(), Error> {
+    // Nobody signs in at a disabled issuer.
+    let Some(app) = issuers::app(host, issuer).await? else { return Ok(()) };
     let stored = app.store.read().await?.account_by_email(email).await?;
     if let Some(hash) = stored.and_then(|s| s.password_hash)
         && app.hashing.verify(password.clone(), hash).await?

@@ -54,27 +54,35 @@ async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
 fn issuer(row: IssuerRow, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
     let url = IssuerUrl::parse(&row.url).map_err(|_| Error::invariant("a stored issuer is an issuer identifier"))?;
     let members = serde_json::from_str(&row.cimd).map_err(|_| Error::invariant("a stored document is JSON"))?;
-    let document = own_document(&url, &row.name, &members)
+    let document = own_document(&url, &row.name, row.logo_hash.is_some(), &members)
         .map_err(|_| Error::invariant("a stored document was judged before it was stored"))?;
     Ok(Issuer {
         id: row.id.into(),
         cimd: document.to_string().into(),
         url,
         name: row.name,
+        colour: row.colour,
+        logo_hash: row.logo_hash,
         admin_token_hash: row.admin_token_hash,
         ring,
     })
 }
 
+/// Where an issuer's logo is, under its identifier.
+pub const LOGO_PATH: &str = "/logo.png";
+
 /// An issuer's own Client ID Metadata Document, put through the rules that judge everybody's. `members` are added to what follows from
-/// its identifier and name.
+/// its identifier, its name, and whether it has a logo.
 ///
 /// # Errors
 /// Which rule it breaks.
-pub fn own_document(url: &IssuerUrl, name: &str, members: &Value) -> Result<Value, String> {
+pub fn own_document(url: &IssuerUrl, name: &str, has_logo: bool, members: &Value) -> Result<Value, String> {
     let text = include_str!("../../cimd/agent-auth.json").replace("{{issuer}}", url.as_str());
     let mut document: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
     document["client_name"] = name.into();
+    if has_logo {
+        document["logo_uri"] = url.at(LOGO_PATH).into();
+    }
     for (member, value) in members.as_object().into_iter().flatten() {
         document[member] = value.clone();
     }

@@ -9,16 +9,18 @@ use tokio::sync::{Notify, watch};
 use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::domain::issuer::{IssuerId, Logo};
 use crate::error::Error;
+use crate::flow::issuers_admin::{self, Declared, Looks};
 use crate::flow::keyfile::{self, KeyFileError};
 use crate::flow::passwords::Hashing;
-use crate::flow::{declare, issuers, keyring};
+use crate::flow::{declare, issuers, keyring, logo};
 use crate::host::{DEFAULT_ISSUER, Host, Process, Revision};
 use crate::jose::{JoseError, SealingKey};
 use crate::net::{Net, NetError, Policy};
 use crate::rng::Rng;
 use crate::secret::token_hash;
-use crate::store::{Database, IssuerRow, Store, StoreError};
+use crate::store::{CONFIG, Database, IssuerRow, StoreError};
 
 /// How often the configuration is applied again after a deadlock.
 const APPLY_TRIES: usize = 5;
@@ -78,19 +80,45 @@ pub struct StartReport {
 /// [`StartError`].
 pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, StartReport), StartError> {
     check(config)?;
-    let net = Net::new(Policy {
-        allow_private_addresses: config.network.allow_private_addresses,
-        allowed_networks: config.network.allowed_networks.clone(),
-    })?;
+    let net = net(config)?;
     // A key file that is there and cannot be used stops the start before anything is made.
-    let path = config.keys_dir.join("sealing.key");
+    let path = sealing_path(config);
     if keyfile::exists(&path)? {
         sealing_key(&path)?;
     }
     let database = open_database(&config.database).await?;
     let mut report = StartReport { users: config.users.len(), clients: config.clients.len(), ..StartReport::default() };
-    let sealing = bootstrap(config, &path, &database, &rng, clock.now(), &mut report).await?;
-    let host = Host::new(Process {
+    bootstrap(config, &path, &database, &rng, clock.now(), &mut report).await?;
+    let host = host(config, database, net, clock, rng).await?;
+    declare_default(&host, config).await?;
+    declare_issuers(&host, config, &mut report).await?;
+    if host.database.is_private() {
+        let mut tx = host.database.begin().await?;
+        tx.clear_leases().await?;
+        tx.commit().await?;
+    }
+    Ok((host, report))
+}
+
+/// Opens the database of a server, which may be running, for a command that changes something in it. Makes nothing, applies nothing.
+///
+/// # Errors
+/// [`StartError`], also when no server was ever started on it.
+pub async fn connect(config: &Config, clock: Clock, rng: Rng) -> Result<Host, StartError> {
+    check(config)?;
+    host(config, open_database(&config.database).await?, net(config)?, clock, rng).await
+}
+
+fn net(config: &Config) -> Result<Net, NetError> {
+    Net::new(Policy {
+        allow_private_addresses: config.network.allow_private_addresses,
+        allowed_networks: config.network.allowed_networks.clone(),
+    })
+}
+
+async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: Rng) -> Result<Host, StartError> {
+    let sealing = known(config, &database).await?;
+    Ok(Host::new(Process {
         root: config.issuer.clone(),
         revision: Revision::at(database.read().await?.issuer_revision().await?),
         database,
@@ -104,15 +132,7 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, Star
         passwords_ready: watch::Sender::new(false),
         issuers: Recent::new(ISSUERS_KEPT),
         clients: Cache::new(CLIENTS_LIFETIME),
-    });
-    describe(&host, config).await?;
-    apply(&host, config).await?;
-    if host.database.is_private() {
-        let mut tx = host.database.begin().await?;
-        tx.clear_leases().await?;
-        tx.commit().await?;
-    }
-    Ok((host, report))
+    }))
 }
 
 /// Judges what can be judged without touching anything.
@@ -120,9 +140,6 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, Star
 /// # Errors
 /// [`StartError`].
 pub fn check(config: &Config) -> Result<(), StartError> {
-    if !config.issuers.is_empty() {
-        return Err(StartError::Configuration("[[issuers]]: further issuers are not supported yet".into()));
-    }
     own_document(config).map(drop)
 }
 
@@ -136,7 +153,7 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 }
 
 fn own_document(config: &Config) -> Result<Value, StartError> {
-    issuers::own_document(&config.issuer, &config.cimd.client_name, &cimd_members(config))
+    issuers::own_document(&config.issuer, &config.cimd.client_name, false, &cimd_members(config))
         .map_err(|e| StartError::Configuration(format!("[cimd]: the document about ourselves is not valid: {e}")))
 }
 
@@ -170,7 +187,7 @@ async fn open_database(database: &config::Database) -> Result<Database, StartErr
     }
 }
 
-/// The default issuer and the sealing key: read, or made together on an empty database.
+/// Makes the default issuer and the sealing key on an empty database.
 async fn bootstrap(
     config: &Config,
     path: &Path,
@@ -178,25 +195,42 @@ async fn bootstrap(
     rng: &Rng,
     now: i64,
     report: &mut StartReport,
-) -> Result<SealingKey, StartError> {
+) -> Result<(), StartError> {
     let store = database.of(DEFAULT_ISSUER.into());
-    if store.read().await?.issuer().await?.is_none() {
-        report.first_start = true;
-        make_files(config, path, rng, report)?;
-        // A second process may have been quicker with the file; what stands there is the token.
-        let token = keyfile::read_text(&config.admin_token_file)?;
-        let row = IssuerRow {
-            id: DEFAULT_ISSUER.to_owned(),
-            url: config.issuer.as_str().to_owned(),
-            name: config.cimd.client_name.clone(),
-            cimd: cimd_members(config).to_string(),
-            admin_token_hash: token_hash(token.expose()),
-            disabled_at: None,
-        };
-        create(&store, &row, &sealing_key(path)?, rng, now).await?;
+    if store.read().await?.issuer().await?.is_some() {
+        return Ok(());
     }
+    report.first_start = true;
+    make_files(config, path, rng, report)?;
+    // A second process may have been quicker with the file; what stands there is the token.
+    let token = keyfile::read_text(&config.admin_token_file)?;
+    let row = IssuerRow {
+        id: DEFAULT_ISSUER.to_owned(),
+        url: config.issuer.as_str().to_owned(),
+        name: config.cimd.client_name.clone(),
+        colour: None,
+        logo_hash: None,
+        cimd: cimd_members(config).to_string(),
+        admin_token_hash: token_hash(token.expose()),
+        origin: CONFIG.to_owned(),
+        created_at: now,
+        disabled_at: None,
+    };
+    let mut tx = store.begin().await?;
+    if tx.create_issuer(&row).await? {
+        keyring::add_first(&mut tx, &sealing_key(path)?, DEFAULT_ISSUER, rng, now).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// The sealing key of a database that knows its issuer.
+async fn known(config: &Config, database: &Database) -> Result<SealingKey, StartError> {
+    let store = database.of(DEFAULT_ISSUER.into());
     let Some(row) = store.read().await?.issuer().await? else {
-        return Err(StartError::Apply(Error::invariant("an issuer that was just written is there")));
+        return Err(StartError::Configuration(
+            "database_url: this database is empty. Start `avouch serve` on it once, which makes the keys".into(),
+        ));
     };
     if row.url != config.issuer.as_str() {
         return Err(StartError::Configuration(format!(
@@ -204,10 +238,14 @@ async fn bootstrap(
             row.url, config.issuer
         )));
     }
-    let sealing = sealing_key(path)?;
+    let sealing = sealing_key(&sealing_path(config))?;
     // A key file that opens none of the keys stops the start rather than the first request.
     keyring::open(&sealing, DEFAULT_ISSUER, &store.read().await?.published_keys().await?)?;
     Ok(sealing)
+}
+
+fn sealing_path(config: &Config) -> PathBuf {
+    config.keys_dir.join("sealing.key")
 }
 
 fn make_files(config: &Config, path: &Path, rng: &Rng, report: &mut StartReport) -> Result<(), StartError> {
@@ -223,31 +261,57 @@ fn make_files(config: &Config, path: &Path, rng: &Rng, report: &mut StartReport)
     Ok(())
 }
 
-/// The issuer's row and its first key, which no one has seen a JWKS without: it may sign at once.
-async fn create(store: &Store, row: &IssuerRow, sealing: &SealingKey, rng: &Rng, now: i64) -> Result<(), StartError> {
-    let mut tx = store.begin().await?;
-    if tx.create_issuer(row, now).await? {
-        keyring::add_first(&mut tx, sealing, &row.id, rng, now).await?;
-        tx.commit().await?;
-    }
-    Ok(())
-}
-
-/// Writes what the configuration says of the default issuer.
-async fn describe(host: &Host, config: &Config) -> Result<(), StartError> {
+/// Writes what the configuration says of the default issuer, and what it declares for it.
+async fn declare_default(host: &Host, config: &Config) -> Result<(), StartError> {
+    let members = cimd_members(config).to_string();
     let mut tx = host.database.of(DEFAULT_ISSUER.into()).begin().await?;
-    if tx.describe_issuer(&config.cimd.client_name, &cimd_members(config).to_string()).await? {
-        tx.commit().await?;
+    tx.describe_issuer(&config.cimd.client_name, None, &members, CONFIG).await?;
+    tx.commit().await?;
+    apply(host, DEFAULT_ISSUER, &config.declared_for(None)).await
+}
+
+/// Writes what the configuration says of further issuers, and disables those that disappeared from it.
+async fn declare_issuers(host: &Host, config: &Config, report: &mut StartReport) -> Result<(), StartError> {
+    for declared in &config.issuers {
+        let file = config.keys_dir.join(format!("admin-token-{}", declared.id));
+        let logo = declared.logo_file.as_deref().map(|path| declared_logo(&declared.id, path)).transpose()?;
+        let wanted = Looks { name: declared.name.clone(), colour: declared.colour.clone(), logo };
+        let made = issuers_admin::declare::<StartError>(host, &declared.id, &wanted, || {
+            let made = keyfile::make(&file, host.rng.token().as_bytes(), &host.rng)?;
+            Ok((token_hash(keyfile::read_text(&file)?.expose()), made))
+        });
+        match made.await? {
+            Declared::Created { made_file: true } => {
+                report.files.push((file, "an issuer's admin token, bearer for its /api/v1"));
+            }
+            Declared::Created { .. } | Declared::Known => {}
+            Declared::Disabled => {
+                tracing::warn!(
+                    issuer = declared.id.as_str(),
+                    "is declared, but an administrator disabled it: enable it again to use it"
+                );
+                continue;
+            }
+        }
+        apply(host, declared.id.as_str(), &config.declared_for(Some(&declared.id))).await?;
     }
+    issuers_admin::disable_undeclared(host, &config.issuers.iter().map(|i| i.id.as_str()).collect::<Vec<_>>()).await?;
     Ok(())
 }
 
-async fn apply(host: &Host, config: &Config) -> Result<(), StartError> {
-    let app = issuers::app(host, DEFAULT_ISSUER).await?.ok_or(Error::invariant("there is a default issuer"))?;
+fn declared_logo(id: &IssuerId, path: &Path) -> Result<Logo, StartError> {
+    let wrong = |e: &dyn std::fmt::Display| {
+        StartError::Configuration(format!("issuers: {id}: logo_file {}: {e}", path.display()))
+    };
+    logo::read(path).map_err(|e| wrong(&e)).and_then(|bytes| logo::redraw(&bytes).map_err(|e| wrong(&e)))
+}
+
+async fn apply(host: &Host, id: &str, declared: &config::Declared<'_>) -> Result<(), StartError> {
+    let app = issuers::app(host, id).await?.ok_or(Error::invariant("a declared issuer is there"))?;
     let mut tries = 0;
     loop {
         // The configuration's order is not the order of locks that mints keep on a replica that runs, and PostgreSQL may end either.
-        match declare::apply(&app, &config.declared_for(None)).await {
+        match declare::apply(&app, declared).await {
             Err(error) if error.is_deadlock() && tries < APPLY_TRIES => tries += 1,
             applied => return Ok(applied?),
         }

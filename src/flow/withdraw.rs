@@ -46,7 +46,7 @@ pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result
     let delegation = allowed.ok_or(Refusal::NotFound)?;
     if delegation.ended_at.is_none() {
         let endpoint = endpoint(&mut tx, &delegation.aud).await?;
-        let why = if matches!(caller, Caller::Admin) { Why::Admin } else { Why::User };
+        let why = if matches!(caller, Caller::User(_)) { Why::User } else { Why::Admin };
         end(app, &mut tx, delegation_id, endpoint.as_deref(), why).await?;
     }
     let delegation = tx.delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;

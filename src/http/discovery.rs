@@ -11,10 +11,12 @@ use crate::domain::issuer::Colour;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::{DELEGATIONS, SIGN_IN};
 use crate::error::Error;
+use crate::flow::logo::png;
 use crate::host::App;
 use crate::secret::sha256;
 
 /// How long a consumer may keep keys and documents, in seconds. A key that leaves is published this much longer than it is needed.
+const JSON: &str = "application/json";
 const MAX_AGE: &str = "public, max-age=300";
 
 /// RFC 8414 section 2 and OpenID Connect Discovery section 3, as one document. Only what works is named; members without a value are
@@ -46,18 +48,30 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
         "identity_chaining_requested_token_types_supported": ["urn:ietf:params:oauth:token-type:id-jag"],
     });
     let text = document.to_string();
-    document_of(&headers, &text, &etag(&text))
+    document_of(&headers, JSON, text.clone(), &etag(&text))
 }
 
 /// RFC 7517 section 5.
 pub(super) async fn jwks(app: App, headers: HeaderMap) -> Response {
     let ring = &app.issuer.ring;
-    document_of(&headers, &ring.jwks, &ring.etag)
+    document_of(&headers, JSON, ring.jwks.to_string(), &ring.etag)
 }
 
 /// Our Client ID Metadata Document: the `client_id` that auth.md services see in our assertions.
 pub(super) async fn cimd(app: App, headers: HeaderMap) -> Response {
-    document_of(&headers, &app.issuer.cimd, &etag(&app.issuer.cimd))
+    document_of(&headers, JSON, app.issuer.cimd.to_string(), &etag(&app.issuer.cimd))
+}
+
+/// The issuer's logo, as pages and the services that read its Client ID Metadata Document show it.
+pub(super) async fn logo(app: App, headers: HeaderMap) -> Result<Response, Error> {
+    let logo = app.store.read().await?.issuer_logo().await?.ok_or(Refusal::NotFound)?;
+    let etag = format!("\"{}\"", logo.hash());
+    let png = png(&logo).ok_or(Error::invariant("a stored logo is base64"))?;
+    let mut response = document_of(&headers, "image/png", png, &etag);
+    // Whatever a browser made of it, it would be alone there.
+    let alone = HeaderValue::from_static("default-src 'none'; sandbox");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, alone);
+    Ok(response)
 }
 
 /// The pages' stylesheet; its name changes with it.
@@ -84,16 +98,16 @@ fn etag(text: &str) -> String {
 }
 
 /// A public document with a validator (RFC 9110 section 8.8.3), readable by pages of any origin.
-fn document_of(headers: &HeaderMap, text: &str, etag: &str) -> Response {
+fn document_of(headers: &HeaderMap, kind: &'static str, content: impl Into<Body>, etag: &str) -> Response {
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
     let known =
         asked.flat_map(|v| v.split(',')).map(|v| v.trim().trim_start_matches("W/")).any(|v| v == "*" || v == etag);
     let mut response = if known {
-        let mut unchanged = reply::body(StatusCode::NOT_MODIFIED, "application/json", "");
+        let mut unchanged = reply::body(StatusCode::NOT_MODIFIED, kind, "");
         unchanged.headers_mut().remove(header::CONTENT_TYPE);
         unchanged
     } else {
-        reply::body(StatusCode::OK, "application/json", text.to_owned())
+        reply::body(StatusCode::OK, kind, content)
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(MAX_AGE));

@@ -22,7 +22,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone)]
 pub(super) struct Edge {
     pub(super) host: Host,
-    /// First segments of what only the root has.
+    /// What only the root has: paths up to where a name stands in them.
     pub(super) at_root: Arc<[&'static str]>,
 }
 
@@ -36,8 +36,9 @@ pub(super) async fn around(State(edge): State<Edge>, mut request: Request, next:
 
 async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Response {
     let under_issuer = request.extensions().get::<IssuerId>().is_some();
-    let first = request.uri().path().split('/').nth(1).unwrap_or_default();
-    let mut response = if under_issuer && edge.at_root.contains(&first) {
+    let path = request.uri().path();
+    let only_root = |known: &&str| *known == path || (known.ends_with('/') && path.starts_with(known));
+    let mut response = if under_issuer && edge.at_root.iter().any(only_root) {
         Failed::from(Refusal::NotFound).into_response()
     } else {
         next.run(request).await

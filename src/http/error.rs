@@ -25,7 +25,7 @@ use crate::host::{App, DEFAULT_ISSUER, Host};
 pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
     use Refusal as R;
     match refusal {
-        R::NotAForm => ("invalid_request", 415),
+        R::NotAForm | R::NotJson => ("invalid_request", 415),
         R::BodyTooLarge => ("invalid_request", 413),
         R::BodyIncomplete => ("invalid_request", 408),
         R::Missing(_)
@@ -36,6 +36,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         | R::AuthorizeClientUnknown
         | R::RedirectUriUnknown
         | R::BadQuery(_)
+        | R::JsonMalformed(_)
         | R::TicketMismatch => ("invalid_request", 400),
         R::GrantTypeUnsupported => ("unsupported_grant_type", 400),
         R::GrantTypeNotAllowed => ("unauthorized_client", 400),
@@ -63,6 +64,10 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::CredentialsWrong => ("access_denied", 401),
         R::Throttled(_) => ("slow_down", 429),
         R::CrossSite => ("cross_site", 403),
+        R::RootOnly => ("forbidden", 403),
+        R::IssuerExists => ("issuer_exists", 409),
+        R::IssuerDeclared => ("issuer_declared", 409),
+        R::IssuerDefault => ("issuer_default", 409),
         R::NotFound => ("not_found", 404),
         R::TicketClosed => ("ticket_closed", 409),
         R::MethodNotAllowed => ("method_not_allowed", 405),

@@ -36,8 +36,7 @@ impl Pairs {
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Refusal::NotAForm);
         }
-        let bytes =
-            tokio::time::timeout(TIMEOUT, whole(headers, body)).await.map_err(|_| Refusal::BodyIncomplete)??;
+        let bytes = whole(headers, body, MAX).await?;
         let pairs = Self::parse(&bytes);
         pairs.0.iter().try_for_each(|(_, value)| no_nul(value))?;
         Ok(pairs)
@@ -95,24 +94,28 @@ impl<S: Sync> FromRequest<S> for Pairs {
     }
 }
 
-/// The bytes of a body, if they are few enough.
-async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Vec<u8>, Refusal> {
+/// The bytes of a body, if they are at most `max` and come in time.
+pub(super) async fn whole(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
+    tokio::time::timeout(TIMEOUT, bounded(headers, body, max)).await.map_err(|_| Refusal::BodyIncomplete)?
+}
+
+async fn bounded(headers: &HeaderMap, mut body: Body, max: usize) -> Result<Vec<u8>, Refusal> {
     // Whoever asks first is told before anything is sent (RFC 9110 section 10.1.1).
-    if headers.contains_key(header::EXPECT) && body.size_hint().lower() > MAX as u64 {
+    if headers.contains_key(header::EXPECT) && body.size_hint().lower() > max as u64 {
         return Err(Refusal::BodyTooLarge);
     }
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let Ok(data) = frame.map_err(|_| Refusal::BodyIncomplete)?.into_data() else { continue };
         length += data.len();
-        if length <= MAX {
+        if length <= max {
             bytes.extend_from_slice(&data);
         } else if length > MAX_DISCARDED {
             // Up to here it was read and thrown away: a connection closed on bytes that nobody read loses the answer as well.
             break;
         }
     }
-    if length > MAX { Err(Refusal::BodyTooLarge) } else { Ok(bytes) }
+    if length > max { Err(Refusal::BodyTooLarge) } else { Ok(bytes) }
 }
 
 /// No parameter of ours may hold a NUL, and PostgreSQL can store none.

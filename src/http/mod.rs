@@ -30,6 +30,7 @@ use axum::{Router, middleware};
 
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
+use crate::flow::issuers::LOGO_PATH;
 use crate::host::{App, Host};
 
 /// Every route: where it is, and what is there.
@@ -42,6 +43,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/.well-known/jwks.json", get(discovery::jwks)),
         (Everywhere, "/jwks.json", get(discovery::jwks)),
         (Everywhere, "/agent-auth.json", get(discovery::cimd)),
+        (Everywhere, LOGO_PATH, get(discovery::logo)),
         // OpenID Connect and OAuth 2.0.
         (Everywhere, "/authorize", get(authorize::get).post(authorize::post)),
         (Everywhere, "/authorize/decision", post(authorize::decision)),
@@ -59,6 +61,8 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         // REST.
         (Everywhere, "/api/v1/delegations", get(api::delegations::list)),
         (Everywhere, "/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete)),
+        (Root, "/api/v1/issuers", get(api::issuers::list).post(api::issuers::post)),
+        (Root, "/api/v1/issuers/{id}", get(api::issuers::get).patch(api::issuers::patch).delete(api::issuers::delete)),
         // Operations.
         (Root, "/healthz", get(health::alive)),
         (Root, "/readyz", get(health::ready)),
@@ -83,7 +87,7 @@ pub fn paths() -> Vec<(Where, &'static str)> {
 pub fn router(host: Host) -> Router {
     let routes = routes();
     let root = routes.iter().filter(|(at, ..)| *at == Where::Root);
-    let at_root = root.filter_map(|(_, path, _)| path.split('/').nth(1)).collect();
+    let at_root = root.filter_map(|(_, path, _)| path.split('{').next()).collect();
     let edge = edge::Edge { host: host.clone(), at_root };
     let inner = routes.into_iter().fold(Router::new(), |router, (_, path, methods)| router.route(path, methods));
     let inner = inner.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(host);

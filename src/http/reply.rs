@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::pages::Site;
+use crate::flow::issuers::LOGO_PATH;
 use crate::host::App;
 
 /// What a page may load and be put into (RFC 9700 section 4.16). No `form-action`: browsers hold it against the redirect that follows a
@@ -86,5 +87,8 @@ pub(super) fn path(app: &App, to: &str) -> String {
 
 /// Whose pages these are.
 pub(super) fn site(app: &App) -> Site {
-    Site { product: app.issuer.name.clone(), base: app.issuer.url.base().to_owned(), logo: None, colour: None }
+    let issuer = &app.issuer;
+    // The name changes with the picture, so that no browser shows an old one.
+    let logo = issuer.logo_hash.as_deref().map(|hash| format!("{}?{hash}", path(app, LOGO_PATH)));
+    Site { product: issuer.name.clone(), base: issuer.url.base().to_owned(), logo, colour: issuer.colour.clone() }
 }

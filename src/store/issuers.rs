@@ -1,6 +1,7 @@
 //! Issuers, and how other processes hear that one has changed.
 
-use super::{Columns, HostTx, Result, Tx, on};
+use super::{Columns, HostTx, Result, StoreError, Tx, on};
+use crate::domain::issuer::{Colour, Logo};
 
 /// An issuer's row.
 #[derive(Clone, Debug)]
@@ -11,27 +12,52 @@ pub struct IssuerRow {
     pub url: String,
     /// What it calls itself.
     pub name: String,
+    /// The colour of its pages.
+    pub colour: Option<Colour>,
+    /// SHA-256 of its logo.
+    pub logo_hash: Option<String>,
     /// JSON: what its Client ID Metadata Document says beside what follows from the URL.
     pub cimd: String,
     /// SHA-256 of its administrator's token.
     pub admin_token_hash: String,
+    /// `config` where the configuration declares it, `admin` where an administrator added it.
+    pub origin: String,
+    /// Seconds since the epoch.
+    pub created_at: i64,
     /// Seconds since the epoch.
     pub disabled_at: Option<i64>,
 }
 
+/// `origin` of what the configuration declares.
+pub const CONFIG: &str = "config";
+/// `origin` of what an administrator added, or had the last word on.
+pub const ADMIN: &str = "admin";
+
+impl IssuerRow {
+    /// Whether the configuration declares it.
+    pub fn is_declared(&self) -> bool {
+        self.origin == CONFIG
+    }
+}
+
 macro_rules! issuer_columns {
     () => {
-        "id, url, name, cimd, admin_token_hash, disabled_at"
+        "id, url, name, colour, logo_hash, cimd, admin_token_hash, origin, created_at, disabled_at"
     };
 }
 
 fn issuer(r: &impl Columns) -> Result<IssuerRow> {
+    let colour = r.maybe_text("colour")?.map(|text| Colour::parse(&text)).transpose();
     Ok(IssuerRow {
         id: r.text("id")?,
         url: r.text("url")?,
         name: r.text("name")?,
+        colour: colour.map_err(|_| StoreError::Broken("colour"))?,
+        logo_hash: r.maybe_text("logo_hash")?,
         cimd: r.text("cimd")?,
         admin_token_hash: r.text("admin_token_hash")?,
+        origin: r.text("origin")?,
+        created_at: r.int("created_at")?,
         disabled_at: r.maybe_int("disabled_at")?,
     })
 }
@@ -50,44 +76,105 @@ impl Tx {
     }
 
     /// Writes this issuer's row. `false` when another process was first, or when its identifier is another issuer's.
-    pub async fn create_issuer(&mut self, new: &IssuerRow, now: i64) -> Result<bool> {
+    pub async fn create_issuer(&mut self, new: &IssuerRow) -> Result<bool> {
         let id = self.issuer.clone();
         let revision = self.next_revision().await?;
         on!(self, |c| {
             let done = sqlx::query(
-                "INSERT INTO issuer (id, url, name, cimd, admin_token_hash, revision, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                "INSERT INTO issuer (id, url, name, colour, cimd, admin_token_hash, origin, revision, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
             )
             .bind(&*id)
             .bind(&new.url)
             .bind(&new.name)
+            .bind(new.colour.as_ref().map(Colour::as_str))
             .bind(&new.cimd)
             .bind(&new.admin_token_hash)
+            .bind(&new.origin)
             .bind(revision)
-            .bind(now)
+            .bind(new.created_at)
             .execute(c)
             .await?;
             Ok(done.rows_affected() == 1)
         })
     }
 
-    /// Writes what this issuer says of itself. `false` when it says that already.
-    pub async fn describe_issuer(&mut self, name: &str, cimd: &str) -> Result<bool> {
+    /// Writes what this issuer says of itself, and whose word that is. `false` when it says that already.
+    pub async fn describe_issuer(
+        &mut self,
+        name: &str,
+        colour: Option<&Colour>,
+        cimd: &str,
+        origin: &str,
+    ) -> Result<bool> {
         let id = self.issuer.clone();
         let changed = on!(self, |c| {
-            sqlx::query("UPDATE issuer SET name = $2, cimd = $3 WHERE id = $1 AND (name <> $2 OR cimd <> $3)")
+            sqlx::query(
+                "UPDATE issuer SET name = $2, colour = $3, cimd = $4, origin = $5
+                  WHERE id = $1 AND (name <> $2 OR COALESCE(colour, '') <> COALESCE($3, '') OR cimd <> $4 OR origin <> $5)",
+            )
+            .bind(&*id)
+            .bind(name)
+            .bind(colour.map(Colour::as_str))
+            .bind(cimd)
+            .bind(origin)
+            .execute(c)
+            .await?
+            .rows_affected()
+        });
+        self.touched(changed).await
+    }
+
+    /// Writes this issuer's logo, or takes it away. `false` when it has that one already.
+    pub async fn set_issuer_logo(&mut self, logo: Option<&Logo>) -> Result<bool> {
+        let id = self.issuer.clone();
+        let changed = on!(self, |c| {
+            sqlx::query(
+                "UPDATE issuer SET logo = $2, logo_hash = $3 WHERE id = $1 AND COALESCE(logo_hash, '') <> COALESCE($3, '')",
+            )
+            .bind(&*id)
+            .bind(logo.map(Logo::base64))
+            .bind(logo.map(Logo::hash))
+            .execute(c)
+            .await?
+            .rows_affected()
+        });
+        self.touched(changed).await
+    }
+
+    /// This issuer's logo.
+    pub async fn issuer_logo(&mut self) -> Result<Option<Logo>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row =
+                sqlx::query("SELECT logo, logo_hash FROM issuer WHERE id = $1").bind(&*id).fetch_optional(c).await?;
+            let Some(row) = row else { return Ok(None) };
+            let (Some(text), Some(hash)) = (row.maybe_text("logo")?, row.maybe_text("logo_hash")?) else {
+                return Ok(None);
+            };
+            Ok(Some(Logo::stored(&text, hash).ok_or(StoreError::Broken("logo"))?))
+        })
+    }
+
+    /// Disables this issuer, or enables it again. `false` when it is so already.
+    pub async fn set_issuer_disabled(&mut self, disabled_at: Option<i64>) -> Result<bool> {
+        let id = self.issuer.clone();
+        let changed = on!(self, |c| {
+            sqlx::query("UPDATE issuer SET disabled_at = $2 WHERE id = $1 AND (disabled_at IS NULL) <> ($2 IS NULL)")
                 .bind(&*id)
-                .bind(name)
-                .bind(cimd)
+                .bind(disabled_at)
                 .execute(c)
                 .await?
                 .rows_affected()
-                == 1
         });
-        if changed {
+        self.touched(changed).await
+    }
+
+    async fn touched(&mut self, rows: u64) -> Result<bool> {
+        if rows == 1 {
             self.touch_issuer().await?;
         }
-        Ok(changed)
+        Ok(rows == 1)
     }
 
     /// Says that something of this issuer has changed that processes keep in memory: its row or its keys. Part of every transaction
@@ -131,6 +218,31 @@ impl HostTx {
                 .fetch_all(c)
                 .await?;
             rows.iter().map(|r| Ok((r.text("id")?, r.int("revision")?))).collect()
+        })
+    }
+
+    /// A page of issuers, by our key.
+    pub async fn issuers(&mut self, after: Option<&str>, limit: i64) -> Result<Vec<IssuerRow>> {
+        on!(self.0, |c| {
+            let rows =
+                sqlx::query(concat!("SELECT ", issuer_columns!(), " FROM issuer WHERE id > $1 ORDER BY id LIMIT $2"))
+                    .bind(after.unwrap_or_default())
+                    .bind(limit)
+                    .fetch_all(c)
+                    .await?;
+            rows.iter().map(issuer).collect()
+        })
+    }
+
+    /// The enabled issuers that the configuration declared.
+    pub async fn configured_issuers(&mut self) -> Result<Vec<String>> {
+        on!(self.0, |c| {
+            let rows = sqlx::query(
+                "SELECT id FROM issuer WHERE origin = 'config' AND disabled_at IS NULL AND id <> 'default' ORDER BY id",
+            )
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| r.text("id")).collect()
         })
     }
 }

@@ -35,7 +35,7 @@ use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transac
 pub use clients::{NewClient, NewService};
 pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
-pub use issuers::IssuerRow;
+pub use issuers::{ADMIN, CONFIG, IssuerRow};
 pub use journal::{Attempted, Entry};
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};

@@ -73,6 +73,12 @@ every_refusal! {
     R::TicketMismatch => R::TicketMismatch,
     R::BadQuery(_) => R::BadQuery("cursor is not one of ours".into()),
     R::MethodNotAllowed => R::MethodNotAllowed,
+    R::NotJson => R::NotJson,
+    R::JsonMalformed(_) => R::JsonMalformed("missing field `id`".into()),
+    R::RootOnly => R::RootOnly,
+    R::IssuerExists => R::IssuerExists,
+    R::IssuerDeclared => R::IssuerDeclared,
+    R::IssuerDefault => R::IssuerDefault,
     R::Busy => R::Busy,
 }
 

@@ -53,7 +53,7 @@ async fn nobody_waits_for_ever() {
         open(&database, Engine::Postgres).await.of("default".into()),
     ];
     tx!(stores[0], |tx| {
-        tx.create_issuer(&issuer_row("default"), NOW).await.unwrap();
+        tx.create_issuer(&issuer_row("default")).await.unwrap();
         tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap();
     });
     for client_id in CLIENTS {

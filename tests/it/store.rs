@@ -8,6 +8,7 @@ use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::Status;
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::Audience;
+use avouch::domain::issuer::{Colour, Logo};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::domain::service::{Claim, Dialect};
@@ -38,8 +39,12 @@ pub(crate) fn issuer_row(id: &str) -> IssuerRow {
         id: id.to_owned(),
         url: format!("https://{id}.example"),
         name: id.to_owned(),
+        colour: None,
+        logo_hash: None,
         cimd: "{}".to_owned(),
         admin_token_hash: "hash".to_owned(),
+        origin: "config".to_owned(),
+        created_at: NOW,
         disabled_at: None,
     }
 }
@@ -192,8 +197,8 @@ async fn every_method(engine: Engine) {
     let store = all.of("default".into());
     tx!(store, |tx| {
         assert!(tx.issuer().await.unwrap().is_none());
-        assert!(tx.create_issuer(&issuer_row("default"), NOW).await.unwrap());
-        assert!(!tx.create_issuer(&issuer_row("default"), NOW).await.unwrap());
+        assert!(tx.create_issuer(&issuer_row("default")).await.unwrap());
+        assert!(!tx.create_issuer(&issuer_row("default")).await.unwrap());
         assert_eq!(tx.issuer().await.unwrap().unwrap().url, "https://default.example");
         assert!(tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap());
         assert!(!tx.add_active_key("kid2", "{}", "sealed", NOW).await.unwrap(), "one active key");
@@ -233,18 +238,36 @@ async fn every_method(engine: Engine) {
 async fn changed(all: &store::Database) {
     let before = all.read().await.unwrap().issuer_revision().await.unwrap();
     let (acme, default) = (all.of("acme".into()), all.of("default".into()));
-    tx!(acme, |tx| assert!(tx.create_issuer(&issuer_row("acme"), NOW).await.unwrap()));
+    tx!(acme, |tx| assert!(tx.create_issuer(&issuer_row("acme")).await.unwrap()));
     tx!(default, |tx| {
-        assert!(tx.describe_issuer("Avouch", "{}").await.unwrap());
-        assert!(!tx.describe_issuer("Avouch", "{}").await.unwrap(), "it says that already");
+        assert!(tx.describe_issuer("Avouch", None, "{}", "config").await.unwrap());
+        assert!(!tx.describe_issuer("Avouch", None, "{}", "config").await.unwrap(), "it says that already");
     });
     let changed = |since| async move { all.read().await.unwrap().issuers_changed_since(since, 10).await.unwrap() };
     let names: Vec<String> = changed(before).await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(names, ["acme", "default"]);
     tx!(acme, |tx| tx.touch_issuer().await.unwrap());
+    looks(all, &acme).await;
     let last = all.read().await.unwrap().issuer_revision().await.unwrap();
     assert_eq!(changed(before).await.last().unwrap(), &("acme".to_owned(), last));
     assert!(changed(last).await.is_empty());
+}
+
+async fn looks(all: &store::Database, acme: &Store) {
+    let (colour, logo) = (Colour::parse("#0a7d5c").unwrap(), Logo::stored("AAAA", "hash".into()).unwrap());
+    tx!(acme, |tx| {
+        assert!(tx.describe_issuer("Acme", Some(&colour), "{}", "admin").await.unwrap());
+        assert!(tx.set_issuer_logo(Some(&logo)).await.unwrap() && !tx.set_issuer_logo(Some(&logo)).await.unwrap());
+        assert_eq!(tx.issuer_logo().await.unwrap(), Some(logo));
+        assert!(tx.set_issuer_disabled(Some(NOW)).await.unwrap());
+        assert!(!tx.set_issuer_disabled(Some(NOW + 1)).await.unwrap(), "it is disabled already");
+    });
+    let mut tx = all.read().await.unwrap();
+    let rows = tx.issuers(None, 9).await.unwrap();
+    assert_eq!((rows[0].colour.as_ref(), rows[0].logo_hash.as_deref()), (Some(&colour), Some("hash")));
+    assert_eq!((rows[0].disabled_at, rows[1].id.as_str()), (Some(NOW), "default"));
+    assert_eq!(tx.issuers(Some("acme"), 9).await.unwrap().len(), 1);
+    assert!(tx.configured_issuers().await.unwrap().is_empty(), "disabled, or the default one");
 }
 
 async fn people_and_clients(store: &Store) {

@@ -9,6 +9,7 @@ use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
 use super::super::wording::rfc3339;
+use super::{List, and_one, known, limit};
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::{Delegation, Status};
 use crate::domain::refusal::Refusal;
@@ -18,16 +19,9 @@ use crate::flow::connections::{self, Connection, Delivery, Filter, connection};
 use crate::flow::withdraw::withdraw;
 use crate::host::App;
 
-/// Rows of a page, unless `limit` says less or more.
-const USUAL: usize = 50;
-/// Most rows of a page.
-const MAX_PAGE: usize = 200;
-
 pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let query = Pairs::parse(query.unwrap_or_default().as_bytes());
-    if let Some(unknown) = query.unknown(&["sub", "aud", "client_id", "status", "cursor", "limit"]) {
-        return Err(Refusal::BadQuery(format!("there is no filter {unknown}")).into());
-    }
+    known(&query, &["sub", "aud", "client_id", "status", "cursor", "limit"])?;
     let (sub, aud, client_id, cursor) =
         (query.single("sub")?, query.single("aud")?, query.single("client_id")?, query.single("cursor")?);
     let status = match query.single("status")? {
@@ -36,14 +30,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
             Status::parse(&name).ok_or(Refusal::BadQuery("status must be active, withdrawing or withdrawn".into()))?,
         ),
     };
-    let limit = match query.single("limit")? {
-        None => USUAL,
-        Some(text) => Some(text)
-            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
-            .filter(|n| (1..=MAX_PAGE).contains(n))
-            .ok_or(Refusal::BadQuery("limit must be 1 to 200".into()))?,
-    };
+    let limit = limit(&query)?;
     if cursor.as_ref().is_some_and(|c| c.len() != 32 || !c.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(Refusal::BadQuery("cursor is not the next of a list".into()).into());
     }
@@ -54,8 +41,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
         client_id: client_id.as_deref(),
         status,
         after: cursor.as_deref(),
-        // One more tells whether there is a next page.
-        limit: i64::try_from(limit + 1).unwrap_or(i64::MAX),
+        limit: and_one(limit),
     };
     let rows = connections::list(&app, &caller, filter).await?;
     let next = (rows.len() > limit).then(|| rows[limit - 1].id.as_str());
@@ -73,13 +59,6 @@ pub(in crate::http) async fn delete(app: App, caller: Caller, Segment(id): Segme
     let (delegation, deliveries) = withdraw(&app, &caller, &id).await?;
     let deliveries = deliveries.iter().map(DeliveryItem::of).collect();
     Ok(private_json(StatusCode::ACCEPTED, &Withdrawn { delegation: DelegationItem::of(&delegation), deliveries }))
-}
-
-/// The shape of every list.
-#[derive(Serialize)]
-struct List<'a, T> {
-    items: Vec<T>,
-    next: Option<&'a str>,
 }
 
 #[derive(Serialize)]

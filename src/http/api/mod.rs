@@ -1,3 +1,59 @@
 //! `/api/v1`: REST with bearer tokens, one file for each resource.
 
 pub(super) mod delegations;
+pub(super) mod issuers;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::form::{Pairs, whole};
+use crate::domain::refusal::Refusal;
+
+/// Rows of a page, unless `limit` says less or more.
+const USUAL: usize = 50;
+/// Most rows of a page.
+const MAX_PAGE: usize = 200;
+
+/// The shape of every list.
+#[derive(Serialize)]
+struct List<'a, T> {
+    items: Vec<T>,
+    next: Option<&'a str>,
+}
+
+/// How many rows a page shall have.
+fn limit(query: &Pairs) -> Result<usize, Refusal> {
+    match query.single("limit")? {
+        None => Ok(USUAL),
+        Some(text) => Some(text)
+            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .filter(|n| (1..=MAX_PAGE).contains(n))
+            .ok_or(Refusal::BadQuery("limit must be 1 to 200".into())),
+    }
+}
+
+/// What to ask the database for: one more row tells whether there is a next page.
+fn and_one(limit: usize) -> i64 {
+    i64::try_from(limit + 1).unwrap_or(i64::MAX)
+}
+
+/// Refuses a filter that nobody knows: ignored, it would answer with more than was asked for.
+fn known(query: &Pairs, filters: &[&str]) -> Result<(), Refusal> {
+    match query.unknown(filters) {
+        Some(unknown) => Err(Refusal::BadQuery(format!("there is no filter {unknown}"))),
+        None => Ok(()),
+    }
+}
+
+/// Reads a JSON body of at most `max` bytes.
+async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body, max: usize) -> Result<T, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::NotJson);
+    }
+    let bytes = whole(headers, body, max).await?;
+    serde_json::from_slice(&bytes).map_err(|e| Refusal::JsonMalformed(e.to_string()))
+}

@@ -86,7 +86,8 @@ macro_rules! facts {
             object!($engine, pairs!("g", state)),
             ", NULL FROM ",
             elements!($engine, "$6"),
-            " CROSS JOIN signing_key g WHERE g.issuer_id = e.value ->> 1 AND g.kid = e.value ->> 2"
+            " CROSS JOIN signing_key g CROSS JOIN issuer i
+              WHERE g.issuer_id = e.value ->> 1 AND g.kid = e.value ->> 2 AND i.id = g.issuer_id AND i.disabled_at IS NULL"
         )
     };
 }

@@ -23,9 +23,12 @@ const LOCK: &str = concat!(
     l5 AS MATERIALIZED (SELECT id FROM service WHERE (issuer_id, audience) IN (SELECT e.value ->> 1, e.value ->> 2 FROM ",
     elements!(postgres, "$5"),
     ") ORDER BY id FOR SHARE),
+    issuers AS MATERIALIZED (SELECT id FROM issuer WHERE id IN (SELECT e.value ->> 1 FROM ",
+    elements!(postgres, "$6"),
+    ") ORDER BY id FOR SHARE),
     l6 AS MATERIALIZED (SELECT kid AS id FROM signing_key WHERE kid IN (SELECT e.value ->> 2 FROM ",
     elements!(postgres, "$6"),
-    ") ORDER BY kid FOR SHARE),
+    ") AND issuer_id IN (SELECT id FROM issuers) ORDER BY kid FOR SHARE),
     l7 AS MATERIALIZED (SELECT id FROM delegation WHERE (issuer_id, account_id, aud) IN (SELECT issuer_id, account_id, aud FROM who)
         ORDER BY id FOR NO KEY UPDATE),
     l8 AS MATERIALIZED (SELECT id FROM consent WHERE (account_id, aud, client_id) IN (SELECT account_id, aud, client_id FROM who)

@@ -35,7 +35,10 @@ impl Answer {
 
 /// A browser as far as HTTP goes: cookies, forms, and the headers a real one sends with them.
 pub(crate) struct Browser {
+    /// Where the issuer is reached.
     pub(super) site: String,
+    /// The issuer's path, as it stands in links and forms.
+    pub(super) base: String,
     pub(super) origin: String,
     pub(super) http: reqwest::Client,
     pub(super) cookies: Mutex<BTreeMap<String, String>>,
@@ -81,7 +84,7 @@ impl Browser {
 
     /// Posts the form of a page: its hidden fields, and what the user adds.
     pub(crate) async fn submit(&self, page: &Answer, path: &str, typed: &[(&str, &str)]) -> Answer {
-        let hidden = hidden_fields(&page.body, path);
+        let hidden = hidden_fields(&page.body, &format!("{}{path}", self.base));
         let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         fields.extend_from_slice(typed);
         self.post(path, &fields).await

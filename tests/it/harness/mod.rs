@@ -215,6 +215,16 @@ revocation_uri = "{service}/agent/auth/revoke"
     )
 }
 
+/// The declarations twice: for the default issuer, and to the letter the same for a path issuer `acme`.
+pub(crate) fn twins(service: &str) -> String {
+    let ours = declarations(service);
+    let mut acme = ours.clone();
+    for table in ["[[users]]", "[[clients]]", "[[services]]"] {
+        acme = acme.replace(table, &format!("{table}\nissuer = \"acme\""));
+    }
+    format!("[[issuers]]\nid = \"acme\"\nname = \"Acme Agents\"\ncolour = \"#0a7d5c\"\n{ours}\n{acme}")
+}
+
 static SEEDS: AtomicU64 = AtomicU64::new(1);
 
 impl World {
@@ -258,6 +268,26 @@ impl World {
         Self { host, app, url, clock, service, database, http: client(), stop }
     }
 
+    /// The same world, seen by those who deal with one of its path issuers.
+    pub(crate) async fn under(&self, id: &str) -> Self {
+        let app = issuers::app(&self.host, id).await.unwrap().unwrap_or_else(|| panic!("there is no issuer {id}"));
+        Self {
+            host: self.host.clone(),
+            app,
+            url: format!("{}/{id}", self.url),
+            clock: self.clock.clone(),
+            service: self.service.clone(),
+            database: self.database.clone(),
+            http: self.http.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// The full name of the session's cookie.
+    pub(crate) fn session_cookie(&self) -> String {
+        format!("avouch-session-{}", &avouch::secret::sha256(self.issuer().as_bytes())[..8])
+    }
+
     pub(crate) fn issuer(&self) -> String {
         self.app.issuer.url.as_str().to_owned()
     }
@@ -268,7 +298,14 @@ impl World {
     }
 
     pub(crate) fn browser(&self) -> Browser {
-        Browser { site: self.url.clone(), origin: self.issuer(), http: self.http.clone(), cookies: Mutex::default() }
+        let issuer = &self.app.issuer.url;
+        Browser {
+            site: self.url.clone(),
+            base: issuer.base().to_owned(),
+            origin: issuer.origin().to_owned(),
+            http: self.http.clone(),
+            cookies: Mutex::default(),
+        }
     }
 
     /// A browser in which somebody is signed in.
@@ -392,7 +429,11 @@ impl World {
     }
 
     pub(crate) fn admin_token(&self) -> String {
-        std::fs::read_to_string(format!("{}/admin-token", self.database.keys())).unwrap()
+        let file = match &*self.app.issuer.id {
+            DEFAULT_ISSUER => "admin-token".to_owned(),
+            id => format!("admin-token-{id}"),
+        };
+        std::fs::read_to_string(format!("{}/{file}", self.database.keys())).unwrap()
     }
 
     /// Signed in, agreed for good, one assertion minted: browser, tokens, delegation id, assertion.

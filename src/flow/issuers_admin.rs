@@ -1,0 +1,253 @@
+//! Issuers under administration: added, described, disabled and enabled, each as one transaction with its journal row.
+
+use serde_json::json;
+
+use crate::domain::issuer::{Colour, IssuerId, Logo};
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::flow::keyring;
+use crate::host::{DEFAULT_ISSUER, Host};
+use crate::secret::{Secret, token_hash};
+use crate::store::{ADMIN, CONFIG, Entry, Tx};
+
+pub use crate::store::IssuerRow;
+
+/// What people see of an issuer.
+#[derive(Clone, Debug)]
+pub struct Looks {
+    /// What it calls itself.
+    pub name: String,
+    /// The colour of its pages.
+    pub colour: Option<Colour>,
+    /// Its logo.
+    pub logo: Option<Logo>,
+}
+
+/// What is to become of something that need not be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Patch<T> {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It goes.
+    Remove,
+    /// It is this from now on.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// What comes out, given what is there.
+    fn apply(&self, present: Option<T>) -> Option<T>
+    where
+        T: Clone,
+    {
+        match self {
+            Self::Keep => present,
+            Self::Remove => None,
+            Self::Set(value) => Some(value.clone()),
+        }
+    }
+}
+
+/// What is to change of an issuer.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// What it calls itself; `None`: as it is.
+    pub name: Option<String>,
+    /// The colour of its pages.
+    pub colour: Patch<Colour>,
+    /// Its logo.
+    pub logo: Patch<Logo>,
+    /// Whether it is disabled; `None`: as it is.
+    pub disabled: Option<bool>,
+}
+
+/// Adds an issuer with its first key. Answers with its row and its admin token, which nobody can read a second time.
+///
+/// # Errors
+/// [`Refusal::IssuerExists`]; faults.
+pub async fn add(host: &Host, id: &IssuerId, looks: &Looks) -> Result<(IssuerRow, Secret), Error> {
+    let token = Secret::new(host.rng.token());
+    let row = create(host, id, looks, token_hash(token.expose()), ADMIN).await?.ok_or(Refusal::IssuerExists)?;
+    Ok((row, token))
+}
+
+async fn create(
+    host: &Host,
+    id: &IssuerId,
+    looks: &Looks,
+    admin_token_hash: String,
+    origin: &str,
+) -> Result<Option<IssuerRow>, Error> {
+    let now = host.now();
+    let row = IssuerRow {
+        id: id.as_str().to_owned(),
+        url: host.root.under(id).as_str().to_owned(),
+        name: looks.name.clone(),
+        colour: looks.colour.clone(),
+        logo_hash: looks.logo.as_ref().map(|logo| logo.hash().to_owned()),
+        cimd: "{}".to_owned(),
+        admin_token_hash,
+        origin: origin.to_owned(),
+        created_at: now,
+        disabled_at: None,
+    };
+    let mut tx = host.database.of(id.as_str().into()).begin().await?;
+    if !tx.create_issuer(&row).await? {
+        return Ok(None);
+    }
+    tx.set_issuer_logo(looks.logo.as_ref()).await?;
+    keyring::add_first(&mut tx, &host.sealing, id.as_str(), &host.rng, now).await?;
+    record(host, &mut tx, "issuer.created", origin).await?;
+    tx.commit().await?;
+    Ok(Some(row))
+}
+
+/// A page of issuers, by id, the default one among them.
+///
+/// # Errors
+/// Faults.
+pub async fn list(host: &Host, after: Option<&str>, limit: i64) -> Result<Vec<IssuerRow>, Error> {
+    Ok(host.database.read().await?.issuers(after, limit).await?)
+}
+
+/// One issuer, disabled or not.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; faults.
+pub async fn find(host: &Host, id: &str) -> Result<IssuerRow, Error> {
+    // No issuer is called that, and PostgreSQL cannot even be asked.
+    if id.contains('\0') {
+        return Err(Refusal::NotFound.into());
+    }
+    host.database.of(id.into()).read().await?.issuer().await?.ok_or(Refusal::NotFound.into())
+}
+
+/// Changes an issuer. What the configuration declares is changed there, disabling aside: that holds until it is enabled again, also
+/// across restarts.
+///
+/// # Errors
+/// [`Refusal::NotFound`], [`Refusal::IssuerDeclared`], [`Refusal::IssuerDefault`]; faults.
+pub async fn change(host: &Host, id: &str, change: &Change) -> Result<IssuerRow, Error> {
+    find(host, id).await?;
+    if id == DEFAULT_ISSUER {
+        return Err(Refusal::IssuerDefault.into());
+    }
+    let mut tx = host.database.of(id.into()).begin().await?;
+    let row = tx.issuer().await?.ok_or(Refusal::NotFound)?;
+    let new_looks = change.name.is_some() || change.colour != Patch::Keep || change.logo != Patch::Keep;
+    if new_looks && row.is_declared() {
+        return Err(Refusal::IssuerDeclared.into());
+    }
+    let name = change.name.as_ref().unwrap_or(&row.name);
+    let colour = change.colour.apply(row.colour.clone());
+    let mut described = tx.describe_issuer(name, colour.as_ref(), &row.cimd, &row.origin).await?;
+    described |= match &change.logo {
+        Patch::Keep => false,
+        Patch::Remove => tx.set_issuer_logo(None).await?,
+        Patch::Set(logo) => tx.set_issuer_logo(Some(logo)).await?,
+    };
+    if described {
+        record(host, &mut tx, "issuer.described", ADMIN).await?;
+    }
+    let mut moved = false;
+    if let Some(disabled) = change.disabled {
+        moved = tx.set_issuer_disabled(disabled.then(|| host.now())).await?;
+        if moved {
+            // An administrator's word: a declaration in the configuration does not enable it again.
+            tx.describe_issuer(name, colour.as_ref(), &row.cimd, ADMIN).await?;
+            record(host, &mut tx, if disabled { "issuer.disabled" } else { "issuer.enabled" }, ADMIN).await?;
+        }
+    }
+    let row = tx.issuer().await?.ok_or(Error::invariant("an issuer is never deleted"))?;
+    if described || moved {
+        tx.commit().await?;
+        host.issuers.remove(id);
+    }
+    Ok(row)
+}
+
+/// What became of a declared issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// It is new.
+    Created {
+        /// And so is the file with its admin token.
+        made_file: bool,
+    },
+    /// It was there, and is as declared now.
+    Known,
+    /// An administrator disabled it, and so it stays.
+    Disabled,
+}
+
+/// Makes an issuer what the configuration declares. `token` makes its admin token where it is new, and says the token's hash and whether
+/// its file is new.
+///
+/// # Errors
+/// What `token` says; faults.
+pub async fn declare<E: From<Error>>(
+    host: &Host,
+    id: &IssuerId,
+    looks: &Looks,
+    token: impl FnOnce() -> Result<(String, bool), E>,
+) -> Result<Declared, E> {
+    let store = host.database.of(id.as_str().into());
+    let row = store.read().await.map_err(Error::from)?.issuer().await.map_err(Error::from)?;
+    let Some(row) = row else {
+        let (hash, made_file) = token()?;
+        if create(host, id, looks, hash, CONFIG).await?.is_some() {
+            return Ok(Declared::Created { made_file });
+        }
+        return Ok(Declared::Known);
+    };
+    if row.disabled_at.is_some() && !row.is_declared() {
+        return Ok(Declared::Disabled);
+    }
+    redeclare(host, id, looks, &row).await?;
+    Ok(Declared::Known)
+}
+
+async fn redeclare(host: &Host, id: &IssuerId, looks: &Looks, row: &IssuerRow) -> Result<(), Error> {
+    let mut tx = host.database.of(id.as_str().into()).begin().await?;
+    let mut changed = tx.describe_issuer(&looks.name, looks.colour.as_ref(), &row.cimd, CONFIG).await?;
+    changed |= tx.set_issuer_logo(looks.logo.as_ref()).await?;
+    if changed {
+        record(host, &mut tx, "issuer.described", CONFIG).await?;
+    }
+    if tx.set_issuer_disabled(None).await? {
+        record(host, &mut tx, "issuer.enabled", CONFIG).await?;
+        changed = true;
+    }
+    if changed {
+        tx.commit().await?;
+        host.issuers.remove(id.as_str());
+    }
+    Ok(())
+}
+
+/// Disables the issuers that disappeared from the configuration. Nothing is minted for them any more; what users agreed to stays, for the
+/// day on which they are declared again.
+///
+/// # Errors
+/// Faults.
+pub async fn disable_undeclared(host: &Host, declared: &[&str]) -> Result<(), Error> {
+    for id in host.database.read().await?.configured_issuers().await? {
+        if declared.contains(&id.as_str()) {
+            continue;
+        }
+        let mut tx = host.database.of(id.as_str().into()).begin().await?;
+        if tx.set_issuer_disabled(Some(host.now())).await? {
+            record(host, &mut tx, "issuer.disabled", CONFIG).await?;
+            tx.commit().await?;
+            host.issuers.remove(&id);
+            tracing::warn!(issuer = id, "disabled an issuer that is no longer declared");
+        }
+    }
+    Ok(())
+}
+
+async fn record(host: &Host, tx: &mut Tx, kind: &str, by: &str) -> Result<(), Error> {
+    let entry = Entry { id: host.id(), at: host.now(), kind, body: json!({ "by": by }), ..Entry::default() };
+    Ok(tx.record(entry).await?)
+}
