@@ -3,14 +3,14 @@ CREATE TABLE client (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     client_id TEXT NOT NULL,
-    name TEXT NOT NULL,
-    auth_method TEXT NOT NULL,
+    client_name TEXT,
+    token_endpoint_auth_method TEXT NOT NULL,
     secret_hash TEXT,
     jwks TEXT,
     redirect_uris TEXT NOT NULL,
     grant_types TEXT NOT NULL,
     audiences TEXT NOT NULL,
-    first_party_at BIGINT,
+    first_party BIGINT NOT NULL,
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -18,19 +18,21 @@ CREATE TABLE client (
     UNIQUE (issuer_id, client_id)
 );
 
--- What is known of a relying service. `dialect` says which protocol it speaks.
+-- What is known of a relying service: what it can do, not which protocol that comes from.
 CREATE TABLE service (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     audience TEXT NOT NULL,
     name TEXT,
-    dialect TEXT NOT NULL,
     resources TEXT NOT NULL,
     scopes TEXT NOT NULL,
     client_ids TEXT NOT NULL,
     claims TEXT NOT NULL,
-    revocation_uri TEXT,
     max_auth_age BIGINT,
+    requires_verified_contact BIGINT NOT NULL,
+    client_id_source TEXT NOT NULL,
+    takes_id_jag BIGINT NOT NULL,
+    notices TEXT NOT NULL,
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,

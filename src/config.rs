@@ -6,7 +6,6 @@
 //! - An unknown key or variable is an error, and so is a key of the contract that this version does not build yet.
 //! - Relative paths are relative to the directory the server is started in.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -16,14 +15,19 @@ use ipnet::IpNet;
 use toml::Table;
 use zeroize::Zeroizing;
 
+use crate::domain::client::ClientPolicy;
+use crate::domain::client_metadata::ClientMetadata;
+use crate::domain::display_name::DisplayName;
 use crate::domain::ids::{Audience, IssuerUrl};
 use crate::domain::issuer::IssuerId;
+use crate::domain::members::quote;
+use crate::domain::service_policy::ServicePolicy;
 use crate::secret::Secret;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
 use section::{PREFIX, Section, Source};
 pub(crate) use users::{MAX_PASSWORD, password_hash};
-use wording::{printable, quote};
+use wording::printable;
 
 mod clients;
 mod issuers;
@@ -112,7 +116,7 @@ pub struct Network {
 #[derive(Debug, Clone)]
 pub struct Cimd {
     /// The name that services show; "Avouch" unless set.
-    pub client_name: String,
+    pub client_name: DisplayName,
     /// The home page.
     pub client_uri: Option<String>,
     /// The logo.
@@ -133,7 +137,7 @@ pub struct UserDecl {
     /// Whether the operator vouches for the address.
     pub email_verified: bool,
     /// The name as shown.
-    pub name: Option<String>,
+    pub name: Option<DisplayName>,
     /// In E.164 form, such as `+15550100`.
     pub phone_number: Option<String>,
     /// Whether the operator vouches for the number; never true without one.
@@ -158,34 +162,12 @@ pub struct ClientDecl {
     pub issuer: Option<IssuerId>,
     /// 1 to 255 visible ASCII characters; never looks like a URL.
     pub client_id: String,
-    /// The name as shown; the `client_id` unless set.
-    pub client_name: String,
-    /// How it authenticates at the token endpoint.
-    pub auth: ClientAuth,
-    /// Where it may be answered, compared as exact strings.
-    pub redirect_uris: Vec<String>,
-    /// What it may ask the token endpoint for; at least one.
-    pub grant_types: Vec<String>,
-    /// The services it may ask for at most, or exactly `*`; empty: none.
-    pub audiences: Vec<String>,
-    /// The platform's own client.
-    pub first_party: bool,
-}
-
-/// How a client authenticates (OpenID Connect Core section 9).
-#[derive(Debug, Clone)]
-pub enum ClientAuth {
-    /// A public client.
-    None,
-    /// `client_secret_basic`; the secret has at least 32 random bytes.
-    SecretBasic(Secret),
-    /// `client_secret_post`; the secret has at least 32 random bytes.
-    SecretPost(Secret),
-    /// `private_key_jwt`.
-    PrivateKeyJwt {
-        /// A JWK Set of public keys, of which only the shape was judged.
-        jwks: serde_json::Value,
-    },
+    /// What it says about itself.
+    pub metadata: ClientMetadata,
+    /// What it is allowed.
+    pub policy: ClientPolicy,
+    /// At least 32 random bytes, if it authenticates by one.
+    pub secret: Option<Secret>,
 }
 
 /// A relying service declared in the file.
@@ -195,20 +177,8 @@ pub struct ServiceDecl {
     pub issuer: Option<IssuerId>,
     /// Byte for byte the assertion's `aud`.
     pub audience: Audience,
-    /// The name as shown beside the host.
-    pub name: Option<String>,
-    /// Its protected resources (RFC 8707 section 2).
-    pub resources: Vec<String>,
-    /// The scopes it knows.
-    pub scopes: Vec<String>,
-    /// Our client's id to its id at that service.
-    pub client_ids: BTreeMap<String, String>,
-    /// What leaves about a user; none: the default of the service's dialect. An empty list is nothing.
-    pub claims: Option<Vec<String>>,
-    /// Where withdrawals are notified.
-    pub revocation_uri: Option<String>,
-    /// Seconds: an older sign-in is refused.
-    pub max_auth_age: Option<i64>,
+    /// What is known of it.
+    pub policy: ServicePolicy,
 }
 
 impl Config {
@@ -393,7 +363,7 @@ fn read_network(mut section: Section<'_>, issuer: &IssuerUrl, developing: bool) 
 }
 
 fn read_cimd(mut section: Section<'_>, issuer: &IssuerUrl) -> Result<Cimd, ConfigError> {
-    let name = section.text("client_name")?;
+    let client_name = section.display_name("client_name")?;
     let mut uris = [None, None, None, None];
     let keys = ["client_uri", "logo_uri", "tos_uri", "policy_uri"];
     for (uri, key) in uris.iter_mut().zip(keys) {
@@ -404,7 +374,7 @@ fn read_cimd(mut section: Section<'_>, issuer: &IssuerUrl) -> Result<Cimd, Confi
         section.checked(key, uri.clone(), |text| values::public_url(text, issuer.is_loopback()))?;
     }
     let [client_uri, logo_uri, tos_uri, policy_uri] = uris;
-    let client_name = section.checked("client_name", name, values::label)?;
-    let client_name = client_name.unwrap_or_else(|| "Avouch".to_owned());
+    let client_name = client_name.map_or_else(|| DisplayName::parse("Avouch"), Ok);
+    let client_name = client_name.map_err(|problem| section.wrong("client_name", problem))?;
     Ok(Cimd { client_name, client_uri, logo_uri, tos_uri, policy_uri })
 }

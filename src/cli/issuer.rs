@@ -105,7 +105,7 @@ async fn add(
     let wrong = |what: &str, problem: &dyn std::fmt::Display| Failure::Usage(format!("{what}: {problem}"));
     let issuer = IssuerId::parse(id).map_err(|e| wrong(id, &e))?;
     let looks = Looks {
-        name: DisplayName::parse(name).map_err(|e| wrong("--name", &e))?.as_str().to_owned(),
+        name: DisplayName::parse(name).map_err(|e| wrong("--name", &e))?,
         colour: colour.map(|text| Colour::parse(&text)).transpose().map_err(|e| wrong("--colour", &e))?,
         logo: logo.map(picture).transpose()?,
     };

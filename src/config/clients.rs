@@ -1,32 +1,19 @@
 //! `[[clients]]`: the agents an operator registers, each with its ceiling.
 
-use serde_json::Value as Json;
-use toml::Value;
+use serde_json::{Map, Value as Json};
 
-use super::issuers::{Home, Homes};
+use super::issuers::Homes;
 use super::section::Section;
-use super::services::audience;
-use super::values::{is_visible, label, redirect_uri};
-use super::wording::quote;
-use super::{ClientAuth, ClientDecl, ConfigError};
+use super::values::is_visible;
+use super::{ClientDecl, ConfigError};
+use crate::domain::client::ClientPolicy;
+use crate::domain::client_metadata::{AuthMethod, ClientMetadata, Door};
 use crate::domain::ids::IssuerUrl;
+use crate::domain::members::{self, names, quote};
 use crate::secret::Secret;
 
-const CODE: &str = "authorization_code";
-const REFRESH: &str = "refresh_token";
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// What a secret that was published as an example begins with.
 const EXAMPLE: &str = "example-only";
-/// Most keys of one client: enough for a rotation, few enough to try.
-const MAX_KEYS: usize = 16;
-
-/// What a client can prove itself by, as given.
-struct Credentials {
-    method: Option<String>,
-    secret: Option<Secret>,
-    jwks: Option<Json>,
-}
-
 /// Reads every `[[clients]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ClientDecl>, ConfigError> {
     let mut clients: Vec<ClientDecl> = Vec::with_capacity(sections.len());
@@ -43,14 +30,9 @@ pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<
 fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, ConfigError> {
     let issuer = section.text("issuer")?;
     let id = section.text("client_id")?;
-    let name = section.text("client_name")?;
-    let method = section.text("token_endpoint_auth_method")?;
     let secret = section.secret("client_secret")?;
-    let jwks = section.value("jwks");
-    let redirect_uris = section.list("redirect_uris")?;
-    let grant_types = section.list("grant_types")?;
-    let audiences = section.list("audiences")?;
-    let first_party = section.flag("first_party")?.unwrap_or(false);
+    let metadata = section.members(names::<ClientMetadata>().iter().copied());
+    let policy = section.members(names::<ClientPolicy>().iter().copied());
     let consents_for = section.list("consents_for")?.unwrap_or_default();
     let public_exchange = section.flag("allow_public_exchange")?.unwrap_or(false);
     section.later("jwks_uri")?;
@@ -65,13 +47,10 @@ fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, Co
     }
     let client_id = id.ok_or_else(|| section.wrong("client_id", "every client needs one"))?;
     check_id(&client_id).map_err(|problem| section.wrong("client_id", problem))?;
-    let jwks = jwks.map(key_set).transpose().map_err(|problem| section.wrong("jwks", problem))?;
-    let auth = authentication(section, Credentials { method, secret, jwks }, homes.default)?;
-    let redirect_uris = section.checked_all("redirect_uris", redirect_uris, redirect_uri)?;
-    let grant_types = grants(section, grant_types, &auth, &redirect_uris)?;
-    let client_name = section.checked("client_name", name, label)?.unwrap_or_else(|| client_id.clone());
-    let audiences = ceiling(section, audiences, &home)?;
-    Ok(ClientDecl { issuer: home.id, client_id, client_name, auth, redirect_uris, grant_types, audiences, first_party })
+    let metadata = read_metadata(section, metadata, secret.as_ref(), homes.default)?;
+    let policy: ClientPolicy = members::read(policy).map_err(|error| section.refused(error))?;
+    policy.validate(&home.url).map_err(|error| section.refused(error))?;
+    Ok(ClientDecl { issuer: home.id, client_id, metadata, policy, secret })
 }
 
 /// A URL as client id is a document to fetch (CIMD draft), so a registered one must not look like it.
@@ -86,35 +65,35 @@ fn check_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn authentication(section: &Section<'_>, given: Credentials, issuer: &IssuerUrl) -> Result<ClientAuth, ConfigError> {
-    const KEY: &str = "token_endpoint_auth_method";
-    let default = match (&given.secret, &given.jwks) {
-        (Some(_), Some(_)) => return Err(section.wrong("jwks", "give either a client_secret or jwks, not both")),
-        (Some(_), None) => "client_secret_basic",
-        (None, Some(_)) => "private_key_jwt",
-        (None, None) => "none",
+/// How it authenticates follows from what is given, unless it is said.
+fn read_metadata(
+    section: &Section<'_>,
+    mut members: Map<String, Json>,
+    secret: Option<&Secret>,
+    issuer: &IssuerUrl,
+) -> Result<ClientMetadata, ConfigError> {
+    const METHOD: &str = "token_endpoint_auth_method";
+    if let Some(jwks) = members.remove("jwks") {
+        members.insert("jwks".into(), key_set(jwks).map_err(|problem| section.wrong("jwks", problem))?);
+    }
+    let default = match (secret, members.contains_key("jwks")) {
+        (Some(_), true) => return Err(section.wrong("jwks", "give either a client_secret or jwks, not both")),
+        (Some(_), false) => AuthMethod::SecretBasic,
+        (None, true) => AuthMethod::PrivateKeyJwt,
+        (None, false) => AuthMethod::None,
     };
-    let method = given.method.as_deref().unwrap_or(default);
-    if let Some(secret) = &given.secret {
+    if let Some(secret) = secret {
         check_secret(secret.expose(), issuer).map_err(|problem| section.wrong("client_secret", problem))?;
     }
-    match (method, given.secret, given.jwks) {
-        ("client_secret_basic", Some(secret), None) => Ok(ClientAuth::SecretBasic(secret)),
-        ("client_secret_post", Some(secret), None) => Ok(ClientAuth::SecretPost(secret)),
-        ("private_key_jwt", None, Some(jwks)) => Ok(ClientAuth::PrivateKeyJwt { jwks }),
-        ("none", None, None) => Ok(ClientAuth::None),
-        ("client_secret_basic" | "client_secret_post", ..) => {
-            Err(section.wrong(KEY, format!("\"{method}\" needs a client_secret and no jwks")))
+    members.entry(METHOD).or_insert_with(|| default.as_str().into());
+    let metadata = ClientMetadata::read(members, Door::Configuration).map_err(|error| section.refused(error))?;
+    let method = metadata.token_endpoint_auth_method;
+    match (method.is_shared_secret(), secret) {
+        (true, None) => {
+            Err(section.wrong(METHOD, format!("\"{}\" needs a client_secret and no jwks", method.as_str())))
         }
-        ("private_key_jwt", ..) => Err(section.wrong(KEY, "\"private_key_jwt\" needs jwks and no client_secret")),
-        ("none", ..) => Err(section.wrong(KEY, "\"none\" is a public client: no client_secret and no jwks")),
-        (other, ..) => Err(section.wrong(
-            KEY,
-            format!(
-                "{} is unknown; use \"client_secret_basic\", \"client_secret_post\", \"private_key_jwt\" or \"none\"",
-                quote(other)
-            ),
-        )),
+        (false, Some(_)) => Err(section.wrong(METHOD, format!("\"{}\" takes no client_secret", method.as_str()))),
+        _ => Ok(metadata),
     }
 }
 
@@ -143,79 +122,12 @@ fn check_secret(secret: &str, issuer: &IssuerUrl) -> Result<(), String> {
     Ok(())
 }
 
-fn grants(
-    section: &Section<'_>,
-    given: Option<Vec<String>>,
-    auth: &ClientAuth,
-    redirect_uris: &[String],
-) -> Result<Vec<String>, ConfigError> {
-    const KEY: &str = "grant_types";
-    let grants = given.unwrap_or_else(|| vec![CODE.to_owned()]);
-    if let Some(other) = grants.iter().find(|grant| ![CODE, REFRESH, EXCHANGE].contains(&grant.as_str())) {
-        let problem = format!("{} is unknown; choose from \"{CODE}\", \"{REFRESH}\", \"{EXCHANGE}\"", quote(other));
-        return Err(section.wrong(KEY, problem));
-    }
-    let has = |wanted: &str| grants.iter().any(|grant| grant == wanted);
-    if grants.is_empty() {
-        return Err(section.wrong(KEY, "a client without a grant can do nothing; leave the key out for the default"));
-    }
-    if has(CODE) && redirect_uris.is_empty() {
-        return Err(section.wrong("redirect_uris", format!("a client with \"{CODE}\" needs at least one")));
-    }
-    if has(EXCHANGE) && matches!(auth, ClientAuth::None) {
-        return Err(section.wrong(
-            KEY,
-            "token exchange needs a client that authenticates; for public clients it is not supported yet",
-        ));
-    }
-    Ok(grants)
-}
-
-/// Which services an agent may ask for at most; nothing unless set.
-fn ceiling(section: &Section<'_>, given: Option<Vec<String>>, home: &Home) -> Result<Vec<String>, ConfigError> {
-    let given = given.unwrap_or_default();
-    if given == ["*"] {
-        return Ok(given);
-    }
-    if given.iter().any(|text| text == "*") {
-        return Err(section.wrong("audiences", "\"*\" stands alone: [\"*\"] leaves the choice to the user"));
-    }
-    section.checked_all("audiences", Some(given), |text| audience(text, home).map(|_| ()))
-}
-
-/// A JWK Set of public keys (RFC 7517 section 5). Only its shape is judged here, and that nobody pasted a private key.
-fn key_set(value: Value) -> Result<Json, String> {
-    const EXPECTED: &str = "expected a JWK Set: an object with `keys`, as a table or as JSON in a text";
-    let set: Json = match value {
-        Value::String(text) => serde_json::from_str(&text).map_err(|_| EXPECTED.to_owned())?,
-        table @ Value::Table(_) => serde_json::to_value(table).map_err(|_| EXPECTED.to_owned())?,
-        _ => return Err(EXPECTED.to_owned()),
-    };
-    let keys = set.get("keys").and_then(Json::as_array).ok_or(EXPECTED)?;
-    if keys.is_empty() || keys.len() > MAX_KEYS {
-        return Err(format!("a JWK Set here has 1 to {MAX_KEYS} keys"));
-    }
-    for (index, key) in keys.iter().enumerate() {
-        check_key(key).map_err(|problem| format!("keys[{index}] {problem}"))?;
-    }
-    Ok(set)
-}
-
-fn check_key(key: &Json) -> Result<(), &'static str> {
-    const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-    // 2048 bits, which RFC 7518 section 3.3 asks of RS256, in base64url.
-    const SHORTEST_MODULUS: usize = 342;
-    let members = key.as_object().ok_or("is not an object")?;
-    let text = |name: &str| members.get(name).and_then(Json::as_str).unwrap_or_default();
-    if PRIVATE.iter().any(|name| members.contains_key(*name)) {
-        return Err("holds a private or symmetric key; give the public part only, and replace the key");
-    }
-    match text("kty") {
-        "EC" if text("crv") == "P-256" && !text("x").is_empty() && !text("y").is_empty() => Ok(()),
-        "EC" => Err("must be on the curve P-256 and have x and y"),
-        "RSA" if text("n").len() >= SHORTEST_MODULUS && !text("e").is_empty() => Ok(()),
-        "RSA" => Err("must have n of at least 2048 bits, and e"),
-        _ => Err("must be an EC (P-256) or RSA key"),
+/// A JWK Set as a table, or as JSON in a text.
+fn key_set(given: Json) -> Result<Json, &'static str> {
+    match given {
+        Json::String(text) => serde_json::from_str(&text)
+            .map_err(|_| "expected a JWK Set: an object with `keys`, as a table or as JSON in a text"),
+        set => Ok(set),
     }
 }
 
@@ -223,6 +135,7 @@ fn check_key(key: &Json) -> Result<(), &'static str> {
 mod tests {
     use super::super::tests::{SECRET, accepts, load, refuses_with};
     use super::*;
+    use crate::domain::client_metadata::{AUTHORIZATION_CODE, TOKEN_EXCHANGE};
 
     const EC: &str = r#"{"kty":"EC","crv":"P-256","x":"eA","y":"eQ"}"#;
 
@@ -234,26 +147,28 @@ mod tests {
     fn the_method_follows_from_what_is_given() {
         let auth = |text: &str| {
             let before = "[[clients]]\nclient_id = 'a'\nredirect_uris = ['https://a.example/']\n";
-            load(&format!("{before}{text}")).unwrap_or_else(|error| panic!("{text}: {error}")).clients.remove(0).auth
+            load(&format!("{before}{text}")).unwrap_or_else(|error| panic!("{text}: {error}")).clients.remove(0)
         };
+        let method = |text: &str| auth(text).metadata.token_endpoint_auth_method;
         let secret = format!("client_secret = '{SECRET}'");
         let post = format!("{secret}\ntoken_endpoint_auth_method = 'client_secret_post'");
-        assert!(matches!(auth(""), ClientAuth::None));
-        assert!(matches!(auth(&secret), ClientAuth::SecretBasic(kept) if kept.expose() == SECRET));
-        assert!(matches!(auth(&post), ClientAuth::SecretPost(_)));
-        assert!(matches!(auth(&jwks(EC)), ClientAuth::PrivateKeyJwt { .. }));
+        assert_eq!(method(""), AuthMethod::None);
+        assert_eq!(method(&secret), AuthMethod::SecretBasic);
+        assert_eq!(auth(&secret).secret.unwrap().expose(), SECRET);
+        assert_eq!(method(&post), AuthMethod::SecretPost);
+        assert_eq!(method(&jwks(EC)), AuthMethod::PrivateKeyJwt);
         let table = "jwks = { keys = [{ kty = 'EC', crv = 'P-256', x = 'eA', y = 'eQ' }] }";
-        assert!(matches!(auth(table), ClientAuth::PrivateKeyJwt { jwks } if jwks["keys"][0]["crv"] == "P-256"));
+        assert_eq!(auth(table).metadata.jwks.unwrap().as_json()["keys"][0]["crv"], "P-256");
     }
 
     #[test]
     fn defaults_give_nothing_away() {
         let config = load("[[clients]]\nclient_id = 'a'\nredirect_uris = ['https://a.example/']").unwrap();
         let client = &config.clients[0];
-        assert_eq!((client.client_name.as_str(), client.first_party), ("a", false));
-        assert_eq!(client.grant_types, [CODE]);
-        assert!(client.audiences.is_empty());
-        let agent = format!("[[clients]]\nclient_id = 'a'\nclient_secret = '{SECRET}'\ngrant_types = ['{EXCHANGE}']");
+        assert_eq!((client.metadata.client_name.as_ref(), &client.policy), (None, &ClientPolicy::default()));
+        assert_eq!(client.metadata.grant_types, [AUTHORIZATION_CODE]);
+        let agent =
+            format!("[[clients]]\nclient_id = 'a'\nclient_secret = '{SECRET}'\ngrant_types = ['{TOKEN_EXCHANGE}']");
         accepts(
             &agent,
             &[
@@ -284,7 +199,10 @@ mod tests {
             good,
             &[
                 (good, "clients[1].client_id: \"a\" is declared twice"),
-                ("client_name = ''", "clients[0].client_name: it must not be empty"),
+                ("client_name = ''", "clients[0].client_name: it must contain a letter or a digit"),
+                ("client_name = 1", "clients[0].client_name: invalid type: integer `1`, expected a string"),
+                ("first_party = 'yes'", "clients[0].first_party: invalid type: string \"yes\", expected a boolean"),
+                ("client_nam = 'x'", "clients[0].client_nam: unknown key; the nearest known one is `client_name`"),
                 ("jwks_uri = 'https://a.example/jwks'", "clients[0].jwks_uri: this key is not supported yet"),
                 ("consents_for = ['b']", "clients[0].consents_for: a list that is not empty is not supported yet"),
                 ("allow_public_exchange = true", "clients[0].allow_public_exchange: true is not supported yet"),
@@ -306,7 +224,7 @@ mod tests {
                 ("", "clients[0].redirect_uris: a client with \"authorization_code\" needs at least one"),
                 (
                     "redirect_uris = ['http://a.example/']",
-                    "clients[0].redirect_uris: \"http://a.example/\" must be https",
+                    "clients[0].redirect_uris: \"http://a.example/\": it must be https",
                 ),
             ],
         );
@@ -320,9 +238,9 @@ mod tests {
             ("'client_secret_basic'".to_owned(), "\"client_secret_basic\" needs a client_secret"),
             (format!("'client_secret_post'\n{}", jwks(EC)), "\"client_secret_post\" needs a client_secret"),
             (format!("'private_key_jwt'\n{secret}"), "\"private_key_jwt\" needs jwks"),
-            (format!("'none'\n{secret}"), "\"none\" is a public client"),
+            (format!("'none'\n{secret}"), "\"none\" takes no client_secret"),
             (format!("'none'\n{}", jwks(EC)), "\"none\" is a public client"),
-            ("'tls_client_auth'".to_owned(), "\"tls_client_auth\" is unknown"),
+            ("'tls_client_auth'".to_owned(), "\"tls_client_auth\" is not supported"),
             (format!("'private_key_jwt'\n{secret}\n{}", jwks(EC)), "not both"),
         ] {
             let error = load(&format!("{good} {rest}")).map(|_| "accepted").unwrap_err().to_string();
@@ -354,25 +272,22 @@ mod tests {
 
     #[test]
     fn key_sets() {
-        let rsa = |n: usize| format!(r#"{{"kty":"RSA","n":"{}","e":"AQAB"}}"#, "A".repeat(n));
-        let set = |keys: &str| key_set(Value::String(format!("{{\"keys\":[{keys}]}}")));
-        assert!(set(EC).is_ok() && set(&rsa(342)).is_ok());
-        for (keys, expected) in [
-            (String::new(), "1 to 16 keys"),
-            (vec![EC; 17].join(","), "1 to 16 keys"),
-            ("1".to_owned(), "keys[0] is not an object"),
-            (r#"{"kty":"EC","crv":"P-256","x":"eA","y":"eQ","d":"hunter2"}"#.to_owned(), "private or symmetric"),
-            (r#"{"kty":"oct","k":"hunter2"}"#.to_owned(), "private or symmetric"),
-            (r#"{"kty":"EC","crv":"P-384","x":"eA","y":"eQ"}"#.to_owned(), "P-256"),
-            (r#"{"kty":"EC","crv":"P-256","x":"eA"}"#.to_owned(), "x and y"),
-            (format!("{EC},{}", rsa(341)), "keys[1] must have n of at least 2048 bits"),
-            (r#"{"kty":"OKP","crv":"Ed25519","x":"eA"}"#.to_owned(), "must be an EC (P-256) or RSA key"),
+        let good = "[[clients]]\nclient_id = 'a'\nredirect_uris = ['https://a.example/']";
+        for (text, expected) in [
+            (jwks(""), "clients[0].jwks: it must be an object"),
+            (
+                jwks(r#"{"kty":"EC","crv":"P-256","x":"eA","y":"eQ","d":"hunter2"}"#),
+                "clients[0].jwks: it holds a private",
+            ),
+            (
+                jwks(r#"{"kty":"EC","crv":"P-384","x":"eA","y":"eQ"}"#),
+                "clients[0].jwks: none of its keys is of a kind used here",
+            ),
+            ("jwks = '{'".to_owned(), "clients[0].jwks: expected a JWK Set"),
+            ("jwks = 1".to_owned(), "clients[0].jwks: it must be an object"),
         ] {
-            let problem = set(&keys).unwrap_err();
-            assert!(problem.contains(expected) && !problem.contains("hunter2"), "{keys}: {problem}");
-        }
-        for bad in [Value::Integer(1), Value::String("{".to_owned()), Value::String("[]".to_owned())] {
-            assert!(key_set(bad).unwrap_err().contains("expected a JWK Set"));
+            let error = load(&format!("{good}\n{text}")).map(|_| "accepted").unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{text}\n  gave {error}");
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use super::section::Section;
-use super::values::label;
-use super::wording::{nearest, quote};
+use super::wording::nearest;
 use super::{ClientDecl, Config, ConfigError, ServiceDecl, UserDecl};
+use crate::domain::display_name::DisplayName;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::issuer::{Colour, IssuerId};
+use crate::domain::members::quote;
 
 /// A further issuer declared in the file; it lives at `/{id}` of the default one.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ pub struct IssuerDecl {
     /// Each once.
     pub id: IssuerId,
     /// The name on its pages.
-    pub name: String,
+    pub name: DisplayName,
     /// A raster image; judged when it is read.
     pub logo_file: Option<PathBuf>,
     /// The colour of its pages.
@@ -60,14 +61,13 @@ pub(super) fn read(sections: Vec<Section<'_>>) -> Result<Vec<IssuerDecl>, Config
 
 fn issuer(section: &mut Section<'_>) -> Result<IssuerDecl, ConfigError> {
     let id = section.text("id")?;
-    let name = section.text("name")?;
+    let name = section.display_name("name")?;
     let logo_file = section.text("logo_file")?;
     let colour = section.text("colour")?;
     section.finish()?;
 
     let id = id.ok_or_else(|| section.wrong("id", "every issuer needs one"))?;
     let id = IssuerId::parse(&id).map_err(|problem| section.wrong("id", format!("{}: {problem}", quote(&id))))?;
-    let name = section.checked("name", name, label)?;
     let colour = colour.map(|text| Colour::parse(&text).map_err(|problem| format!("{}: {problem}", quote(&text))));
     Ok(IssuerDecl {
         id,
@@ -150,7 +150,7 @@ mod tests {
                 ("logo_file = ''", "issuers[0].logo_file: it must not be empty"),
             ],
         );
-        refuses_with("[[issuers]]\nid = 'acme'", &[("name = ' '", "issuers[0].name: it must not")]);
+        refuses_with("[[issuers]]\nid = 'acme'", &[("name = ' '", "issuers[0].name: it must contain a letter")]);
     }
 
     #[test]

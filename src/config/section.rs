@@ -5,11 +5,14 @@ use std::fmt::Display;
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use super::ConfigError;
-use super::wording::{nearest, printable, quote};
+use super::wording::{nearest, printable};
+use crate::domain::display_name::DisplayName;
+use crate::domain::members::{MemberError, quote};
 use crate::secret::Secret;
 
 /// What every variable of ours begins with; a single underscore is somebody else's.
@@ -226,18 +229,22 @@ impl<'a> Section<'a> {
         Ok(Some(text))
     }
 
-    /// Checks every text of a list that was taken out, which is empty if the key is not there.
-    pub(super) fn checked_all(
-        &self,
-        key: &str,
-        texts: Option<Vec<String>>,
-        check: impl Fn(&str) -> Result<(), String>,
-    ) -> Result<Vec<String>, ConfigError> {
-        let texts = texts.unwrap_or_default();
-        for text in &texts {
-            check(text).map_err(|problem| self.wrong(key, problem))?;
-        }
-        Ok(texts)
+    /// A name that people are shown.
+    pub(super) fn display_name(&mut self, key: &str) -> Result<Option<DisplayName>, ConfigError> {
+        let name = self.text(key)?;
+        name.map(|name| DisplayName::parse(&name)).transpose().map_err(|problem| self.wrong(key, problem))
+    }
+
+    /// The members of a type that are there, as JSON, to be judged by it. A date is none of JSON's values: it becomes an error there.
+    pub(super) fn members(&mut self, names: impl IntoIterator<Item = &'static str>) -> Map<String, Json> {
+        let taken = names.into_iter().map(|name| (name, self.value(name)));
+        let taken = taken.filter_map(|(name, value)| Some((name.to_owned(), serde_json::to_value(value?).ok()?)));
+        taken.collect()
+    }
+
+    /// An error about a member that a type of the domain has judged.
+    pub(super) fn refused(&self, error: MemberError) -> ConfigError {
+        self.wrong(&error.member, error.problem)
     }
 
     /// A key of the contract that a later version builds: refused wherever it is set, so that nobody relies on it.

@@ -1,18 +1,19 @@
 //! `[[services]]`: what discovery cannot know about a relying service, or what pins it.
 
-use std::collections::BTreeMap;
+use serde_json::json;
 
-use toml::Value;
-
-use super::issuers::{Home, Homes};
+use super::issuers::Homes;
 use super::section::Section;
-use super::values::{endpoint, is_visible, label, resource, scope, seconds};
-use super::wording::quote;
+use super::values::seconds;
 use super::{ConfigError, ServiceDecl};
-use crate::domain::ids::{Audience, MAX_URL};
+use crate::domain::members::{MemberError, names, quote};
+use crate::domain::notice::Format;
+use crate::domain::service::audience_of;
+use crate::domain::service_policy::{Dialect, ServicePolicy};
 
-/// The claims about a user that an operator may choose from.
-const CLAIMS: [&str; 7] = ["email", "email_verified", "name", "phone_number", "phone_number_verified", "amr", "acr"];
+/// What no key of its own says: it follows from the dialect, or is written in another way.
+const NOT_KEYS: [&str; 5] =
+    ["requires_verified_contact", "client_id_source", "takes_id_jag", "notices", "max_auth_age"];
 
 /// Reads every `[[services]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ServiceDecl>, ConfigError> {
@@ -30,11 +31,8 @@ pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<
 fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, ConfigError> {
     let issuer = section.text("issuer")?;
     let given = section.text("audience")?;
-    let name = section.text("name")?;
-    let resources = section.list("resources")?;
-    let scopes = section.list("scopes")?;
-    let ids = section.value("client_ids");
-    let claims = section.list("claims")?;
+    let keys = names::<ServicePolicy>().iter().filter(|name| !NOT_KEYS.contains(name));
+    let mut members = section.members(keys.copied());
     let revocation_uri = section.text("revocation_uri")?;
     let age = section.text("max_auth_age")?;
     section.only("subject_type", "public", &["pairwise"])?;
@@ -45,64 +43,31 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
 
     let home = homes.of(section, issuer.as_deref())?;
     let given = given.ok_or_else(|| section.wrong("audience", "every service needs one"))?;
-    let age = age.map(|text| seconds(&text)).transpose();
-    Ok(ServiceDecl {
-        issuer: home.id.clone(),
-        audience: audience(&given, &home).map_err(|problem| section.wrong("audience", problem))?,
-        name: section.checked("name", name, label)?,
-        resources: section.checked_all("resources", resources, resource)?,
-        scopes: section.checked_all("scopes", scopes, scope)?,
-        client_ids: client_ids(section, ids)?,
-        claims: match claims {
-            Some(claims) => Some(section.checked_all("claims", Some(claims), claim)?),
-            None => None,
-        },
-        revocation_uri: section.checked("revocation_uri", revocation_uri, endpoint)?,
-        max_auth_age: age.map_err(|problem| section.wrong("max_auth_age", problem))?,
-    })
-}
-
-/// An audience that is not ourselves: an assertion for our own issuer would be a way around sign-in.
-pub(super) fn audience(text: &str, home: &Home) -> Result<Audience, String> {
-    let audience = Audience::parse(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
-    if audience.as_str().trim_end_matches('/') == home.url {
-        return Err(format!("{} is this issuer itself, not a service", quote(text)));
+    if let Some(age) = age {
+        let age = seconds(&age).map_err(|problem| section.wrong("max_auth_age", problem))?;
+        members.insert("max_auth_age".into(), json!(age));
     }
-    Ok(audience)
-}
-
-fn claim(text: &str) -> Result<(), String> {
-    if CLAIMS.contains(&text) {
-        return Ok(());
-    }
-    Err(format!("{} is not a claim that can be sent; choose from {}", quote(text), CLAIMS.join(", ")))
-}
-
-fn client_ids(section: &Section<'_>, value: Option<Value>) -> Result<BTreeMap<String, String>, ConfigError> {
-    const KEY: &str = "client_ids";
-    let expected = "expected a table such as { \"desk-agent\" = \"https://agent.example/agent.json\" }";
-    let table = match value {
-        None => return Ok(BTreeMap::new()),
-        Some(Value::Table(table)) => table,
-        Some(_) => return Err(section.wrong(KEY, expected)),
-    };
-    let mut ids = BTreeMap::new();
-    for (here, there) in table {
-        let Value::String(there) = there else { return Err(section.wrong(KEY, expected)) };
-        for id in [&here, &there] {
-            if !is_visible(id, MAX_URL) {
-                let problem = format!("{} is not a client id: 1 to {MAX_URL} visible ASCII characters", quote(id));
-                return Err(section.wrong(KEY, problem));
-            }
+    // A service that takes `logout+jwt` pushes at a `revocation_uri` speaks auth.md v0.1; of another nothing is known.
+    let dialect = match revocation_uri {
+        Some(endpoint) => {
+            members.insert("notices".into(), json!([{ "format": Format::LogoutJwt, "endpoint": endpoint }]));
+            Dialect::AuthMd
         }
-        ids.insert(here, there);
-    }
-    Ok(ids)
+        None => Dialect::IdJag,
+    };
+    let policy = ServicePolicy::of(dialect).with(members).map_err(|error| match error.member.as_str() {
+        "notices" => section.refused(MemberError::new("revocation_uri", error.problem)),
+        _ => section.refused(error),
+    })?;
+    let audience = audience_of(&given, &home.url).map_err(|problem| section.wrong("audience", problem))?;
+    Ok(ServiceDecl { issuer: home.id, audience, policy })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{accepts, load, refuses_with};
+    use crate::domain::notice::Format;
+    use crate::domain::service_policy::Claim;
 
     #[test]
     fn a_service_as_declared() {
@@ -113,8 +78,13 @@ mod tests {
         );
         let service = &config.unwrap().services[0];
         assert_eq!(service.audience.as_str(), "https://a.example/");
-        assert_eq!(service.client_ids["desk"], "https://b.example/c.json");
-        assert_eq!((service.claims.as_deref(), service.max_auth_age), (Some(&[] as &[String]), Some(900)));
+        let policy = &service.policy;
+        assert_eq!(policy.client_ids["desk"], "https://b.example/c.json");
+        assert_eq!((policy.claims.as_slice(), policy.max_auth_age), (&[] as &[Claim], Some(900)));
+        assert_eq!(policy.endpoint_for(Format::LogoutJwt), Some("https://a.example/revoke"));
+        assert!(policy.requires_verified_contact, "it speaks auth.md");
+        let plain = load("[[services]]\naudience = 'https://a.example'").unwrap().services.remove(0).policy;
+        assert_eq!((plain.requires_verified_contact, plain.notices.len()), (false, 0));
         accepts(
             "[[services]]\naudience = 'http://localhost:8000'",
             &["", "revocation_uri = 'http://127.0.0.1:8000/r'"],
@@ -138,18 +108,23 @@ mod tests {
                     "[[services]]\naudience = 'https://a.example'",
                     "services[1].audience: \"https://a.example\" is declared twice",
                 ),
-                ("name = ''", "services[0].name: it must not be empty"),
+                ("name = ''", "services[0].name: it must contain a letter or a digit"),
                 ("resources = ['api']", "services[0].resources: \"api\": it is not an absolute URL"),
                 ("resources = ['https://a.example/#x']", "fragment"),
                 ("scopes = ['a b']", "is not one scope"),
                 ("scopes = ['a\"']", "is not one scope"),
-                ("client_ids = 'x'", "services[0].client_ids: expected a table"),
-                ("client_ids = { 'a' = 1 }", "services[0].client_ids: expected a table"),
+                ("client_ids = 'x'", "services[0].client_ids: invalid type: string \"x\", expected a map"),
+                ("client_ids = { 'a' = 1 }", "services[0].client_ids: invalid type: integer `1`, expected a string"),
                 ("client_ids = { 'a b' = 'c' }", "is not a client id"),
                 ("client_ids = { 'a' = '' }", "is not a client id"),
-                ("claims = ['address']", "\"address\" is not a claim that can be sent; choose from email,"),
-                ("revocation_uri = 'http://a.example/revoke'", "must be https (http only on a loopback host)"),
+                ("claims = ['address']", "services[0].claims: unknown variant `address`, expected one of `email`,"),
+                (
+                    "revocation_uri = 'http://a.example/revoke'",
+                    "services[0].revocation_uri: \"http://a.example/revoke\" must be https (http only on a loopback host)",
+                ),
                 ("max_auth_age = 3600", "services[0].max_auth_age: expected a text in quotes, found an integer"),
+                ("notices = []", "services[0].notices: unknown key"),
+                ("takes_id_jag = true", "services[0].takes_id_jag: unknown key"),
                 ("max_auth_age = '0s'", "services[0].max_auth_age: \"0s\" is outside"),
                 ("subject_type = 'pairwise'", "services[0].subject_type: \"pairwise\" is not supported yet"),
                 ("signing_alg = 'RS256'", "services[0].signing_alg: \"RS256\" is not supported yet"),

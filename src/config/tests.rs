@@ -49,7 +49,7 @@ fn defaults() {
     assert!(matches!(&config.database, Database::Sqlite(path) if path == Path::new("data/avouch.db")));
     assert_eq!(config.keys_dir, PathBuf::from("keys"));
     assert_eq!(config.admin_token_file, PathBuf::from("keys/admin-token"));
-    assert_eq!(config.cimd.client_name, "Avouch");
+    assert_eq!(config.cimd.client_name.as_str(), "Avouch");
     assert!(config.network.allow_private_addresses, "a developer's services are on loopback");
     assert!(config.network.allowed_networks.is_empty() && config.trusted_proxies.is_empty());
     assert!(config.users.is_empty() && config.clients.is_empty() && config.services.is_empty());
@@ -85,8 +85,8 @@ fn the_default_issuer_follows_the_port() {
 fn the_example_is_complete_and_works() {
     let config = Config::load(Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/avouch.toml")), []).unwrap();
     assert_eq!((config.users.len(), config.clients.len(), config.services.len()), (1, 1, 1));
-    assert_eq!(config.services[0].max_auth_age, Some(3600));
-    assert_eq!(config.clients[0].audiences, [config.services[0].audience.as_str()]);
+    assert_eq!(config.services[0].policy.max_auth_age, Some(3600));
+    assert_eq!(config.clients[0].policy.audiences, [config.services[0].audience.as_str()]);
     let shown = format!("{config:?}");
     assert!(!shown.contains("example-only") && !shown.contains("correct horse"), "{shown}");
 }
@@ -188,8 +188,8 @@ fn top_level_values() {
             ("cimd.tos_uri = 'terms'", "cimd.tos_uri: \"terms\": it is not an absolute URL"),
             ("cimd.client_uri = 'ftp://a.example/'", "must be https"),
             ("cimd.policy_uri = 'https://a.example/#x'", "fragment"),
-            ("cimd.client_name = ' x'", "begin or end with a space"),
-            ("cimd.client_name = \"a\\u202eb\"", "direction characters"),
+            ("cimd.client_name = ' '", "letter or a digit"),
+            ("cimd.client_name = \"a\\u202eb\"", "changes the direction of text"),
         ],
     );
     accepts(
@@ -227,7 +227,7 @@ fn variables_win_over_the_file() {
     assert_eq!(config.trusted_proxies.len(), 1);
     assert_eq!(config.keys_dir, PathBuf::from("/run/keys"));
     assert_eq!(config.admin_token_file, PathBuf::from("/run/token"));
-    assert_eq!(config.cimd.client_name, "Desk");
+    assert_eq!(config.cimd.client_name.as_str(), "Desk");
     assert!(matches!(&config.database, Database::Postgres(url) if url.expose().contains("hunter2")));
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(with("trusted_proxies = ['::1']", &[("AVOUCH__TRUSTED_PROXIES", "")]).unwrap().trusted_proxies.is_empty());

@@ -5,10 +5,9 @@ use argon2::{ARGON2ID_IDENT, Params};
 
 use super::issuers::Homes;
 use super::section::Section;
-use super::values::label;
-use super::wording::quote;
 use super::{ConfigError, Password, UserDecl};
 use crate::domain::ids::IssuerUrl;
+use crate::domain::members::quote;
 use crate::secret::Secret;
 
 /// Longest address that mail can be sent to (RFC 5321 section 4.5.3.1.3, less its brackets).
@@ -33,7 +32,7 @@ fn user(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<UserDecl, Config
     let issuer = section.text("issuer")?;
     let email = section.text("email")?;
     let email_verified = section.flag("email_verified")?.unwrap_or(false);
-    let name = section.text("name")?;
+    let name = section.display_name("name")?;
     let phone_number = section.text("phone_number")?;
     let phone_number_verified = section.flag("phone_number_verified")?.unwrap_or(false);
     let plain = section.secret("password")?;
@@ -49,7 +48,7 @@ fn user(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<UserDecl, Config
         issuer: homes.of(section, issuer.as_deref())?.id,
         email: email_address(&given).map_err(|problem| section.wrong("email", problem))?,
         email_verified,
-        name: section.checked("name", name, label)?,
+        name,
         phone_number,
         phone_number_verified,
         password: password(section, homes.default, plain, hash)?,
@@ -155,7 +154,7 @@ mod tests {
                 ("email = 'a@'", "is not an e-mail address"),
                 ("email = 'a b@c'", "is not an e-mail address"),
                 ("email = 'a@b'\n[[users]]\nemail = 'A@B'", "users[1].email: \"a@b\" is declared twice"),
-                ("email = 'a@b'\nname = \"a\\u0007\"", "users[0].name: it contains control"),
+                ("email = 'a@b'\nname = \"a\\u0007\"", "users[0].name: it contains a control"),
                 ("email = 'a@b'\nphone_number = '15550100'", "is not in E.164 form"),
                 ("email = 'a@b'\nphone_number = '+05550100'", "is not in E.164 form"),
                 ("email = 'a@b'\nphone_number = '+1555010012345678'", "is not in E.164 form"),

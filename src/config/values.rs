@@ -7,12 +7,9 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::Database;
-use super::wording::quote;
-use crate::domain::ids::{self, MAX_URL};
+use crate::domain::ids;
+use crate::domain::members::quote;
 use crate::secret::Secret;
-
-/// Most characters of a name that is shown to people.
-const MAX_LABEL: usize = 200;
 
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -75,23 +72,6 @@ pub(super) fn outbound_network(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// A name that people are shown: one line, and nothing in it that turns the text around it about.
-pub(super) fn label(text: &str) -> Result<(), String> {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.trim() != text || text.is_empty() {
-        return Err("it must not be empty nor begin or end with a space".to_owned());
-    }
-    if text.chars().count() > MAX_LABEL {
-        return Err(format!("it is longer than {MAX_LABEL} characters"));
-    }
-    if text.chars().any(hidden) {
-        return Err("it contains control or direction characters".to_owned());
-    }
-    Ok(())
-}
-
 /// Whether a text has 1 to `max` visible ASCII characters.
 pub(super) fn is_visible(text: &str, max: usize) -> bool {
     (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
@@ -105,49 +85,6 @@ pub(super) fn public_url(text: &str, http_too: bool) -> Result<(), String> {
         "http" if http_too => Ok(()),
         _ => Err(format!("{} must be https (http only with a loopback issuer)", quote(text))),
     }
-}
-
-/// An endpoint we send to: https, or http on this machine.
-pub(super) fn endpoint(text: &str) -> Result<(), String> {
-    let url = ids::absolute(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
-    if url.scheme() == "https" || (url.scheme() == "http" && ids::is_loopback_host(&url)) {
-        return Ok(());
-    }
-    Err(format!("{} must be https (http only on a loopback host)", quote(text)))
-}
-
-/// A resource indicator (RFC 8707 section 2): absolute, no fragment.
-pub(super) fn resource(text: &str) -> Result<(), String> {
-    ids::absolute(text).map(|_| ()).map_err(|problem| format!("{}: {problem}", quote(text)))
-}
-
-/// Where a client may be answered: https, http on loopback (RFC 8252 section 7.3), or a private-use scheme, which has a
-/// dot (RFC 8252 section 7.1). It is compared as an exact string (RFC 9700 section 2.1).
-pub(super) fn redirect_uri(text: &str) -> Result<(), String> {
-    let wrong = |problem: &str| Err(format!("{}: {problem}", quote(text)));
-    if text.len() > MAX_URL || text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\') {
-        return wrong("it is longer than 2048 bytes or contains a space, a control character or a backslash");
-    }
-    let Ok(url) = Url::parse(text) else { return wrong("it is not an absolute URL") };
-    if text.contains('#') {
-        return wrong("it must not have a fragment");
-    }
-    match url.scheme() {
-        "http" | "https" => endpoint(text),
-        scheme if scheme.contains('.') => Ok(()),
-        _ => wrong(
-            "it must be https, http on a loopback host, or a private-use scheme that contains a dot (com.example.app:/callback)",
-        ),
-    }
-}
-
-/// A scope token (RFC 6749 section 3.3).
-pub(super) fn scope(text: &str) -> Result<(), String> {
-    let allowed = |b: u8| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    if is_visible(text, 255) && text.bytes().all(allowed) {
-        return Ok(());
-    }
-    Err(format!("{} is not one scope: visible ASCII without quote and backslash, one scope an item", quote(text)))
 }
 
 /// A span of time such as `90s`, `15m`, `1h` or `30d`, in seconds.
@@ -199,33 +136,5 @@ mod tests {
         ] {
             assert!(seconds(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn redirect_uris() {
-        for good in [
-            "https://app.example/callback?x=1",
-            "http://127.0.0.1:8765/callback",
-            "http://[::1]/callback",
-            "http://localhost:3000/cb",
-            "com.example.app:/callback",
-        ] {
-            assert_eq!(redirect_uri(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "http://app.example/callback",
-            "https://app.example/#",
-            "https://u@app.example/",
-            "/callback",
-            "myapp://callback",
-            "javascript:alert(1)",
-            "data:text/html,x",
-            "com.example.app:/callback#x",
-            "https://app.example/a b",
-            "https:\\\\app.example",
-        ] {
-            assert!(redirect_uri(bad).is_err(), "{bad}");
-        }
-        assert!(redirect_uri(&format!("com.example:/{}", "a".repeat(MAX_URL))).is_err());
     }
 }

@@ -1,14 +1,5 @@
 //! Words of the operator's, put into messages of ours.
 
-/// A value as it can stand in a one-line message. Never for secrets.
-pub(super) fn quote(text: &str) -> String {
-    let mut short: String = text.chars().take(80).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    format!("{short:?}")
-}
-
 /// A name that fits on one line of a terminal, whatever it holds.
 pub(super) fn printable(name: &str) -> String {
     let short: String = name.chars().take(100).collect();
@@ -39,12 +30,6 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotes_fit_on_a_line() {
-        assert_eq!(quote("a\nb"), "\"a\\nb\"");
-        assert!(quote(&"a".repeat(500)).len() < 100);
-    }
 
     #[test]
     fn distances() {

@@ -1,6 +1,7 @@
 //! The authorization request (OpenID Connect Core section 3.1.2.1, RFC 6749 section 4.1.1, RFC 7636, RFC 9700).
 
-use super::client::{AUTHORIZATION_CODE, Client, REFRESH_TOKEN};
+use super::client::Client;
+use super::client_metadata::{AUTHORIZATION_CODE, REFRESH_TOKEN};
 use super::refusal::Refusal;
 use super::scope::{self, Scope};
 use super::session::Session;
@@ -131,7 +132,7 @@ fn bounded(name: &'static str, value: Option<String>) -> Result<Option<String>, 
 
 fn grantable(client: &Client, token: &str) -> bool {
     match token {
-        scope::DELEGATIONS => client.first_party,
+        scope::DELEGATIONS => client.policy.first_party,
         // Recording consent by API is not built yet, so no token may carry its scope.
         "delegations:write" => false,
         "offline_access" => client.may_use(REFRESH_TOKEN),
@@ -166,22 +167,20 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::domain::client::AuthMethod;
+    use crate::domain::client::ClientPolicy;
     use crate::secret::Secret;
 
     fn client() -> Client {
+        let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["https://a.example/cb"]});
         Client {
             id: String::new(),
             client_id: "c".into(),
-            name: "C".into(),
-            auth_method: AuthMethod::None,
+            metadata: serde_json::from_value(metadata).unwrap(),
+            policy: ClientPolicy::default(),
             secret_hash: None,
-            jwks: None,
-            redirect_uris: vec!["https://a.example/cb".into()],
-            grant_types: vec![AUTHORIZATION_CODE.into()],
-            audiences: vec![],
-            first_party: false,
             version: 1,
         }
     }

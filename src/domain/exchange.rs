@@ -1,12 +1,14 @@
 //! The decision of a token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3): pure, given request and facts.
 
 use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
-use super::client::{Client, TOKEN_EXCHANGE};
+use super::client::Client;
+use super::client_metadata::TOKEN_EXCHANGE;
 use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
 use super::ids::Audience;
 use super::refusal::Refusal;
 use super::scope::Scope;
-use super::service::{Claim, Dialect, Service};
+use super::service::Service;
+use super::service_policy::{Claim, ClientIdSource};
 use super::session::Account;
 
 /// The kinds of subject token that are taken (RFC 8693 section 3).
@@ -117,7 +119,8 @@ pub fn decide(
     jti: &str,
     now: i64,
 ) -> Result<Decision, Refusal> {
-    let Facts { account, auth_time, client, service, .. } = facts;
+    let Facts { account, auth_time, client, .. } = facts;
+    let service = &facts.service.policy;
     if !client.may_use(TOKEN_EXCHANGE) {
         return Err(Refusal::GrantTypeNotAllowed);
     }
@@ -136,7 +139,7 @@ pub fn decide(
     {
         return Err(Refusal::ScopeNotGrantable(unknown.to_owned()));
     }
-    if service.dialect == Dialect::AuthMd && !account.has_verified_contact() {
+    if service.requires_verified_contact && !account.has_verified_contact() {
         return Err(Refusal::NoVerifiedContact);
     }
     if let Some(max_age) = service.max_auth_age.filter(|max| now - auth_time > *max) {
@@ -160,7 +163,7 @@ pub fn decide(
 
 fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &str, now: i64) -> IdJag {
     let Facts { account, auth_time, client, service, .. } = facts;
-    let leaves = |claim| service.claims.contains(&claim);
+    let leaves = |claim| service.policy.claims.contains(&claim);
     let scope = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
     let resources = if request.resources.is_empty() { &consent.resources } else { &request.resources };
     let phone = account.phone_number.clone().filter(|_| leaves(Claim::PhoneNumber));
@@ -193,22 +196,24 @@ fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Recor
     }
 }
 
-/// The client's identifier at the service: what was configured; at an auth.md service the provider's CIMD URL, whose `jwks_uri` the
-/// service compares with the keys it verified by (auth.md, "CIMD resolution"); else the client's id here.
+/// The client's identifier at the service: what was configured, else whichever the service knows.
 fn client_id_at(client: &Client, service: &Service, provider_client_id: &str) -> String {
-    if let Some(mapped) = service.client_ids.get(&client.client_id) {
+    if let Some(mapped) = service.policy.client_ids.get(&client.client_id) {
         return mapped.clone();
     }
-    match service.dialect {
-        Dialect::AuthMd => provider_client_id.to_owned(),
-        Dialect::IdJag => client.client_id.clone(),
+    match service.policy.client_id_source {
+        ClientIdSource::Provider => provider_client_id.to_owned(),
+        ClientIdSource::Client => client.client_id.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::domain::client::AuthMethod;
+    use crate::domain::client::ClientPolicy;
+    use crate::domain::service_policy::{Dialect, ServicePolicy};
 
     /// Rows to decide on.
     struct Rows {
@@ -236,12 +241,14 @@ mod tests {
     }
 
     fn rows() -> Rows {
-        let mut service = Service::unknown(Audience::parse("https://a.example").unwrap());
-        service.dialect = Dialect::AuthMd;
-        service.claims = Service::usual_claims(Dialect::AuthMd);
-        service.resources = vec!["https://a.example/api".into()];
-        service.scopes = vec!["read".into(), "write".into()];
-        service.max_auth_age = Some(3600);
+        let policy = ServicePolicy {
+            resources: vec!["https://a.example/api".into()],
+            scopes: vec!["read".into(), "write".into()],
+            max_auth_age: Some(3600),
+            ..ServicePolicy::of(Dialect::AuthMd)
+        };
+        let service = Service { id: None, audience: Audience::parse("https://a.example").unwrap(), policy, version: 1 };
+        let metadata = json!({"token_endpoint_auth_method": "client_secret_basic", "grant_types": [TOKEN_EXCHANGE]});
         Rows {
             account: Account {
                 id: "a".into(),
@@ -257,14 +264,12 @@ mod tests {
             client: Client {
                 id: "c".into(),
                 client_id: "desk".into(),
-                name: "Desk".into(),
-                auth_method: AuthMethod::SecretBasic,
+                metadata: serde_json::from_value(metadata).unwrap(),
+                policy: ClientPolicy {
+                    audiences: vec!["https://a.example".into(), "https://id.example".into()],
+                    first_party: false,
+                },
                 secret_hash: None,
-                jwks: None,
-                redirect_uris: vec![],
-                grant_types: vec![TOKEN_EXCHANGE.into()],
-                audiences: vec!["https://a.example".into(), "https://id.example".into()],
-                first_party: false,
                 version: 1,
             },
             service,
@@ -318,13 +323,13 @@ mod tests {
     fn every_rule_says_no() {
         type Spoil = fn(&mut Request, &mut Rows);
         let cases: [(&str, Spoil, Refusal); 10] = [
-            ("grant", |_, f| f.client.grant_types.clear(), Refusal::GrantTypeNotAllowed),
+            ("grant", |_, f| f.client.metadata.grant_types.clear(), Refusal::GrantTypeNotAllowed),
             (
                 "ourselves with a slash",
                 |r, _| r.audience = Audience::parse("https://id.example/").unwrap(),
                 Refusal::AudienceOwn,
             ),
-            ("ceiling", |_, f| f.client.audiences.clear(), Refusal::AudienceNotAllowed),
+            ("ceiling", |_, f| f.client.policy.audiences.clear(), Refusal::AudienceNotAllowed),
             ("ourselves", |r, _| r.audience = Audience::parse("https://id.example").unwrap(), Refusal::AudienceOwn),
             ("resource", |r, _| r.resources = vec!["https://b.example/".into()], Refusal::ResourceNotOfAudience),
             ("scope", |r, _| r.scope = Some(Scope::stored("admin")), Refusal::ScopeNotGrantable("admin".into())),
@@ -343,7 +348,7 @@ mod tests {
                 "own audience even when allowed",
                 |r, f| {
                     r.audience = Audience::parse("https://id.example").unwrap();
-                    f.client.audiences = vec!["*".into()];
+                    f.client.policy.audiences = vec!["*".into()];
                 },
                 Refusal::AudienceOwn,
             ),
@@ -369,10 +374,10 @@ mod tests {
     #[test]
     fn the_client_id_at_the_service() {
         let mut f = rows();
-        f.service.client_ids.insert("desk".into(), "mapped".into());
+        f.service.policy.client_ids.insert("desk".into(), "mapped".into());
         assert_eq!(mint(&request(None), &f).client_id, "mapped");
-        f.service.client_ids.clear();
-        f.service.dialect = Dialect::IdJag;
+        f.service.policy.client_ids.clear();
+        f.service.policy.client_id_source = ClientIdSource::Client;
         assert_eq!(mint(&request(None), &f).client_id, "desk");
     }
 

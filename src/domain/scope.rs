@@ -14,6 +14,12 @@ pub const DELEGATIONS: &str = "delegations";
 /// Most scope tokens in one request.
 const MAX_TOKENS: usize = 64;
 
+/// Whether a text is one scope token.
+#[must_use]
+pub fn is_token(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
 /// A set of scope tokens; its text form is sorted, so equal sets have equal texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope(BTreeSet<String>);
@@ -25,10 +31,7 @@ impl Scope {
     /// [`Refusal::ScopeMalformed`] for a character outside RFC 6749's `scope-token`, or more tokens than are ever needed.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let set: BTreeSet<String> = text.split(' ').filter(|t| !t.is_empty()).map(str::to_owned).collect();
-        let fits = |t: &String| {
-            t.len() <= 128 && t.bytes().all(|b| b == 0x21 || (0x23..=0x5b).contains(&b) || (0x5d..=0x7e).contains(&b))
-        };
-        if set.len() > MAX_TOKENS || !set.iter().all(fits) {
+        if set.len() > MAX_TOKENS || !set.iter().all(|token| is_token(token)) {
             return Err(Refusal::ScopeMalformed);
         }
         Ok(Self(set))

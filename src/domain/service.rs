@@ -1,129 +1,85 @@
-//! Relying services: what is known of one, and what it is told.
+//! Relying services: whom an assertion may be for.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use super::ids::Audience;
+use super::members::quote;
+use super::refusal::Refusal;
+use super::service_policy::{Dialect, ServicePolicy};
 
-/// The protocol a service speaks with us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// auth.md v0.1: posts of ID-JAGs to its own endpoint, `logout+jwt` at its `revocation_uri`.
-    AuthMd,
-    /// A plain resource authorization server of the ID-JAG draft; nothing can be pushed to it.
-    IdJag,
-}
-
-impl Dialect {
-    /// The stored name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AuthMd => "auth.md",
-            Self::IdJag => "id-jag",
-        }
-    }
-}
-
-/// A claim that may leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// `email`
-    Email,
-    /// `email_verified`
-    EmailVerified,
-    /// `name`
-    Name,
-    /// `phone_number`
-    PhoneNumber,
-    /// `phone_number_verified`
-    PhoneNumberVerified,
-    /// `amr`
-    Amr,
-}
-
-impl Claim {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Email, Self::EmailVerified, Self::Name, Self::PhoneNumber, Self::PhoneNumberVerified, Self::Amr];
-
-    /// The claim's registered name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::EmailVerified => "email_verified",
-            Self::Name => "name",
-            Self::PhoneNumber => "phone_number",
-            Self::PhoneNumberVerified => "phone_number_verified",
-            Self::Amr => "amr",
-        }
-    }
-
-    /// Reads a name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|c| c.as_str() == name)
-    }
-}
-
-/// What is known of a service.
+/// A service, declared or not.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Our own key; `None` for a service nobody configured.
+    /// Our own key; `None` for a service nobody declared.
     pub id: Option<String>,
     /// Its issuer identifier.
     pub audience: Audience,
-    /// The name to show.
-    pub name: Option<String>,
-    /// What it speaks.
-    pub dialect: Dialect,
-    /// Resources that belong to it; empty: not known.
-    pub resources: Vec<String>,
-    /// Scopes it has; empty: not known.
-    pub scopes: Vec<String>,
-    /// A client's id at that service, by its id here.
-    pub client_ids: BTreeMap<String, String>,
-    /// What leaves.
-    pub claims: Vec<Claim>,
-    /// Where notices go.
-    pub revocation_uri: Option<String>,
-    /// Seconds.
-    pub max_auth_age: Option<i64>,
+    /// What is known of it.
+    pub policy: ServicePolicy,
     /// Grows with every change.
     pub version: i64,
 }
 
+/// An audience that is not the issuer itself: an assertion for it would be a way around sign-in.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn audience_of(text: &str, issuer: &str) -> Result<Audience, String> {
+    let audience = Audience::parse(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
+    // With slashes as well: whoever trims them would take it for ours.
+    if audience.as_str().trim_end_matches('/') == issuer {
+        return Err(format!("{} is this issuer itself, not a service", quote(text)));
+    }
+    Ok(audience)
+}
+
+/// A service that is or was declared.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// What it is.
+    pub service: Service,
+    /// Whether it is not any more.
+    pub disabled: bool,
+}
+
 impl Service {
-    /// What is assumed of a service nobody configured: nothing but the smallest set of claims.
-    #[must_use]
-    pub fn unknown(audience: Audience) -> Self {
-        Self {
-            id: None,
-            audience,
-            name: None,
-            dialect: Dialect::IdJag,
-            resources: Vec::new(),
-            scopes: Vec::new(),
-            client_ids: BTreeMap::new(),
-            claims: Self::usual_claims(Dialect::IdJag),
-            revocation_uri: None,
-            max_auth_age: None,
-            version: 0,
+    /// Who an audience is: what was declared of it, or a service of which no more is assumed than that it takes ID-JAGs.
+    ///
+    /// # Errors
+    /// [`Refusal::AudienceNotAllowed`] for one that was disabled (unlike for one nobody ever declared, nobody is vouched for there) and
+    /// for one that takes no ID-JAGs.
+    pub fn resolve<'a>(audience: &Audience, declared: Option<&'a Declared>) -> Result<Cow<'a, Self>, Refusal> {
+        match declared {
+            Some(Declared { disabled: true, .. }) => Err(Refusal::AudienceNotAllowed),
+            Some(Declared { service, .. }) if !service.policy.takes_id_jag => Err(Refusal::AudienceNotAllowed),
+            Some(Declared { service, .. }) => Ok(Cow::Borrowed(service)),
+            None => Ok(Cow::Owned(Self::unknown(audience.clone()))),
         }
     }
 
-    /// The claims a dialect needs (auth.md, "ID-JAG claims"; ID-JAG draft section 3.1).
-    #[must_use]
-    pub fn usual_claims(dialect: Dialect) -> Vec<Claim> {
-        match dialect {
-            Dialect::AuthMd => Claim::ALL.into_iter().filter(|c| *c != Claim::Amr).collect(),
-            Dialect::IdJag => vec![Claim::Email, Claim::EmailVerified],
-        }
+    fn unknown(audience: Audience) -> Self {
+        Self { id: None, audience, policy: ServicePolicy::of(Dialect::IdJag), version: 0 }
     }
+}
 
-    /// The name to show, or the host.
-    #[must_use]
-    pub fn title(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.audience.host())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_an_audience_is() {
+        let audience = Audience::parse("https://a.example").unwrap();
+        let unknown = Service::resolve(&audience, None).unwrap().into_owned();
+        assert_eq!((unknown.id, unknown.version, unknown.policy), (None, 0, ServicePolicy::of(Dialect::IdJag)));
+        let policy = ServicePolicy::of(Dialect::AuthMd);
+        let service = Service { id: Some("v".into()), audience: audience.clone(), policy, version: 3 };
+        let declared = |disabled, takes_id_jag| {
+            let mut service = service.clone();
+            service.policy.takes_id_jag = takes_id_jag;
+            Service::resolve(&audience, Some(&Declared { service, disabled })).map(|service| service.version)
+        };
+        assert_eq!(declared(false, true), Ok(3));
+        assert_eq!(declared(true, true), Err(Refusal::AudienceNotAllowed));
+        assert_eq!(declared(false, false), Err(Refusal::AudienceNotAllowed));
     }
 }

@@ -45,10 +45,10 @@ pub async fn decide(
         Some(false) => return Err(Refusal::SignInDenied.into()),
         Some(true) => {}
         None => {
-            let agreed = if request.prompt.consent && !client.first_party {
+            let agreed = if request.prompt.consent && !client.policy.first_party {
                 false
             } else {
-                client.first_party || agreed(app, account, client, &request.scope).await?
+                client.policy.first_party || agreed(app, account, client, &request.scope).await?
             };
             if !agreed {
                 return if request.prompt.none { Err(Refusal::SignInConsentRequired.into()) } else { Ok(Step::Ask) };

@@ -55,7 +55,7 @@ pub async fn caller(app: &App, token: &str) -> Result<Caller, Error> {
         app.store.read().await?.subject_by_access_token(&hash, app.now()).await?.ok_or(Refusal::BearerInvalid)?;
     // The scope is only ever granted to first-party clients; a client that is no longer one loses it at once.
     let client = app.store.read().await?.client_by_key(&subject.client_id).await?;
-    if !subject.scope.has(DELEGATIONS) || !client.is_some_and(|c| c.first_party) {
+    if !subject.scope.has(DELEGATIONS) || !client.is_some_and(|c| c.policy.first_party) {
         return Err(Refusal::BearerScope(DELEGATIONS).into());
     }
     Ok(Caller::User(subject.account.id))

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::domain::client::{AuthMethod, Client};
+use crate::domain::client::Client;
+use crate::domain::client_metadata::AuthMethod;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::host::{App, Registered};
@@ -101,7 +102,7 @@ pub async fn authenticate(app: &App, credential: Credential) -> Result<ProvenCli
     let (registered, right, wrong) = match credential {
         Credential::Public { client_id } => {
             let registered = known(app, &client_id).await?;
-            let right = registered.client.auth_method == AuthMethod::None;
+            let right = registered.client.metadata.token_endpoint_auth_method == AuthMethod::None;
             (registered, right, Refusal::ClientUnauthenticated)
         }
         Credential::Secret { method, client_id, secret } => {
@@ -109,7 +110,7 @@ pub async fn authenticate(app: &App, credential: Credential) -> Result<ProvenCli
             let registered = known(app, &client_id).await?;
             let client = &registered.client;
             let right = client.secret_hash.as_deref().is_some_and(|hash| same(hash, &given));
-            let right = client.auth_method == method && right;
+            let right = client.metadata.token_endpoint_auth_method == method && right;
             (registered, right, Refusal::ClientAuthenticationFailed)
         }
         Credential::Assertion { client_id, assertion } => {
@@ -141,8 +142,7 @@ pub async fn find(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>,
 async fn read(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>, Error> {
     let (changes, now) = (app.database.client_changes(), app.now());
     let Some(client) = app.store.read().await?.client(client_id).await? else { return Ok(None) };
-    let jwks = client.jwks.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let jwks = jwks.as_ref().map(Jwks::parse).unwrap_or_default();
+    let jwks = client.metadata.jwks.as_ref().map(|jwks| Jwks::parse(jwks.as_json())).unwrap_or_default();
     let registered = Arc::new(Registered { client: Arc::new(client), jwks });
     app.clients.put((app.issuer.id.clone(), client_id.to_owned()), registered.clone(), changes, now);
     Ok(Some(registered))
@@ -180,7 +180,7 @@ async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> 
         return Err(wrong("client_id is not its iss"));
     }
     let registered = known(app, &named).await?;
-    if registered.client.auth_method != AuthMethod::PrivateKeyJwt {
+    if registered.client.metadata.token_endpoint_auth_method != AuthMethod::PrivateKeyJwt {
         return Err(Refusal::ClientAuthenticationFailed.into());
     }
     let key = registered.jwks.find(unverified.kid(), unverified.alg());

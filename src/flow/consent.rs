@@ -5,10 +5,12 @@ use crate::domain::consent::{Consent, Mode};
 use crate::domain::ids::Audience;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
-use crate::domain::service::{Claim, Service};
+use crate::domain::service::Service;
+use crate::domain::service_policy::Claim;
 use crate::domain::session::{Account, Session};
 use crate::domain::ticket::Ticket;
 use crate::error::Error;
+use crate::flow::services;
 use crate::host::App;
 use crate::secret::{same, sha256};
 use crate::store::{Entry, Tx};
@@ -50,7 +52,7 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     }
     let client = tx.client_by_key(&ticket.client_id).await?.ok_or(Error::invariant("a ticket has its client"))?;
     let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a ticket's audience parses"))?;
-    let service = tx.service(&ticket.aud).await?.unwrap_or_else(|| Service::unknown(audience));
+    let service = services::resolve(tx, &audience).await?;
     let known = tx.agreed_before(&account.id, &ticket.aud, &client.id).await?;
     let decided = match &ticket.consent_id {
         Some(id) => tx.consent_mode(id).await?,
@@ -66,17 +68,17 @@ fn disclosed(service: &Service, account: &Account) -> Vec<(Claim, String)> {
     let verified = |yes: bool| if yes { "verified" } else { "not verified" }.to_owned();
     let value = |claim: Claim| match claim {
         Claim::Email => Some(account.email.clone()),
-        Claim::EmailVerified => service.claims.contains(&Claim::Email).then(|| verified(account.email_verified)),
+        Claim::EmailVerified => service.policy.claims.contains(&Claim::Email).then(|| verified(account.email_verified)),
         Claim::Name => account.name.clone(),
         Claim::PhoneNumber => account.phone_number.clone(),
         Claim::PhoneNumberVerified => account
             .phone_number
             .as_ref()
-            .filter(|_| service.claims.contains(&Claim::PhoneNumber))
+            .filter(|_| service.policy.claims.contains(&Claim::PhoneNumber))
             .map(|_| verified(account.phone_verified)),
         Claim::Amr => Some("password".to_owned()),
     };
-    service.claims.iter().filter_map(|claim| value(*claim).map(|v| (*claim, v))).collect()
+    service.policy.claims.iter().filter_map(|claim| value(*claim).map(|v| (*claim, v))).collect()
 }
 
 fn digest(ticket: &Ticket, client: &Client, service: &Service, disclosed: &[(Claim, String)]) -> String {
@@ -85,10 +87,10 @@ fn digest(ticket: &Ticket, client: &Client, service: &Service, disclosed: &[(Cla
         ticket.id,
         ticket.request_key,
         client.client_id,
-        client.name,
+        client.title(),
         client.version,
         ticket.aud,
-        service.name,
+        service.policy.name,
         service.version,
         ticket.scope.to_string(),
         ticket.resources,

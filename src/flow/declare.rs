@@ -4,16 +4,16 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::config::{ClientAuth, ClientDecl, Declared, Password, ServiceDecl, UserDecl};
-use crate::domain::client::AuthMethod;
+use crate::config::{ClientDecl, Declared, Password, ServiceDecl, UserDecl};
+use crate::domain::client::Client;
+use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::IssuerId;
-use crate::domain::service::{Claim, Dialect, Service};
 use crate::error::Error;
 use crate::flow::issuers;
 use crate::flow::withdraw::{self, Why};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
-use crate::store::{Entry, NewAccount, NewClient, NewService, Tx};
+use crate::store::{Entry, NewAccount, Tx};
 
 /// Makes the issuer's rows say what the configuration declares for it, in one transaction. What disappeared from it is disabled, and what
 /// stood under it is withdrawn.
@@ -44,7 +44,7 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result
         sub: &sub,
         email: &user.email,
         email_verified: user.email_verified,
-        name: user.name.as_deref(),
+        name: user.name.as_ref().map(DisplayName::as_str),
         phone_number: user.phone_number.as_deref(),
         phone_verified: user.phone_number_verified,
     };
@@ -58,48 +58,20 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result
     Ok(())
 }
 
-async fn apply_client(app: &App, tx: &mut Tx, client: &ClientDecl, now: i64) -> Result<(), Error> {
-    let (auth_method, secret_hash, jwks) = match &client.auth {
-        ClientAuth::None => (AuthMethod::None, None, None),
-        ClientAuth::SecretBasic(secret) => (AuthMethod::SecretBasic, Some(token_hash(secret.expose())), None),
-        ClientAuth::SecretPost(secret) => (AuthMethod::SecretPost, Some(token_hash(secret.expose())), None),
-        ClientAuth::PrivateKeyJwt { jwks } => (AuthMethod::PrivateKeyJwt, None, Some(jwks.to_string())),
+async fn apply_client(app: &App, tx: &mut Tx, declared: &ClientDecl, now: i64) -> Result<(), Error> {
+    let client = Client {
+        id: app.id(),
+        client_id: declared.client_id.clone(),
+        metadata: declared.metadata.clone(),
+        policy: declared.policy.clone(),
+        secret_hash: declared.secret.as_ref().map(|secret| token_hash(secret.expose())),
+        version: 0,
     };
-    let id = app.id();
-    let new = NewClient {
-        id: &id,
-        client_id: &client.client_id,
-        name: &client.client_name,
-        auth_method,
-        secret_hash: secret_hash.as_deref(),
-        jwks: jwks.as_deref(),
-        redirect_uris: &client.redirect_uris,
-        grant_types: &client.grant_types,
-        audiences: &client.audiences,
-        first_party: client.first_party,
-    };
-    Ok(tx.apply_client(&new, now).await?)
+    Ok(tx.apply_client(&client, now).await?)
 }
 
-async fn apply_service(app: &App, tx: &mut Tx, service: &ServiceDecl, now: i64) -> Result<(), Error> {
-    // A service that takes `logout+jwt` pushes at a `revocation_uri` speaks auth.md v0.1; of another nothing is known.
-    let dialect = if service.revocation_uri.is_some() { Dialect::AuthMd } else { Dialect::IdJag };
-    let declared = |names: &Vec<String>| names.iter().filter_map(|name| Claim::parse(name)).collect();
-    let claims: Vec<Claim> = service.claims.as_ref().map_or_else(|| Service::usual_claims(dialect), declared);
-    let id = app.id();
-    let new = NewService {
-        id: &id,
-        audience: service.audience.as_str(),
-        name: service.name.as_deref(),
-        dialect,
-        resources: &service.resources,
-        scopes: &service.scopes,
-        client_ids: &service.client_ids,
-        claims: &claims,
-        revocation_uri: service.revocation_uri.as_deref(),
-        max_auth_age: service.max_auth_age,
-    };
-    Ok(tx.apply_service(&new, now).await?)
+async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: i64) -> Result<(), Error> {
+    Ok(tx.apply_service(&app.id(), &declared.audience, &declared.policy, now).await?)
 }
 
 /// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::{Colour, IssuerId, Logo};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -16,7 +17,7 @@ pub use crate::store::IssuerRow;
 #[derive(Clone, Debug)]
 pub struct Looks {
     /// What it calls itself.
-    pub name: String,
+    pub name: DisplayName,
     /// The colour of its pages.
     pub colour: Option<Colour>,
     /// Its logo.
@@ -53,7 +54,7 @@ impl<T> Patch<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// What it calls itself; `None`: as it is.
-    pub name: Option<String>,
+    pub name: Option<DisplayName>,
     /// The colour of its pages.
     pub colour: Patch<Colour>,
     /// Its logo.
@@ -83,7 +84,7 @@ async fn create(
     let row = IssuerRow {
         id: id.as_str().to_owned(),
         url: host.root.under(id).as_str().to_owned(),
-        name: looks.name.clone(),
+        name: looks.name.to_string(),
         colour: looks.colour.clone(),
         logo_hash: looks.logo.as_ref().map(|logo| logo.hash().to_owned()),
         cimd: "{}".to_owned(),
@@ -139,7 +140,7 @@ pub async fn change(host: &Host, id: &str, change: &Change) -> Result<IssuerRow,
     if new_looks && row.is_declared() {
         return Err(Refusal::IssuerDeclared.into());
     }
-    let name = change.name.as_ref().unwrap_or(&row.name);
+    let name = change.name.as_ref().map_or(row.name.as_str(), DisplayName::as_str);
     let colour = change.colour.apply(row.colour.clone());
     let mut described = tx.describe_issuer(name, colour.as_ref(), &row.cimd, &row.origin).await?;
     described |= match &change.logo {
@@ -210,7 +211,7 @@ pub async fn declare<E: From<Error>>(
 
 async fn redeclare(host: &Host, id: &IssuerId, looks: &Looks, row: &IssuerRow) -> Result<(), Error> {
     let mut tx = host.database.of(id.as_str().into()).begin().await?;
-    let mut changed = tx.describe_issuer(&looks.name, looks.colour.as_ref(), &row.cimd, CONFIG).await?;
+    let mut changed = tx.describe_issuer(looks.name.as_str(), looks.colour.as_ref(), &row.cimd, CONFIG).await?;
     changed |= tx.set_issuer_logo(looks.logo.as_ref()).await?;
     if changed {
         record(host, &mut tx, "issuer.described", CONFIG).await?;

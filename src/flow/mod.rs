@@ -16,6 +16,7 @@ pub mod logo;
 pub mod notify;
 pub mod passwords;
 pub mod refresh;
+pub mod services;
 pub mod sign_in;
 pub mod start;
 pub mod sweep;

@@ -153,7 +153,7 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 }
 
 fn own_document(config: &Config) -> Result<Value, StartError> {
-    issuers::own_document(&config.issuer, &config.cimd.client_name, false, &cimd_members(config))
+    issuers::own_document(&config.issuer, config.cimd.client_name.as_str(), false, &cimd_members(config))
         .map_err(|e| StartError::Configuration(format!("[cimd]: the document about ourselves is not valid: {e}")))
 }
 
@@ -207,7 +207,7 @@ async fn bootstrap(
     let row = IssuerRow {
         id: DEFAULT_ISSUER.to_owned(),
         url: config.issuer.as_str().to_owned(),
-        name: config.cimd.client_name.clone(),
+        name: config.cimd.client_name.to_string(),
         colour: None,
         logo_hash: None,
         cimd: cimd_members(config).to_string(),
@@ -265,7 +265,7 @@ fn make_files(config: &Config, path: &Path, rng: &Rng, report: &mut StartReport)
 async fn declare_default(host: &Host, config: &Config) -> Result<(), StartError> {
     let members = cimd_members(config).to_string();
     let mut tx = host.database.of(DEFAULT_ISSUER.into()).begin().await?;
-    tx.describe_issuer(&config.cimd.client_name, None, &members, CONFIG).await?;
+    tx.describe_issuer(config.cimd.client_name.as_str(), None, &members, CONFIG).await?;
     tx.commit().await?;
     apply(host, DEFAULT_ISSUER, &config.declared_for(None)).await
 }

@@ -2,7 +2,8 @@
 
 use crate::domain::authorize::{ACCESS_LIFETIME, REFRESH_LIFETIME};
 use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken};
-use crate::domain::client::{Client, REFRESH_TOKEN};
+use crate::domain::client::Client;
+use crate::domain::client_metadata::REFRESH_TOKEN;
 use crate::domain::scope::Scope;
 use crate::error::Error;
 use crate::host::App;

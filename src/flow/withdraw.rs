@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::domain::delegation::{Delegation, NOTICE_LIFETIME, notices_due};
 use crate::domain::ids::authority;
+use crate::domain::notice::Format;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
@@ -61,7 +62,8 @@ pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result
 /// # Errors
 /// Faults.
 pub async fn endpoint(tx: &mut Tx, aud: &str) -> Result<Option<String>, Error> {
-    Ok(tx.service(aud).await?.and_then(|s| s.revocation_uri))
+    let service = tx.service(aud).await?;
+    Ok(service.and_then(|s| s.policy.endpoint_for(Format::LogoutJwt).map(str::to_owned)))
 }
 
 /// Ends a delegation and all its consents, in the caller's transaction.

@@ -110,7 +110,7 @@ fn ask(app: &App, registered: &Registered, pairs: &Pairs, request: &Request, vis
     let page = pages::SignInConsent {
         site: reply::site(app),
         account: visitor.bar(app, &format!("/authorize?{original}")),
-        agent: pages::Agent { name: registered.client.name.clone(), known: Known::Operator },
+        agent: pages::Agent { name: registered.client.title(), known: Known::Operator },
         scopes: request
             .scope
             .iter()

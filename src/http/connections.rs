@@ -67,7 +67,7 @@ pub(super) async fn stop_page(app: App, Segment(id): Segment, visitor: SignedIn)
     if found.delegation.status() != Status::Active {
         return Ok(reply::to_page(&app, HOME));
     }
-    let mut agents: Vec<String> = found.consents.iter().map(|(client, _)| client.name.clone()).collect();
+    let mut agents: Vec<String> = found.consents.iter().map(|(client, _)| client.title()).collect();
     agents.sort();
     agents.dedup();
     let page = pages::Stop {
@@ -76,7 +76,7 @@ pub(super) async fn stop_page(app: App, Segment(id): Segment, visitor: SignedIn)
         service: service(found.service.as_ref(), &found.delegation.aud),
         agents,
         never_used: found.delegation.mint_count == 0,
-        no_revocation: found.service.is_none_or(|s| s.revocation_uri.is_none()),
+        no_revocation: found.service.is_none_or(|s| s.policy.notices.is_empty()),
         id,
     };
     Ok(reply::page(StatusCode::OK, &page.html()))
@@ -94,12 +94,12 @@ pub(super) async fn revise(app: App, Segment(id): Segment, sent: SignedForm) -> 
 }
 
 fn agent(client: &Client) -> pages::Agent {
-    pages::Agent { name: client.name.clone(), known: Known::Operator }
+    pages::Agent { name: client.title(), known: Known::Operator }
 }
 
 fn service(known: Option<&Service>, aud: &str) -> pages::Service {
     let host = Audience::parse(aud).map_or_else(|_| aud.to_owned(), |a| a.host());
-    pages::Service { name: known.and_then(|s| s.name.clone()), host }
+    pages::Service { name: known.and_then(|s| s.policy.name.as_ref()).map(ToString::to_string), host }
 }
 
 fn item(connection: &Connection) -> pages::Connection {

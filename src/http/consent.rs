@@ -74,11 +74,14 @@ async fn again(app: &App, visitor: &SignedIn, ticket: &str, refusal: Refusal) ->
 }
 
 fn agent(view: &TicketView) -> pages::Agent {
-    pages::Agent { name: view.client.name.clone(), known: Known::Operator }
+    pages::Agent { name: view.client.title(), known: Known::Operator }
 }
 
 fn service(view: &TicketView) -> pages::Service {
-    pages::Service { name: view.service.name.clone(), host: view.service.audience.host() }
+    pages::Service {
+        name: view.service.policy.name.as_ref().map(ToString::to_string),
+        host: view.service.audience.host(),
+    }
 }
 
 fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -> pages::Consent {
@@ -118,7 +121,7 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -
         resources: ticket.resources.clone(),
         context: Some(context).filter(|c| !c.is_empty()),
         modes,
-        no_revocation: view.service.revocation_uri.is_none(),
+        no_revocation: view.service.policy.notices.is_empty(),
         expires_in_minutes: u32::try_from((ticket.expires_at - app.now() + 59) / 60).unwrap_or(1),
         ticket: ticket.id.clone(),
         digest: view.digest.clone(),

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::form::Pairs;
-use crate::domain::client::AuthMethod;
+use crate::domain::client_metadata::AuthMethod;
 use crate::domain::refusal::Refusal;
 use crate::flow::client_auth::Credential;
 use crate::secret::Secret;

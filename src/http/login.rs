@@ -52,7 +52,7 @@ async fn form(app: &App, headers: &HeaderMap, shown: Shown, status: StatusCode) 
         csrf: csrf.clone(),
         to: reply::path(app, &shown.to),
         email: shown.email,
-        who: who.map(|r| pages::Agent { name: r.client.name.clone(), known: pages::Known::Operator }),
+        who: who.map(|r| pages::Agent { name: r.client.title(), known: pages::Known::Operator }),
         error: shown.error,
         reauthenticate: shown.reauthenticate,
     };

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::form::Pairs;
 use super::{credential, reply};
-use crate::domain::client::{AUTHORIZATION_CODE, Client, REFRESH_TOKEN, TOKEN_EXCHANGE};
+use crate::domain::client::Client;
+use crate::domain::client_metadata::{AUTHORIZATION_CODE, REFRESH_TOKEN, TOKEN_EXCHANGE};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::ids::{Audience, absolute};
 use crate::domain::refusal::Refusal;

@@ -4,7 +4,7 @@ use chrono::DateTime;
 
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::NOTICE_LIFETIME;
-use crate::domain::service::Claim;
+use crate::domain::service_policy::Claim;
 use crate::flow::connections::{Attempted, Delivery};
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.

@@ -7,8 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-/// Most keys of a set that are looked at.
-const MAX_KEYS: usize = 32;
+use crate::domain::public_jwks::{MAX_KEYS, holds_private_key};
 
 /// A key that verifies. The algorithm belongs to the key, never to the token.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ impl PublicKey {
     pub fn from_jwk(jwk: &Value) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let bytes = |name: &str| text(name).and_then(|v| URL_SAFE_NO_PAD.decode(v).ok());
-        if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|private| jwk.get(private).is_some()) {
+        if jwk.as_object().is_none_or(holds_private_key) {
             return None;
         }
         if text("use").is_some_and(|u| u != "sig") {

@@ -26,7 +26,7 @@ macro_rules! delegation_query {
     ($rest:literal) => {
         concat!(
             "SELECT d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.mint_count, d.last_exp, d.ended_at,
-                    (SELECT k.name FROM client k WHERE k.id = d.last_client_id) AS last_client,
+                    (SELECT COALESCE(k.client_name, k.client_id) FROM client k WHERE k.id = d.last_client_id) AS last_client,
                     (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS owed
                FROM delegation d WHERE d.issuer_id = $1 AND ",
             $rest

@@ -206,14 +206,9 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: i
             SubjectToken::Id { .. } => "its session, or what it was issued with, is over",
         }));
     };
-    let unknown;
-    let service = match facts.service(rows.service)? {
-        Some(known) if known.disabled => return refused(Refusal::AudienceNotAllowed),
-        Some(known) => &known.service,
-        None => {
-            unknown = Service::unknown(mint.request.audience.clone());
-            &unknown
-        }
+    let service = match Service::resolve(&mint.request.audience, facts.service(rows.service)?) {
+        Ok(service) => service,
+        Err(refusal) => return refused(refusal),
     };
     let request_key = mint.request.key(&subject.account.id, &subject.session_id, &mint.client.id);
     let request_key = sha256(request_key.as_bytes());
@@ -221,7 +216,7 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: i
         account: &subject.account,
         auth_time: subject.auth_time,
         client: &mint.client,
-        service,
+        service: &service,
         consents: &subject.consents,
         record: subject.record.as_ref(),
         provider_client_id: &mint.provider_client_id,

@@ -15,6 +15,8 @@ mod keys;
 mod mint;
 mod outbox;
 mod people;
+mod record;
+mod services;
 mod sweep;
 mod tickets;
 
@@ -32,7 +34,6 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 
-pub use clients::{NewClient, NewService};
 pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
 pub use issuers::{ADMIN, CONFIG, IssuerRow};

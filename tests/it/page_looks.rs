@@ -23,7 +23,8 @@ const LONG_HOST: &str = "accounts.identity.department.of.a.subsidiary.with.a.lon
 
 /// The usual declarations with such names and a third service, of which little is known.
 fn hostile(usual: &str) -> String {
-    let name = |text: &str| format!("name = {}", json!(text));
+    // As long as a name may be.
+    let name = |text: &str| format!("name = {}", json!(text.chars().take(100).collect::<String>()));
     usual
         .replace(ALICE, LONG_EMAIL)
         .replace("name = \"Alice Example\"", &name(&format!("{TURNED}{LONG}")))

@@ -1,5 +1,6 @@
 //! Issuers by path: what leads to one, what does not, and how its pages and cookies keep to it.
 
+use avouch::domain::display_name::DisplayName;
 use avouch::domain::issuer::IssuerId;
 use avouch::flow::issuers_admin::{self, Looks};
 use avouch::http::{Where, paths};
@@ -17,7 +18,7 @@ const DOCUMENTS: [&str; 5] = [
 
 /// Adds an issuer with keys of its own, and with the users of the default one.
 pub(crate) async fn add(world: &World, id: &str) {
-    let looks = Looks { name: format!("Agents of {id}"), colour: None, logo: None };
+    let looks = Looks { name: DisplayName::parse(&format!("Agents of {id}")).unwrap(), colour: None, logo: None };
     issuers_admin::add(&world.host, &IssuerId::parse(id).unwrap(), &looks).await.unwrap();
     let columns = "email, email_verified_at, name, password_hash, origin, version, created_at";
     let copy = format!(

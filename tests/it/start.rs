@@ -178,7 +178,7 @@ async fn the_folder_of_the_database_is_made() {
 
 both! {
     async fn what_is_declared_twice_is_applied_once(world: World) {
-        const VERSIONS: &str = "SELECT name || version FROM client UNION ALL SELECT name || version FROM service
+        const VERSIONS: &str = "SELECT client_name || version FROM client UNION ALL SELECT name || version FROM service
             UNION ALL SELECT email || version FROM account ORDER BY 1";
         let before = world.database.column(VERSIONS).await;
         assert!(before.len() == 8 && before.iter().all(|row| row.ends_with('1')), "{before:?}");

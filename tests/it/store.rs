@@ -1,9 +1,10 @@
 //! Every method of the store on both engines, and the schema they share.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use avouch::domain::client::{AuthMethod, Client, TOKEN_EXCHANGE};
+use avouch::domain::client::{Client, ClientPolicy};
+use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::Status;
 use avouch::domain::exchange::Request;
@@ -11,11 +12,11 @@ use avouch::domain::ids::Audience;
 use avouch::domain::issuer::{Colour, Logo};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
-use avouch::domain::service::{Claim, Dialect};
+use avouch::domain::service_policy::{Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::store::{
-    self, Entry, Filter, IssuerRow, Mint, NewAccount, NewClient, NewDelivery, NewFamily, NewService, NewSession,
-    Outcome, Settled, Store, StoreError, SubjectToken, UnspentJti,
+    self, Entry, Filter, IssuerRow, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store,
+    StoreError, SubjectToken, UnspentJti,
 };
 use serde_json::json;
 
@@ -88,17 +89,18 @@ pub(crate) async fn people(store: &Store, n: usize) {
 }
 
 pub(crate) async fn client(store: &Store, client_id: &str, audiences: &[String]) {
-    let new = NewClient {
-        id: &format!("key of {client_id}"),
-        client_id,
-        name: "C",
-        auth_method: AuthMethod::SecretBasic,
-        secret_hash: Some("hash"),
-        jwks: None,
-        redirect_uris: &[],
-        grant_types: &[TOKEN_EXCHANGE.to_owned()],
-        audiences,
-        first_party: false,
+    let metadata = json!({
+        "client_name": "C",
+        "token_endpoint_auth_method": "client_secret_basic",
+        "grant_types": [TOKEN_EXCHANGE],
+    });
+    let new = Client {
+        id: format!("key of {client_id}"),
+        client_id: client_id.to_owned(),
+        metadata: serde_json::from_value(metadata).unwrap(),
+        policy: ClientPolicy { audiences: audiences.to_vec(), first_party: false },
+        secret_hash: Some("hash".to_owned()),
+        version: 0,
     };
     tx!(store, |tx| tx.apply_client(&new, NOW).await.unwrap());
 }
@@ -273,28 +275,17 @@ async fn looks(all: &store::Database, acme: &Store) {
 async fn people_and_clients(store: &Store) {
     people(store, 1).await;
     client(store, "c", &[AUD.to_owned()]).await;
-    let claims = [Claim::Email];
-    let (names, none) = (["r".to_owned()], BTreeMap::new());
-    let service = NewService {
-        id: "v",
-        audience: "https://b.example",
-        name: None,
-        dialect: Dialect::AuthMd,
-        resources: &[],
-        scopes: &names,
-        client_ids: &none,
-        claims: &claims,
-        revocation_uri: None,
-        max_auth_age: Some(60),
-    };
+    let audience = Audience::parse("https://b.example").unwrap();
+    let policy = ServicePolicy { max_auth_age: Some(60), ..ServicePolicy::of(Dialect::AuthMd) };
     tx!(store, |tx| {
-        tx.apply_service(&service, NOW).await.unwrap();
-        tx.apply_service(&service, NOW).await.unwrap();
+        tx.apply_service("v", &audience, &policy, NOW).await.unwrap();
+        tx.apply_service("v", &audience, &policy, NOW).await.unwrap();
         let found = tx.service("https://b.example").await.unwrap().unwrap();
-        assert_eq!((found.version, found.max_auth_age, found.scopes), (1, Some(60), names.to_vec()));
+        assert_eq!((found.version, found.policy), (1, policy));
         assert_eq!(tx.configured_services().await.unwrap(), [("v".into(), "https://b.example".into())]);
         assert!(tx.disable_service("v", NOW).await.unwrap() && !tx.disable_service("v", NOW).await.unwrap());
         assert!(tx.service("https://b.example").await.unwrap().is_none());
+        assert!(tx.declared_service("https://b.example").await.unwrap().unwrap().disabled);
         assert_eq!(tx.client("c").await.unwrap().unwrap().version, 1);
         assert_eq!(tx.client_by_key("key of c").await.unwrap().unwrap().client_id, "c");
         assert_eq!(tx.configured_clients().await.unwrap(), [("key of c".into(), "c".into())]);

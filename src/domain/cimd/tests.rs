@@ -38,11 +38,11 @@ fn urls() {
         ("https://a.example/agent.json", None),
         ("https://a.example:443/a", None),
         ("https://a.example/a/", None),
+        ("https://a.example/", None),
+        ("https://a.example//", None),
         ("https://a.example/.well-known/agent", None),
         ("https://a.example/a..b", None),
         ("https://a.example", Some(CimdError::UrlPath)),
-        ("https://a.example/", Some(CimdError::UrlPath)),
-        ("https://a.example//", Some(CimdError::UrlPath)),
         ("https://a.example/a/../b", Some(CimdError::UrlDotSegment)),
         ("https://a.example/./b", Some(CimdError::UrlDotSegment)),
         ("https://a.example/a/..", Some(CimdError::UrlDotSegment)),
@@ -79,17 +79,14 @@ fn urls() {
 #[test]
 fn a_good_document_says_everything() {
     let good = judge(URL, &document(json!({})), false).unwrap();
-    assert_eq!(good.client_id, URL);
-    assert_eq!(good.client_name.as_deref(), Some("Desk Agent"));
-    assert_eq!(good.auth_method, AuthMethod::PrivateKeyJwt);
-    assert_eq!(good.keys, Keys::At(Url::parse("https://agent.example/jwks.json").unwrap()));
-    assert_eq!(good.redirect_uris.len(), 3);
-    assert_eq!(good.tos_uri.unwrap().as_str(), "https://agent.example/legal#terms");
-    assert_eq!(good.scope.as_deref(), Some("openid email"));
+    assert_eq!(good.metadata.client_name.unwrap().as_str(), "Desk Agent");
+    assert_eq!(good.metadata.token_endpoint_auth_method, AuthMethod::PrivateKeyJwt);
+    assert_eq!(good.jwks_uri.as_deref(), Some("https://agent.example/jwks.json"));
+    assert_eq!(good.metadata.redirect_uris.len(), 3);
 
     let least = json!({"client_id": URL, "token_endpoint_auth_method": "none", "logo_uri": null});
     let least = judge(URL, &least, false).unwrap();
-    assert_eq!((least.auth_method, least.keys, least.logo_uri), (AuthMethod::Public, Keys::None, None));
+    assert_eq!((least.metadata.token_endpoint_auth_method, least.jwks_uri), (AuthMethod::None, None));
 }
 
 #[test]
@@ -103,27 +100,39 @@ fn the_fetched_url_is_the_client_id() {
     ] {
         assert_eq!(judge(URL, &document(json!({"client_id": other})), false), Err(CimdError::ClientId), "{other}");
     }
-    let wrong = "https://agent.example/";
+    let wrong = "https://agent.example";
     assert_eq!(judge(wrong, &document(json!({"client_id": wrong})), false), Err(CimdError::UrlPath));
     for body in [json!([]), json!("text"), Value::Null] {
         assert_eq!(judge(URL, &body, false), Err(CimdError::NotAnObject));
     }
 }
 
+/// The member that is at fault, and why.
+fn fault(changes: &Value) -> String {
+    judge(URL, &document(changes.clone()), true).map(|_| "accepted").unwrap_err().to_string()
+}
+
 #[test]
 fn secrets_and_methods() {
-    for (changes, error) in [
-        (json!({"token_endpoint_auth_method": null}), CimdError::MethodMissing),
-        (json!({"token_endpoint_auth_method": "client_secret_basic"}), CimdError::MethodSecret),
-        (json!({"token_endpoint_auth_method": "client_secret_post"}), CimdError::MethodSecret),
-        (json!({"token_endpoint_auth_method": "client_secret_jwt"}), CimdError::MethodSecret),
-        (json!({"token_endpoint_auth_method": "tls_client_auth"}), CimdError::MethodUnknown),
-        (json!({"token_endpoint_auth_method": "None"}), CimdError::MethodUnknown),
-        (json!({"token_endpoint_auth_method": ["none"]}), CimdError::MethodUnknown),
-        (json!({"client_secret": "s"}), CimdError::Secret),
-        (json!({"client_secret_expires_at": 0}), CimdError::Secret),
+    for method in ["client_secret_basic", "client_secret_post"] {
+        let fault = fault(&json!({"token_endpoint_auth_method": method}));
+        assert_eq!(
+            fault,
+            "token_endpoint_auth_method: it rests on a shared secret: it must be private_key_jwt or none"
+        );
+    }
+    for (method, expected) in [
+        (Value::Null, "it is missing"),
+        (json!("client_secret_jwt"), "is not supported"),
+        (json!("tls_client_auth"), "is not supported"),
+        (json!("None"), "is not supported"),
+        (json!(["none"]), "invalid type"),
     ] {
-        assert_eq!(judge(URL, &document(changes.clone()), false), Err(error), "{changes}");
+        let fault = fault(&json!({"token_endpoint_auth_method": method}));
+        assert!(fault.starts_with("token_endpoint_auth_method: ") && fault.contains(expected), "{fault}");
+    }
+    for changes in [json!({"client_secret": "s"}), json!({"client_secret_expires_at": 0})] {
+        assert_eq!(judge(URL, &document(changes.clone()), false), Err(CimdError::Secret), "{changes}");
     }
     let mut null_secret = document(json!({}));
     null_secret["client_secret"] = Value::Null;
@@ -135,25 +144,17 @@ fn key_sets() {
     let ec = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "kid": "1"});
     let inline = |keys: Value| json!({"jwks_uri": null, "jwks": {"keys": keys}});
     let good = judge(URL, &document(inline(json!([ec]))), false).unwrap();
-    assert_eq!(good.keys, Keys::Inline(json!({"keys": [ec]})));
-    for name in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
-        let mut key = ec.clone();
-        key[name] = json!("AA");
-        let body = document(inline(json!([ec, key])));
-        assert_eq!(judge(URL, &body, false), Err(CimdError::KeysPrivate), "{name}");
-        let mut public = body.clone();
-        public["token_endpoint_auth_method"] = json!("none");
-        assert_eq!(judge(URL, &public, false), Err(CimdError::KeysPrivate), "{name} of a public client");
+    assert_eq!(good.metadata.jwks.unwrap().as_json(), &json!({"keys": [ec]}));
+    let mut private = inline(json!([ec, {"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "AA"}]));
+    for method in ["private_key_jwt", "none"] {
+        private["token_endpoint_auth_method"] = json!(method);
+        assert!(fault(&private).starts_with("jwks: it holds a private or symmetric key"), "of a client with {method}");
     }
+    assert!(fault(&inline(json!([]))).starts_with("jwks: it must be an object"));
     for (changes, error) in [
         (json!({"jwks_uri": null}), CimdError::KeysMissing),
         (json!({"jwks": {"keys": [ec]}}), CimdError::KeysTwice),
         (json!({"jwks": {"keys": [ec]}, "token_endpoint_auth_method": "none"}), CimdError::KeysTwice),
-        (inline(json!([])), CimdError::KeysMalformed),
-        (inline(json!("x")), CimdError::KeysMalformed),
-        (inline(json!(["x"])), CimdError::KeysMalformed),
-        (inline(json!(vec![ec.clone(); 33])), CimdError::KeysMalformed),
-        (json!({"jwks_uri": null, "jwks": "x"}), CimdError::KeysMalformed),
     ] {
         assert_eq!(judge(URL, &document(changes.clone()), false), Err(error), "{changes}");
     }
@@ -181,32 +182,24 @@ fn inner_urls_are_https() {
 }
 
 #[test]
-fn redirects() {
-    for (list, error) in [
-        (json!("https://agent.example/cb"), CimdError::Redirects),
-        (json!(["https://agent.example/cb", 1]), CimdError::Redirects),
-        (json!(vec!["https://agent.example/cb"; 33]), CimdError::Redirects),
-        (json!(["/cb"]), CimdError::RedirectMalformed),
-        (json!(["https://agent.example/cb#"]), CimdError::RedirectMalformed),
-        (json!(["https://u@agent.example/cb"]), CimdError::RedirectMalformed),
-        (json!(["\tjavascript:alert(1)"]), CimdError::RedirectMalformed),
-        (json!([format!("https://agent.example/{}", "x".repeat(2048))]), CimdError::RedirectMalformed),
-        (json!(["javascript:alert(1)"]), CimdError::RedirectScheme),
-        (json!(["JavaScript:alert(1)"]), CimdError::RedirectScheme),
-        (json!(["data:text/html,x"]), CimdError::RedirectScheme),
-        (json!(["http://agent.example/cb"]), CimdError::RedirectPlain),
+fn what_every_client_must_keep() {
+    for (changes, expected) in [
+        (json!({"redirect_uris": ["https://agent.example/cb", 1]}), "redirect_uris: "),
+        (
+            json!({"redirect_uris": ["http://agent.example/cb"]}),
+            "redirect_uris: \"http://agent.example/cb\": it must be https",
+        ),
+        (json!({"redirect_uris": ["javascript:alert(1)"]}), "redirect_uris: \"javascript:alert(1)\": "),
+        (json!({"client_name": "a\u{202e}b"}), "client_name: it contains an invisible character"),
+        (json!({"client_name": {"en": "x"}}), "client_name: "),
     ] {
-        assert_eq!(judge(URL, &document(json!({"redirect_uris": list})), true), Err(error), "{list}");
+        let fault = fault(&changes);
+        assert!(fault.starts_with(expected), "{changes}: {fault}");
     }
 }
 
 #[test]
-fn names_and_scopes() {
-    let long = "x".repeat(101);
-    for bad in [json!(""), json!("  "), json!(long), json!("a\nb"), json!("a\u{202e}b"), json!({"en": "x"})] {
-        assert_eq!(judge(URL, &document(json!({"client_name": bad})), false), Err(CimdError::Name), "{bad}");
-    }
-    assert!(judge(URL, &document(json!({"client_name": "ä".repeat(100)})), false).is_ok());
+fn scopes() {
     for bad in [json!(["openid"]), json!("a\"b"), json!("a\tb"), json!("x ".repeat(600))] {
         assert_eq!(judge(URL, &document(json!({"scope": bad})), false), Err(CimdError::Scope), "{bad}");
     }
@@ -218,6 +211,6 @@ fn our_own_template_keeps_the_rules() {
     for (issuer, allow_loopback) in [("https://id.example", false), ("http://localhost:4000", true)] {
         let body = serde_json::from_str(&template.replace("{{issuer}}", issuer)).unwrap();
         let own = judge(&format!("{issuer}/agent-auth.json"), &body, allow_loopback).unwrap();
-        assert_eq!(own.auth_method, AuthMethod::PrivateKeyJwt);
+        assert_eq!(own.metadata.token_endpoint_auth_method, AuthMethod::PrivateKeyJwt);
     }
 }

@@ -121,8 +121,8 @@ fn root_only(caller: &Caller) -> Result<(), Refusal> {
     if matches!(caller, Caller::Root) { Ok(()) } else { Err(Refusal::RootOnly) }
 }
 
-fn name(text: &str) -> Result<String, Refusal> {
-    DisplayName::parse(text).map(|name| name.as_str().to_owned()).map_err(|e| Refusal::Malformed("name", e.0))
+fn name(text: &str) -> Result<DisplayName, Refusal> {
+    DisplayName::parse(text).map_err(|e| Refusal::Malformed("name", e.0))
 }
 
 fn colour(text: &str) -> Result<Colour, Refusal> {

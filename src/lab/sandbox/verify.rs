@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::members::Members;
 use super::reply::{Code, Refusal};
-use crate::domain::cimd::{self, Keys};
+use crate::domain::cimd;
 use crate::domain::claims::REVOKED_EVENT;
 use crate::domain::scope::Scope;
 
@@ -99,7 +99,7 @@ pub(super) fn client_document(client_id: &str, body: &Value, jwks_uri: &str, loo
     let document = cimd::judge(client_id, body, loopback);
     let document = document.map_err(|error| Refusal::new(Code::InvalidClientId, error.to_string()))?;
     // The text is compared and not the parsed URL: two spellings are two identifiers.
-    if matches!(document.keys, Keys::At(_)) && body.get("jwks_uri").and_then(Value::as_str) == Some(jwks_uri) {
+    if document.jwks_uri.as_deref() == Some(jwks_uri) {
         return Ok(());
     }
     Refusal::because(Code::InvalidClientId, "the client's jwks_uri is not the key set that verified the signature")

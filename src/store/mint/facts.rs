@@ -5,12 +5,12 @@ use sqlx::Row as _;
 use super::wanted::Wanted;
 use crate::domain::consent::Consent;
 use crate::domain::exchange::Record;
-use crate::domain::service::Service;
+use crate::domain::service::Declared;
 use crate::domain::session::Account;
-use crate::store::clients::service;
 use crate::store::consents::{consent, consent_columns};
 use crate::store::json_row::{JsonRow, elements, object, pairs};
 use crate::store::people::account;
+use crate::store::services::{declared, service_columns};
 use crate::store::{Columns as _, Result, StoreError, Tx, on, per_engine};
 
 /// The subjects of `$1` (by access token) and `$2` (by session) that are alive at `$3`, as `who`. An ID token names no family, but it dies
@@ -74,10 +74,7 @@ macro_rules! facts {
             UNION ALL SELECT 'service', CAST(e.value ->> 0 AS BIGINT), ",
             object!(
                 $engine,
-                pairs!(
-                    "v", id, audience, name, dialect, resources, scopes, client_ids, claims, revocation_uri, max_auth_age, version,
-                    disabled_at
-                )
+                service_columns!(pairs "v")
             ),
             ", NULL FROM ",
             elements!($engine, "$5"),
@@ -108,12 +105,6 @@ pub(super) struct ClientState {
     pub(super) disabled: bool,
 }
 
-/// A service that is or was known.
-pub(super) struct KnownService {
-    pub(super) service: Service,
-    pub(super) disabled: bool,
-}
-
 /// What was read under a number: nothing, or a row, or what is wrong with the row.
 type Found<T> = std::result::Result<Option<T>, &'static str>;
 
@@ -122,7 +113,7 @@ type Found<T> = std::result::Result<Option<T>, &'static str>;
 pub(super) struct Facts {
     subjects: Vec<Found<Subject>>,
     clients: Vec<Found<ClientState>>,
-    services: Vec<Found<KnownService>>,
+    services: Vec<Found<Declared>>,
     /// Whether the key signs.
     keys: Vec<Found<bool>>,
 }
@@ -145,7 +136,7 @@ impl Facts {
         there(&self.clients[n])
     }
 
-    pub(super) fn service(&self, n: usize) -> Result<Option<&KnownService>> {
+    pub(super) fn service(&self, n: usize) -> Result<Option<&Declared>> {
         there(&self.services[n])
     }
 
@@ -197,7 +188,7 @@ impl Facts {
             }),
             "service" => put(&mut self.services, n, || {
                 let row = JsonRow::parse(body)?;
-                Ok(KnownService { service: service(&row)?, disabled: row.is_set("disabled_at")? })
+                declared(&row)
             }),
             "key" => put(&mut self.keys, n, || Ok(JsonRow::parse(body)?.text("state")? == "active")),
             _ => Err(StoreError::Broken("kind")),

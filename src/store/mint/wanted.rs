@@ -144,23 +144,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::client::{AuthMethod, Client};
+    use crate::domain::client::{Client, ClientPolicy};
     use crate::domain::exchange::Request;
     use crate::domain::ids::Audience;
     use crate::store::Mint;
 
     fn waiting(issuer: &str, hash: &str, aud: &str) -> Waiting {
+        let metadata = serde_json::json!({"token_endpoint_auth_method": "none"});
         let client = Client {
             id: "c".into(),
             client_id: "desk".into(),
-            name: "Desk".into(),
-            auth_method: AuthMethod::None,
+            metadata: serde_json::from_value(metadata).unwrap(),
+            policy: ClientPolicy::default(),
             secret_hash: None,
-            jwks: None,
-            redirect_uris: vec![],
-            grant_types: vec![],
-            audiences: vec![],
-            first_party: false,
             version: 1,
         };
         let request = Request {

@@ -1,0 +1,106 @@
+//! Services.
+
+use std::sync::LazyLock;
+
+use super::json_row::list;
+use super::record::{Record as _, bind_all, declare, record};
+use super::{Columns, Result, StoreError, Tx, on};
+use crate::domain::ids::Audience;
+use crate::domain::service::{Declared, Service};
+use crate::domain::service_policy::ServicePolicy;
+
+/// The columns of what is known of a service: from this one list they are written, compared and read.
+macro_rules! service_columns {
+    (@ $shape:ident $($before:tt)*) => {
+        $shape! {
+            $($before)* name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact, client_id_source, takes_id_jag,
+            notices
+        }
+    };
+    (record $type:ty) => {
+        service_columns!(@ record $type;);
+    };
+    // All of a row, for whoever reads it.
+    ($shape:ident $($table:literal)?) => {
+        service_columns!(@ $shape $($table,)? id, audience, version, disabled_at,)
+    };
+}
+service_columns!(record ServicePolicy);
+pub(super) use service_columns;
+
+pub(super) fn declared(r: &impl Columns) -> Result<Declared> {
+    let service = Service {
+        id: Some(r.text("id")?),
+        audience: Audience::parse(&r.text("audience")?).map_err(|_| StoreError::Broken("audience"))?,
+        policy: ServicePolicy::from_row(r)?,
+        version: r.int("version")?,
+    };
+    Ok(Declared { service, disabled: r.is_set("disabled_at")? })
+}
+
+impl Tx {
+    /// What was ever declared of an audience.
+    pub async fn declared_service(&mut self, audience: &str) -> Result<Option<Declared>> {
+        const SELECT: &str =
+            concat!("SELECT ", service_columns!(list), " FROM service WHERE issuer_id = $1 AND audience = $2");
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(SELECT).bind(&*id).bind(audience).fetch_optional(c).await?;
+            row.map(|r| declared(&r)).transpose()
+        })
+    }
+
+    /// The enabled service with an audience.
+    pub async fn service(&mut self, audience: &str) -> Result<Option<Service>> {
+        let declared = self.declared_service(audience).await?;
+        Ok(declared.filter(|declared| !declared.disabled).map(|declared| declared.service))
+    }
+
+    /// Writes a service of the configuration. `key` is used when there is none with this audience yet; the version grows when anything
+    /// differs.
+    pub async fn apply_service(
+        &mut self,
+        key: &str,
+        audience: &Audience,
+        policy: &ServicePolicy,
+        now: i64,
+    ) -> Result<()> {
+        static DECLARE: LazyLock<String> = LazyLock::new(|| declare("service", "audience", ServicePolicy::COLUMNS));
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let query = sqlx::query(DECLARE.as_str()).bind(key).bind(&*id).bind(audience.as_str()).bind(now);
+            bind_all!(query, policy.values()).execute(c).await?;
+            Ok(())
+        })
+    }
+
+    /// (our key, audience) of the enabled services of the configuration, by key.
+    pub async fn configured_services(&mut self) -> Result<Vec<(String, String)>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT id, audience FROM service WHERE issuer_id = $1 AND origin = 'config' AND disabled_at IS NULL ORDER BY id",
+            )
+            .bind(&*id)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| Ok((r.text("id")?, r.text("audience")?))).collect()
+        })
+    }
+
+    /// Disables a service. `false` when it was disabled already.
+    pub async fn disable_service(&mut self, key: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE service SET disabled_at = $3, version = version + 1 WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(key)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+}
