@@ -17,6 +17,7 @@ CREATE TABLE delivery (
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     delegation_id TEXT NOT NULL REFERENCES delegation (id),
     format TEXT NOT NULL,
+    round TEXT NOT NULL,
     endpoint TEXT NOT NULL,
     host TEXT NOT NULL,
     iss TEXT NOT NULL,

@@ -86,7 +86,7 @@
 //! | what decided is compared again in the transaction that mints | `store::commit` | `mint::no_stale_fact_authorises`, `committer::each_of_a_batch_is_judged_by_what_it_rests_on`, `replicas::withdrawn_there` |
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
-//! | a second notice when the last assertion is dead | [`notices_due`](crate::domain::delegation::notices_due) | `domain::delegation::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
+//! | a second notice when the last assertion is dead | [`rounds`](crate::domain::notice::rounds) | `domain::notice::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
 //! | keys and admin token are made on an empty database only | [`flow::start::open`](crate::flow::start::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
 //! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
 //! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |

@@ -1,5 +1,7 @@
 //! Consent: one decision of a user, for one (service, client), never changed once made.
 
+use serde::{Deserialize, Serialize};
+
 use super::refusal::Refusal;
 use super::scope::Scope;
 
@@ -14,7 +16,8 @@ pub const UNTIL_CHOICES: [(i64, &str); 3] =
     [(3600, "For one hour"), (86_400, "For one day"), (2_592_000, "For 30 days")];
 
 /// How far a decision goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", content = "until", rename_all = "lowercase")]
 pub enum Mode {
     /// One assertion, for the question it was given on.
     Once,

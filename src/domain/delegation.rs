@@ -1,37 +1,14 @@
 //! Delegations: the standing record of one user at one service, keyed on the wire by (sub, aud).
 
-/// Seconds after an assertion's `exp` at which no service takes it any more: our lifetime plus twice the usual leeway.
-pub const REDEEMABLE_AFTER_EXP: i64 = 120;
-
-/// Seconds a notice is tried.
-pub const NOTICE_LIFETIME: i64 = 7 * 24 * 3600;
-
-/// Where a delegation stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Assertions may be minted under its consents.
-    Active,
-    /// Ended here; the service has not confirmed every notice yet.
-    Withdrawing,
-    /// Ended here, nothing owed.
-    Withdrawn,
-}
-
-impl Status {
-    /// The published name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Withdrawing => "withdrawing",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-
-    /// Reads a name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Active, Self::Withdrawing, Self::Withdrawn].into_iter().find(|s| s.as_str() == name)
+vocabulary! {
+    /// Where a delegation stands.
+    pub enum Status {
+        /// Assertions may be minted under its consents.
+        Active = "active",
+        /// Ended here; the service has not confirmed every notice yet.
+        Withdrawing = "withdrawing",
+        /// Ended here, and no notice is on its way.
+        Withdrawn = "withdrawn",
     }
 }
 
@@ -61,14 +38,14 @@ pub struct Delegation {
     /// Seconds since the epoch; `None` while active.
     pub ended_at: Option<i64>,
     /// Notices that are still on their way.
-    pub owed: i64,
+    pub pending_notices: i64,
 }
 
 impl Delegation {
     /// Where it stands.
     #[must_use]
     pub fn status(&self) -> Status {
-        match (self.ended_at, self.owed) {
+        match (self.ended_at, self.pending_notices) {
             (None, _) => Status::Active,
             (Some(_), 0) => Status::Withdrawn,
             (Some(_), _) => Status::Withdrawing,
@@ -76,23 +53,21 @@ impl Delegation {
     }
 }
 
-/// When notices are due after a withdrawal at `now`, given the latest `exp` minted: one at once, and a second when the last
-/// assertion can no longer be redeemed, since a service might have taken it after the first.
-#[must_use]
-pub fn notices_due(now: i64, last_exp: i64) -> (i64, Option<i64>) {
-    let dead = last_exp + REDEEMABLE_AFTER_EXP;
-    (now, (last_exp > 0 && dead > now).then_some(dead))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_notice_follows_a_fresh_assertion_only() {
-        assert_eq!(notices_due(1000, 0), (1000, None));
-        assert_eq!(notices_due(1000, 880), (1000, None));
-        assert_eq!(notices_due(1000, 881), (1000, Some(1001)));
-        assert_eq!(notices_due(1000, 1300), (1000, Some(1420)));
-    }
+/// What a list is narrowed to. `after` is the id of the last row of the page before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Our key of the user.
+    pub account_id: Option<&'a str>,
+    /// The user's name on the wire.
+    pub sub: Option<&'a str>,
+    /// The service.
+    pub aud: Option<&'a str>,
+    /// `client_id` of a client with a consent under it.
+    pub client_id: Option<&'a str>,
+    /// Where it stands.
+    pub status: Option<Status>,
+    /// Where to go on.
+    pub after: Option<&'a str>,
+    /// Most rows.
+    pub limit: i64,
 }

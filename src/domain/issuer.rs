@@ -91,6 +91,16 @@ impl Colour {
     }
 }
 
+vocabulary! {
+    /// Who had the last word on an issuer.
+    pub enum Origin {
+        /// The configuration declares it.
+        Config = "config",
+        /// An administrator added, disabled or enabled it.
+        Admin = "admin",
+    }
+}
+
 /// A logo as it is stored and served: a PNG that was made here from somebody's picture, so nothing but pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logo {

@@ -1,5 +1,35 @@
 //! The rules, without I/O: what may be said, to whom, and when it ends.
 
+/// An enum of words that are stored and published: each word stands once, beside its variant.
+macro_rules! vocabulary {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// The stored and published word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            /// Reads a word.
+            #[must_use]
+            pub fn parse(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
 pub mod authorize;
 pub mod cimd;
 pub mod claims;
@@ -11,12 +41,14 @@ pub mod display_name;
 pub mod exchange;
 pub mod ids;
 pub mod issuer;
+pub mod journal;
 pub mod members;
 pub mod notice;
 pub mod public_jwks;
 pub mod redirect_uri;
 pub mod refusal;
 pub mod retry;
+pub mod rotation;
 pub mod scope;
 pub mod service;
 pub mod service_policy;

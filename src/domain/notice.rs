@@ -1,21 +1,148 @@
-//! Notices: what tells a service that a delegation is over.
+//! Notices: what tells a service that a delegation is over, and where each stands.
 
 use serde::{Deserialize, Serialize};
 
-/// What a notice looks like on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Format {
-    /// A signed logout token, posted raw (auth.md v0.1, "Revocation").
-    #[serde(rename = "logout+jwt")]
-    LogoutJwt,
+/// Seconds after an assertion's `exp` at which no service takes it any more: our lifetime plus twice the usual leeway.
+pub const REDEEMABLE_AFTER_EXP: i64 = 120;
+
+/// Seconds a notice is tried.
+pub const LIFETIME: i64 = 7 * 24 * 3600;
+
+vocabulary! {
+    /// What a notice looks like on the wire.
+    pub enum Format {
+        /// A signed logout token, posted raw (auth.md v0.1, "Revocation").
+        LogoutJwt = "logout+jwt",
+    }
 }
 
 impl Format {
-    /// The stored and published word.
+    /// The `Content-Type` of its request.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn content_type(self) -> &'static str {
         match self {
-            Self::LogoutJwt => "logout+jwt",
+            Self::LogoutJwt => "application/logout+jwt",
         }
+    }
+}
+
+vocabulary! {
+    /// Where a notice stands.
+    pub enum DeliveryState {
+        /// On its way.
+        Queued = "queued",
+        /// The service has it.
+        Delivered = "delivered",
+        /// Time is up, and the last answer was a 4xx.
+        Refused = "refused",
+        /// Time is up.
+        GivenUp = "given_up",
+    }
+}
+
+vocabulary! {
+    /// Which notice of a withdrawal.
+    pub enum Round {
+        /// The one that is due at once.
+        First = "first",
+        /// The one that is due when nothing minted before the end can be redeemed any more.
+        Second = "second",
+    }
+}
+
+/// The notices of a withdrawal at `now`, given the latest `exp` minted, and when each is due: one at once, and a second when the last
+/// assertion can no longer be redeemed, since a service might have taken it after the first.
+pub fn rounds(now: i64, last_exp: i64) -> impl Iterator<Item = (Round, i64)> {
+    let dead = last_exp + REDEEMABLE_AFTER_EXP;
+    let second = (last_exp > 0 && dead > now).then_some((Round::Second, dead));
+    std::iter::once((Round::First, now)).chain(second)
+}
+
+/// One notice's way to one service.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Names it.
+    pub id: String,
+    /// Our key of the issuer it speaks for.
+    pub issuer_id: String,
+    /// Of which delegation.
+    pub delegation_id: String,
+    /// What it looks like.
+    pub format: Format,
+    /// Which of its withdrawal's.
+    pub round: Round,
+    /// Where it goes.
+    pub endpoint: String,
+    /// Host and port of that: one notice at a time to each.
+    pub host: String,
+    /// As first emitted.
+    pub iss: String,
+    /// As first emitted.
+    pub sub: String,
+    /// As first emitted.
+    pub aud: String,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts made.
+    pub attempts: i64,
+    /// When the next one is due, seconds since the epoch.
+    pub due_at: i64,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// After which nothing is tried.
+    pub give_up_at: i64,
+    /// Seconds since the epoch.
+    pub ended_at: Option<i64>,
+    /// The last answer.
+    pub last_status: Option<i64>,
+    /// Why there was none.
+    pub last_error: Option<String>,
+}
+
+/// One attempt at a notice, as the journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which notice.
+    pub delivery_id: String,
+    /// Which attempt at it, from 1.
+    pub number: i64,
+    /// Of the token that was sent.
+    pub jti: String,
+    /// The key that signed it.
+    pub kid: String,
+    /// Where it went.
+    pub endpoint: String,
+    /// The answer.
+    pub status: Option<i64>,
+    /// Why there was none.
+    pub error: Option<String>,
+    /// How it left the notice, if `held`.
+    pub state: DeliveryState,
+    /// When the next one is due, if it left the notice queued.
+    pub due_at: i64,
+    /// Whether the worker still held the lease afterwards: only then did the outcome count.
+    pub held: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_notice_follows_a_fresh_assertion_only() {
+        let due = |last_exp| rounds(1000, last_exp).collect::<Vec<_>>();
+        assert_eq!(due(0), [(Round::First, 1000)]);
+        assert_eq!(due(880), [(Round::First, 1000)]);
+        assert_eq!(due(881), [(Round::First, 1000), (Round::Second, 1001)]);
+        assert_eq!(due(1300), [(Round::First, 1000), (Round::Second, 1420)]);
+    }
+
+    #[test]
+    fn a_word_is_the_same_stored_and_published() {
+        for state in [DeliveryState::Queued, DeliveryState::Delivered, DeliveryState::Refused, DeliveryState::GivenUp] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+            assert_eq!(DeliveryState::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(DeliveryState::parse("lost"), None);
     }
 }

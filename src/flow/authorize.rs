@@ -4,6 +4,7 @@ use url::Url;
 
 use crate::domain::authorize::{CODE_LIFETIME, Request};
 use crate::domain::client::Client;
+use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
@@ -77,17 +78,9 @@ async fn issue_code(
     if agreed_now {
         let consent_id = app.id();
         tx.add_signin_consent(&consent_id, account_id, &client.id, &request.scope, now).await?;
-        let body = serde_json::json!({ "scope": request.scope.to_string() });
-        let (account_id, client_id) = (Some(account_id), Some(client.id.as_str()));
-        let entry = Entry {
-            id: app.id(),
-            at: now,
-            kind: "signin_consent.given",
-            account_id,
-            client_id,
-            body,
-            ..Entry::default()
-        };
+        let event = Event::SigninConsentGiven { scope: request.scope.to_string() };
+        let entry =
+            Entry { account_id: Some(account_id), client_id: Some(&client.id), ..Entry::new(app.id(), now, event) };
         tx.record(entry).await?;
     }
     tx.add_family(&NewFamily {

@@ -1,5 +1,6 @@
 //! The authorization code grant (RFC 6749 section 4.1.3, RFC 7636 section 4.6, RFC 9700 section 2.1.1).
 
+use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
@@ -56,10 +57,13 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
 async fn end(app: &App, mut tx: Tx, client: &AuthenticatedClient, family: &Family) -> Result<TokenSet, Error> {
     let now = app.now();
     if tx.end_family(&family.id, now).await? {
-        let body = serde_json::json!({"family": family.id});
-        let kind = "code.reused";
-        let (account_id, client_id) = (Some(family.account.id.as_str()), Some(client.id.as_str()));
-        tx.record(Entry { id: app.id(), at: now, kind, account_id, client_id, body, ..Entry::default() }).await?;
+        let event = Event::CodeReused { family: family.id.clone() };
+        let entry = Entry {
+            account_id: Some(&family.account.id),
+            client_id: Some(&client.id),
+            ..Entry::new(app.id(), now, event)
+        };
+        tx.record(entry).await?;
         tx.commit().await?;
     }
     Err(Refusal::CodeInvalid.into())

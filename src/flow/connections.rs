@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::domain::client::Client;
 use crate::domain::consent::Consent;
-use crate::domain::delegation::Delegation;
+use crate::domain::delegation::{Delegation, Filter};
+use crate::domain::notice::{Attempt, Delivery};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::domain::session::Account;
@@ -13,8 +14,6 @@ use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::host::App;
 use crate::store::Tx;
-
-pub use crate::store::{Attempted, Delivery, Filter};
 
 /// A delegation with what belongs to it.
 #[derive(Debug)]
@@ -29,8 +28,8 @@ pub struct Connection {
     pub browsers: BTreeMap<String, String>,
     /// Its notices.
     pub deliveries: Vec<Delivery>,
-    /// The attempts at them, the oldest first; none while it is active.
-    pub attempts: Vec<Attempted>,
+    /// The attempts at them with their times, the oldest first; none while it is active.
+    pub attempts: Vec<(i64, Attempt)>,
 }
 
 /// Everything the dashboard shows.

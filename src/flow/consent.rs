@@ -3,6 +3,7 @@
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::ids::Audience;
+use crate::domain::journal::{Decision, Event};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::service::Service;
@@ -164,20 +165,22 @@ pub async fn decide(
     if !tx.close_ticket(&ticket.id, &account.id, &consent.id, now).await? {
         return Err(Refusal::TicketClosed.into());
     }
-    let until = if let Mode::Until(at) = mode { Some(at) } else { None };
-    let body = serde_json::json!({
-        "aud": ticket.aud, "mode": mode.as_str(), "until": until, "scope": consent.scope.to_string(), "resources": consent.resources, "sid": session.id,
-        "agent_platform": ticket.agent_platform, "agent_context_id": ticket.agent_context_id,
-    });
+    let decision = Decision {
+        aud: ticket.aud.clone(),
+        mode,
+        scope: consent.scope.to_string(),
+        resources: consent.resources.clone(),
+        sid: session.id.clone(),
+        agent_platform: ticket.agent_platform.clone(),
+        agent_context_id: ticket.agent_context_id.clone(),
+    };
+    let event = if mode == Mode::Denied { Event::ConsentDenied(decision) } else { Event::ConsentGiven(decision) };
     tx.record(Entry {
-        id: app.id(),
-        at: now,
-        kind: if mode == Mode::Denied { "consent.denied" } else { "consent.given" },
         account_id: Some(&account.id),
         client_id: Some(&ticket.client_id),
         delegation_id: consent.delegation_id.as_deref(),
         consent_id: Some(&consent.id),
-        body,
+        ..Entry::new(app.id(), now, event)
     })
     .await?;
     tx.commit().await?;
@@ -194,16 +197,10 @@ pub async fn revise(app: &App, account: &Account, consent_id: &str) -> Result<()
     if !tx.end_denial(&account.id, consent_id, now).await? {
         return Err(Refusal::NotFound.into());
     }
-    let (kind, body) = ("consent.revised", serde_json::json!({}));
-    let account_id = Some(account.id.as_str());
     tx.record(Entry {
-        id: app.id(),
-        at: now,
-        kind,
-        account_id,
+        account_id: Some(&account.id),
         consent_id: Some(consent_id),
-        body,
-        ..Entry::default()
+        ..Entry::new(app.id(), now, Event::ConsentRevised {})
     })
     .await?;
     tx.commit().await?;

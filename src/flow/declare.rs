@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
-use serde_json::json;
-
 use crate::config::{ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::Client;
 use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::IssuerId;
+use crate::domain::journal::{Disabled, Event, Why};
 use crate::error::Error;
-use crate::flow::issuers;
-use crate::flow::withdraw::{self, Why};
+use crate::flow::{issuers, withdraw};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, Tx};
@@ -92,17 +90,17 @@ async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now:
     }
     for (id, name) in &gone_users {
         if tx.disable_account(id, now).await? {
-            disabled(app, tx, "account.disabled", name, now).await?;
+            disabled(app, tx, Event::AccountDisabled, name, now).await?;
         }
     }
     for (id, name) in &gone_clients {
         if tx.disable_client(id, now).await? {
-            disabled(app, tx, "client.disabled", name, now).await?;
+            disabled(app, tx, Event::ClientDisabled, name, now).await?;
         }
     }
     for (id, name) in &gone_services {
         if tx.disable_service(id, now).await? {
-            disabled(app, tx, "service.disabled", name, now).await?;
+            disabled(app, tx, Event::ServiceDisabled, name, now).await?;
         }
     }
     let mut whole = std::collections::BTreeMap::new();
@@ -133,9 +131,9 @@ async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now:
 }
 
 /// An admin act by way of the configuration, for the journal.
-async fn disabled(app: &App, tx: &mut Tx, kind: &str, name: &str, now: i64) -> Result<(), Error> {
-    let body = json!({ "name": name, "why": "configuration" });
-    Ok(tx.record(Entry { id: app.id(), at: now, kind, body, ..Entry::default() }).await?)
+async fn disabled(app: &App, tx: &mut Tx, what: fn(Disabled) -> Event, name: &str, now: i64) -> Result<(), Error> {
+    let event = what(Disabled { name: name.to_owned(), why: Why::Configuration });
+    Ok(tx.record(Entry::new(app.id(), now, event)).await?)
 }
 
 /// Hashes the plain passwords of the configuration, after the server is ready: each takes tens of milliseconds. Sign-ins wait for it.

@@ -1,15 +1,14 @@
 //! Issuers under administration: added, described, disabled and enabled, each as one transaction with its journal row.
 
-use serde_json::json;
-
 use crate::domain::display_name::DisplayName;
-use crate::domain::issuer::{Colour, IssuerId, Logo};
+use crate::domain::issuer::{Colour, IssuerId, Logo, Origin};
+use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::keyring;
 use crate::host::{DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
-use crate::store::{ADMIN, CONFIG, Entry, Tx};
+use crate::store::{Entry, Tx};
 
 pub use crate::store::IssuerRow;
 
@@ -69,7 +68,7 @@ pub struct Change {
 /// [`Refusal::IssuerExists`]; faults.
 pub async fn add(host: &Host, id: &IssuerId, looks: &Looks) -> Result<(IssuerRow, Secret), Error> {
     let token = Secret::new(host.rng.token());
-    let row = create(host, id, looks, token_hash(token.expose()), ADMIN).await?.ok_or(Refusal::IssuerExists)?;
+    let row = create(host, id, looks, token_hash(token.expose()), Origin::Admin).await?.ok_or(Refusal::IssuerExists)?;
     Ok((row, token))
 }
 
@@ -78,7 +77,7 @@ async fn create(
     id: &IssuerId,
     looks: &Looks,
     admin_token_hash: String,
-    origin: &str,
+    origin: Origin,
 ) -> Result<Option<IssuerRow>, Error> {
     let now = host.now();
     let row = IssuerRow {
@@ -89,7 +88,7 @@ async fn create(
         logo_hash: looks.logo.as_ref().map(|logo| logo.hash().to_owned()),
         cimd: "{}".to_owned(),
         admin_token_hash,
-        origin: origin.to_owned(),
+        origin,
         created_at: now,
         disabled_at: None,
     };
@@ -99,7 +98,7 @@ async fn create(
     }
     tx.set_issuer_logo(looks.logo.as_ref()).await?;
     keyring::add_first(&mut tx, &host.sealing, id.as_str(), &host.rng, now).await?;
-    record(host, &mut tx, "issuer.created", origin).await?;
+    record(host, &mut tx, Event::IssuerCreated { by: origin }).await?;
     tx.commit().await?;
     Ok(Some(row))
 }
@@ -142,22 +141,24 @@ pub async fn change(host: &Host, id: &str, change: &Change) -> Result<IssuerRow,
     }
     let name = change.name.as_ref().map_or(row.name.as_str(), DisplayName::as_str);
     let colour = change.colour.apply(row.colour.clone());
-    let mut described = tx.describe_issuer(name, colour.as_ref(), &row.cimd, &row.origin).await?;
+    let mut described = tx.describe_issuer(name, colour.as_ref(), &row.cimd, row.origin).await?;
     described |= match &change.logo {
         Patch::Keep => false,
         Patch::Remove => tx.set_issuer_logo(None).await?,
         Patch::Set(logo) => tx.set_issuer_logo(Some(logo)).await?,
     };
     if described {
-        record(host, &mut tx, "issuer.described", ADMIN).await?;
+        record(host, &mut tx, Event::IssuerDescribed { by: Origin::Admin }).await?;
     }
     let mut moved = false;
     if let Some(disabled) = change.disabled {
         moved = tx.set_issuer_disabled(disabled.then(|| host.now())).await?;
         if moved {
             // An administrator's word: a declaration in the configuration does not enable it again.
-            tx.describe_issuer(name, colour.as_ref(), &row.cimd, ADMIN).await?;
-            record(host, &mut tx, if disabled { "issuer.disabled" } else { "issuer.enabled" }, ADMIN).await?;
+            tx.describe_issuer(name, colour.as_ref(), &row.cimd, Origin::Admin).await?;
+            let by = Origin::Admin;
+            let event = if disabled { Event::IssuerDisabled { by } } else { Event::IssuerEnabled { by } };
+            record(host, &mut tx, event).await?;
         }
     }
     let row = tx.issuer().await?.ok_or(Error::invariant("an issuer is never deleted"))?;
@@ -197,7 +198,7 @@ pub async fn declare<E: From<Error>>(
     let row = store.read().await.map_err(Error::from)?.issuer().await.map_err(Error::from)?;
     let Some(row) = row else {
         let (hash, made_file) = token()?;
-        if create(host, id, looks, hash, CONFIG).await?.is_some() {
+        if create(host, id, looks, hash, Origin::Config).await?.is_some() {
             return Ok(Declared::Created { made_file });
         }
         return Ok(Declared::Known);
@@ -211,13 +212,13 @@ pub async fn declare<E: From<Error>>(
 
 async fn redeclare(host: &Host, id: &IssuerId, looks: &Looks, row: &IssuerRow) -> Result<(), Error> {
     let mut tx = host.database.of(id.as_str().into()).begin().await?;
-    let mut changed = tx.describe_issuer(looks.name.as_str(), looks.colour.as_ref(), &row.cimd, CONFIG).await?;
+    let mut changed = tx.describe_issuer(looks.name.as_str(), looks.colour.as_ref(), &row.cimd, Origin::Config).await?;
     changed |= tx.set_issuer_logo(looks.logo.as_ref()).await?;
     if changed {
-        record(host, &mut tx, "issuer.described", CONFIG).await?;
+        record(host, &mut tx, Event::IssuerDescribed { by: Origin::Config }).await?;
     }
     if tx.set_issuer_disabled(None).await? {
-        record(host, &mut tx, "issuer.enabled", CONFIG).await?;
+        record(host, &mut tx, Event::IssuerEnabled { by: Origin::Config }).await?;
         changed = true;
     }
     if changed {
@@ -239,7 +240,7 @@ pub async fn disable_undeclared(host: &Host, declared: &[&str]) -> Result<(), Er
         }
         let mut tx = host.database.of(id.as_str().into()).begin().await?;
         if tx.set_issuer_disabled(Some(host.now())).await? {
-            record(host, &mut tx, "issuer.disabled", CONFIG).await?;
+            record(host, &mut tx, Event::IssuerDisabled { by: Origin::Config }).await?;
             tx.commit().await?;
             host.issuers.remove(&id);
             tracing::warn!(issuer = id, "disabled an issuer that is no longer declared");
@@ -248,7 +249,6 @@ pub async fn disable_undeclared(host: &Host, declared: &[&str]) -> Result<(), Er
     Ok(())
 }
 
-async fn record(host: &Host, tx: &mut Tx, kind: &str, by: &str) -> Result<(), Error> {
-    let entry = Entry { id: host.id(), at: host.now(), kind, body: json!({ "by": by }), ..Entry::default() };
-    Ok(tx.record(entry).await?)
+async fn record(host: &Host, tx: &mut Tx, event: Event) -> Result<(), Error> {
+    Ok(tx.record(Entry::new(host.id(), host.now(), event)).await?)
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::domain::claims::{ID_JAG, IdJag};
+use crate::domain::rotation::KeyState;
 use crate::error::Error;
 use crate::host::App;
 use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
@@ -16,7 +17,7 @@ use crate::store::{KeyRow, Tx};
 /// # Errors
 /// When no key is active, or the sealing key does not open it.
 pub fn open(sealing: &SealingKey, issuer_id: &str, rows: &[KeyRow]) -> Result<Keyring, JoseError> {
-    let active = rows.iter().find(|row| row.state == "active").ok_or(JoseError("there is no active key"))?;
+    let active = rows.iter().find(|row| row.state == KeyState::Active).ok_or(JoseError("there is no active key"))?;
     let active = SigningKey::open(sealing, issuer_id, &active.kid, &active.sealed)?;
     let jwks: Result<Vec<Value>, _> = rows.iter().map(|row| serde_json::from_str(&row.public_jwk)).collect();
     Keyring::new(active, &jwks.map_err(|_| JoseError("a published key is not JSON"))?)

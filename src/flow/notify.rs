@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use url::Url;
 
 use crate::domain::claims::{LOGOUT, LogoutToken};
+use crate::domain::journal::Event;
+use crate::domain::notice::{Attempt, Delivery, DeliveryState};
 use crate::domain::retry::{Answer, Next, next};
 use crate::error::Error;
 use crate::host::App;
 use crate::net::{Method, NetError, Request};
-use crate::store::{Delivery, Entry, Settled};
+use crate::store::{Entry, Settled};
 
 /// Time for the whole exchange with a service.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,45 +46,52 @@ pub async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<(),
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
     let ring = &app.issuer.ring;
     let token = ring.active.sign(LOGOUT, &claims)?;
-    let sent = post(app, &delivery.endpoint, token).await;
+    let sent = post(app, delivery, token).await;
     let now = app.now();
     let (answer, status, error) = match &sent {
         Ok((status, retry_after)) => (Answer::Status(*status, *retry_after), Some(i64::from(*status)), None),
         Err(error) => (Answer::None, None, Some(*error)),
     };
     let (state, due_at) = match next(delivery.attempts, answer, now, delivery.give_up_at, app.rng.fraction()) {
-        Next::Delivered => ("delivered", now),
-        Next::Again(at) => ("queued", at),
-        Next::Refused => ("refused", now),
-        Next::GivenUp => ("given_up", now),
+        Next::Delivered => (DeliveryState::Delivered, now),
+        Next::Again(at) => (DeliveryState::Queued, at),
+        Next::Refused => (DeliveryState::Refused, now),
+        Next::GivenUp => (DeliveryState::GivenUp, now),
     };
     let mut tx = app.store.begin().await?;
     let settled = Settled { state, due_at, status, error };
     let held = tx.settle(&delivery.id, worker, &settled, now).await?;
     // An attempt whose lease ran out was made all the same, and is told; its outcome is the next worker's to decide.
-    let body = json!({
-        "delivery": delivery.id, "attempt": delivery.attempts, "jti": jti, "kid": ring.active.kid(), "endpoint": delivery.endpoint,
-        "status": status, "error": error, "state": state, "due_at": due_at, "held": held,
+    let event = Event::DeliveryAttempt(Attempt {
+        delivery_id: delivery.id.clone(),
+        number: delivery.attempts,
+        jti,
+        kid: ring.active.kid().to_owned(),
+        endpoint: delivery.endpoint.clone(),
+        status,
+        error: error.map(str::to_owned),
+        state,
+        due_at,
+        held,
     });
-    let (id, delegation_id) = (app.id(), Some(delivery.delegation_id.as_str()));
-    tx.record(Entry { id, at: now, kind: "delivery.attempt", delegation_id, body, ..Entry::default() }).await?;
+    tx.record(Entry { delegation_id: Some(&delivery.delegation_id), ..Entry::new(app.id(), now, event) }).await?;
     tx.commit().await?;
     tracing::info!(
         delivery = delivery.id,
         attempt = delivery.attempts,
         status,
         error,
-        state,
+        state = state.as_str(),
         "told a service of a withdrawal"
     );
     Ok(())
 }
 
-/// Posts a token raw, as auth.md v0.1 wants it. Answers with the status and the seconds of a `Retry-After`.
-async fn post(app: &App, endpoint: &str, token: String) -> Result<(u16, Option<i64>), &'static str> {
-    let url = Url::parse(endpoint).map_err(|_| "the endpoint is no URL")?;
+/// Posts a token in its format. Answers with the status and the seconds of a `Retry-After`.
+async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Option<i64>), &'static str> {
+    let url = Url::parse(&delivery.endpoint).map_err(|_| "the endpoint is no URL")?;
     let headers =
-        vec![("content-type", "application/logout+jwt".to_owned()), ("accept", "application/json".to_owned())];
+        vec![("content-type", delivery.format.content_type().to_owned()), ("accept", "application/json".to_owned())];
     let request = Request {
         method: Method::Post,
         url,

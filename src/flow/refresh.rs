@@ -1,5 +1,6 @@
 //! The refresh token grant with rotation and reuse detection (RFC 6749 section 6, RFC 9700 section 4.14.2).
 
+use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::error::Error;
@@ -36,16 +37,11 @@ pub async fn run(
     }
     if family.used || !tx.use_refresh(&hash, now).await? {
         if tx.end_family(&family.id, now).await? {
-            let body = serde_json::json!({"family": family.id});
-            let (account_id, client_id) = (Some(family.account.id.as_str()), Some(client.id.as_str()));
+            let event = Event::RefreshTokenReused { family: family.id.clone() };
             let entry = Entry {
-                id: app.id(),
-                at: now,
-                kind: "refresh_token.reused",
-                account_id,
-                client_id,
-                body,
-                ..Entry::default()
+                account_id: Some(&family.account.id),
+                client_id: Some(&client.id),
+                ..Entry::new(app.id(), now, event)
             };
             tx.record(entry).await?;
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::passwords::DUMMY_HASH;
+use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
 use crate::error::Error;
@@ -106,12 +107,12 @@ async fn open(
         // The address keeps the count of its other failures: one known password must not wash them away.
         tx.forgive(name, n == 0).await?;
     }
-    let mut kind = "session.renewed";
+    let mut opened = false;
     let same = current.filter(|s| s.account_id == account.id);
     let session_id = match same {
         Some(session) if tx.reauthenticate(&session.id, &hash, now).await? => session.id.clone(),
         _ => {
-            kind = "session.opened";
+            opened = true;
             if let Some(other) = current {
                 end(app, &mut tx, other).await?;
             }
@@ -131,8 +132,9 @@ async fn open(
             id
         }
     };
-    let body = serde_json::json!({ "sid": session_id });
-    tx.record(Entry { id: app.id(), at: now, kind, account_id: Some(&account.id), body, ..Entry::default() }).await?;
+    let sid = session_id;
+    let event = if opened { Event::SessionOpened { sid } } else { Event::SessionRenewed { sid } };
+    tx.record(Entry { account_id: Some(&account.id), ..Entry::new(app.id(), now, event) }).await?;
     tx.commit().await?;
     Ok(Secret::new(token))
 }
@@ -161,9 +163,8 @@ async fn end(app: &App, tx: &mut Tx, session: &Session) -> Result<bool, Error> {
     let now = app.now();
     let ended = tx.end_session(&session.id, now).await?;
     if ended {
-        let body = serde_json::json!({ "sid": session.id });
-        let account_id = Some(session.account_id.as_str());
-        tx.record(Entry { id: app.id(), at: now, kind: "session.ended", account_id, body, ..Entry::default() }).await?;
+        let event = Event::SessionEnded { sid: session.id.clone() };
+        tx.record(Entry { account_id: Some(&session.account_id), ..Entry::new(app.id(), now, event) }).await?;
     }
     Ok(ended)
 }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::domain::issuer::{IssuerId, Logo};
+use crate::domain::issuer::{IssuerId, Logo, Origin};
 use crate::error::Error;
 use crate::flow::issuers_admin::{self, Declared, Looks};
 use crate::flow::keyfile::{self, KeyFileError};
@@ -20,7 +20,7 @@ use crate::jose::{JoseError, SealingKey};
 use crate::net::{Net, NetError, Policy};
 use crate::rng::Rng;
 use crate::secret::token_hash;
-use crate::store::{CONFIG, Database, IssuerRow, StoreError};
+use crate::store::{Database, IssuerRow, StoreError};
 
 /// How often the configuration is applied again after a deadlock.
 const APPLY_TRIES: usize = 5;
@@ -212,7 +212,7 @@ async fn bootstrap(
         logo_hash: None,
         cimd: cimd_members(config).to_string(),
         admin_token_hash: token_hash(token.expose()),
-        origin: CONFIG.to_owned(),
+        origin: Origin::Config,
         created_at: now,
         disabled_at: None,
     };
@@ -265,7 +265,7 @@ fn make_files(config: &Config, path: &Path, rng: &Rng, report: &mut StartReport)
 async fn declare_default(host: &Host, config: &Config) -> Result<(), StartError> {
     let members = cimd_members(config).to_string();
     let mut tx = host.database.of(DEFAULT_ISSUER.into()).begin().await?;
-    tx.describe_issuer(config.cimd.client_name.as_str(), None, &members, CONFIG).await?;
+    tx.describe_issuer(config.cimd.client_name.as_str(), None, &members, Origin::Config).await?;
     tx.commit().await?;
     apply(host, DEFAULT_ISSUER, &config.declared_for(None)).await
 }

@@ -1,40 +1,16 @@
 //! Withdrawal: one transaction ends the consents, writes the journal and owes the notice. Nobody waits for the service.
 
-use serde_json::json;
 use url::Url;
 
-use crate::domain::delegation::{Delegation, NOTICE_LIFETIME, notices_due};
+use crate::domain::delegation::Delegation;
 use crate::domain::ids::authority;
-use crate::domain::notice::Format;
+use crate::domain::journal::{self, Event, Why};
+use crate::domain::notice::{Delivery, Format, LIFETIME, rounds};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::host::App;
-use crate::store::{Delivery, Entry, NewDelivery, Tx};
-
-/// Why a delegation ends.
-#[derive(Clone, Copy, Debug)]
-pub enum Why {
-    /// The user said so, on a page or through the API.
-    User,
-    /// An operator said so.
-    Admin,
-    /// What it was agreed for is over.
-    Lapsed,
-    /// User, client or service disappeared from the configuration.
-    Configuration,
-}
-
-impl Why {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-            Self::Lapsed => "lapsed",
-            Self::Configuration => "configuration",
-        }
-    }
-}
+use crate::store::{Entry, NewDelivery, Tx};
 
 /// Withdraws a delegation that `caller` may see. Withdrawing what is withdrawn changes nothing and answers the same.
 ///
@@ -77,7 +53,7 @@ pub async fn end(app: &App, tx: &mut Tx, delegation_id: &str, endpoint: Option<&
         return Ok(());
     }
     let ended = tx.end_consents(delegation_id, None, now).await?;
-    owe(app, tx, &locked, endpoint, why, &json!({ "consents": ended })).await
+    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: None }).await
 }
 
 /// Ends one client's consents under a delegation; the delegation with them when nothing else stands. The notice names no client, so
@@ -102,7 +78,7 @@ pub async fn end_client(
     if !tx.has_standing_consent(delegation_id).await? {
         tx.end_delegation(delegation_id, now).await?;
     }
-    owe(app, tx, &locked, endpoint, why, &json!({ "consents": ended, "client": client_id })).await
+    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client_id) }).await
 }
 
 /// Ends what was agreed until a time that has come. Says how many delegations that touched.
@@ -123,7 +99,8 @@ pub async fn lapse(app: &App) -> Result<usize, Error> {
                 tx.end_delegation(id, now).await?;
             }
             let endpoint = endpoint(&mut tx, &locked.aud).await?;
-            owe(app, &mut tx, &locked, endpoint.as_deref(), Why::Lapsed, &json!({ "consents": ended })).await?;
+            let ended = Ended { why: Why::Lapsed, consents: ended, client: None };
+            enqueue_notices(app, &mut tx, &locked, endpoint.as_deref(), ended).await?;
             tx.commit().await?;
             app.outbox_signal.notify_one();
         }
@@ -131,50 +108,61 @@ pub async fn lapse(app: &App) -> Result<usize, Error> {
     Ok(lapsed.len())
 }
 
+/// What of a delegation ended.
+struct Ended<'a> {
+    why: Why,
+    /// How many decisions.
+    consents: u64,
+    /// Of only one client (our key).
+    client: Option<&'a str>,
+}
+
 /// Journal and outbox of an end. `locked` was read under the lock, so its last `exp` is final: what is minted after this is minted under
 /// a new consent.
-async fn owe(
+async fn enqueue_notices(
     app: &App,
     tx: &mut Tx,
     locked: &Delegation,
     endpoint: Option<&str>,
-    why: Why,
-    what: &serde_json::Value,
+    ended: Ended<'_>,
 ) -> Result<(), Error> {
     let now = app.now();
-    let (first, second) = notices_due(now, locked.last_exp);
     let mut notices = Vec::new();
     // A delegation nothing was minted under has nothing to end at the service.
-    let used = locked.mint_count > 0;
-    for due_at in [Some(first), second].into_iter().flatten().filter(|_| used) {
-        let Some(endpoint) = endpoint else { break };
+    if let Some(endpoint) = endpoint.filter(|_| locked.mint_count > 0) {
         let host = Url::parse(endpoint).map_or_else(|_| endpoint.to_owned(), |url| authority(&url));
-        let id = app.id();
-        tx.enqueue(&NewDelivery {
-            id: &id,
-            delegation_id: &locked.id,
-            format: "logout+jwt",
-            endpoint,
-            host: &host,
-            iss: &locked.iss,
-            sub: &locked.sub,
-            aud: &locked.aud,
-            created_at: now,
-            due_at,
-            give_up_at: due_at + NOTICE_LIFETIME,
-        })
-        .await?;
-        notices.push(json!({ "id": id, "due_at": due_at }));
+        for (round, due_at) in rounds(now, locked.last_exp) {
+            let id = app.id();
+            tx.enqueue(&NewDelivery {
+                id: &id,
+                delegation_id: &locked.id,
+                format: Format::LogoutJwt,
+                round,
+                endpoint,
+                host: &host,
+                iss: &locked.iss,
+                sub: &locked.sub,
+                aud: &locked.aud,
+                created_at: now,
+                due_at,
+                give_up_at: due_at + LIFETIME,
+            })
+            .await?;
+            notices.push(journal::Notice { id, round, due_at });
+        }
     }
-    let body = json!({ "aud": locked.aud, "sub": locked.sub, "why": why.as_str(), "ended": what, "notices": notices });
+    let event = Event::Withdrawal(journal::Withdrawal {
+        aud: locked.aud.clone(),
+        sub: locked.sub.clone(),
+        why: ended.why,
+        consents: ended.consents,
+        client: ended.client.map(str::to_owned),
+        notices,
+    });
     tx.record(Entry {
-        id: app.id(),
-        at: now,
-        kind: "withdrawal",
         account_id: Some(&locked.account_id),
         delegation_id: Some(&locked.id),
-        body,
-        ..Entry::default()
+        ..Entry::new(app.id(), now, event)
     })
     .await?;
     Ok(())

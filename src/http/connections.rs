@@ -12,10 +12,11 @@ use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::Status;
 use crate::domain::ids::Audience;
+use crate::domain::notice::{Delivery, DeliveryState};
 use crate::domain::service::Service;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::connections::{Connection, Dashboard, Delivery, connection, dashboard};
+use crate::flow::connections::{Connection, Dashboard, connection, dashboard};
 use crate::flow::{consent, withdraw};
 use crate::host::App;
 
@@ -136,7 +137,7 @@ fn notices(connection: &Connection) -> Vec<Delivery> {
 
 fn state(connection: &Connection, notices: &[Delivery]) -> State {
     let Connection { delegation, consents, .. } = connection;
-    let confirmed = notices.iter().filter(|d| d.state == "delivered").count();
+    let confirmed = notices.iter().filter(|d| d.state == DeliveryState::Delivered).count();
     match delegation.status() {
         Status::Active => {
             let standing = consents.iter().map(|(_, consent)| consent).filter(|c| c.ended_at.is_none());

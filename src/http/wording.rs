@@ -3,9 +3,8 @@
 use chrono::DateTime;
 
 use crate::domain::consent::{Consent, Mode};
-use crate::domain::delegation::NOTICE_LIFETIME;
+use crate::domain::notice::{Attempt, Delivery, DeliveryState, Round};
 use crate::domain::service_policy::Claim;
-use crate::flow::connections::{Attempted, Delivery};
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
 pub(super) fn time(at: i64) -> String {
@@ -99,57 +98,56 @@ pub(super) fn delivery_timeline(
     ended_at: i64,
     host: &str,
     deliveries: &[Delivery],
-    attempts: &[Attempted],
+    attempts: &[(i64, Attempt)],
 ) -> Vec<(String, String)> {
     let mut lines = vec![(to_the_second(ended_at), "stopped here: no agent can use it from now on".to_owned())];
-    let of = |attempt: &Attempted| deliveries.iter().find(|d| d.id == attempt.delivery_id);
-    let listed: Vec<_> = attempts.iter().filter_map(|attempt| Some((attempt, of(attempt)?))).collect();
+    let of = |attempt: &Attempt| deliveries.iter().find(|d| d.id == attempt.delivery_id);
+    let known: Vec<_> = attempts.iter().filter_map(|(at, attempt)| Some((*at, attempt, of(attempt)?.round))).collect();
     // The first ones say how it began, the last ones how it stands.
-    let left_out = if listed.len() > MAX_LISTED { 2..listed.len() - 4 } else { 0..0 };
-    for (n, (attempt, delivery)) in listed.iter().enumerate() {
+    let left_out = if known.len() > MAX_LISTED { 2..known.len() - 4 } else { 0..0 };
+    for (n, (at, attempt, round)) in known.iter().enumerate() {
         if n == left_out.start && !left_out.is_empty() {
             lines.push((
-                format!("until {}", to_the_second(listed[left_out.end - 1].0.at)),
+                format!("until {}", to_the_second(known[left_out.end - 1].0)),
                 format!("{} more tries", left_out.len()),
             ));
         }
         if left_out.contains(&n) {
             continue;
         }
-        let again = if is_second(delivery, ended_at) { " the second time" } else { "" };
+        let again = if *round == Round::Second { " the second time" } else { "" };
         let what = match attempt.status {
             Some(200..=299) => format!("{host} confirmed{again}"),
             _ => format!("tried to tell {host}{again}: {}", answer(attempt.status, attempt.error.as_deref())),
         };
-        lines.push((to_the_second(attempt.at), what));
+        lines.push((to_the_second(*at), what));
     }
-    for delivery in deliveries {
-        let second = is_second(delivery, ended_at);
-        lines.push(match delivery.state.as_str() {
-            "queued" if delivery.attempts == 0 && second => {
-                let why = "what an agent got just before the stop could be used until then";
-                (to_the_second(delivery.due_at), format!("{host} is told a second time: {why}"))
-            }
-            "queued" if delivery.attempts == 0 => (to_the_second(delivery.due_at), format!("{host} is being told")),
-            "queued" => {
-                (to_the_second(delivery.due_at), format!("next try; we go on until {}", time(delivery.give_up_at)))
-            }
-            "delivered" => continue,
-            _ => {
-                let tries = if delivery.attempts == 1 { "try" } else { "tries" };
-                let last = answer(delivery.last_status, delivery.last_error.as_deref());
-                let what = if second { "gave up on the second time" } else { "gave up" };
-                let ended = to_the_second(delivery.ended_at.unwrap_or(delivery.due_at));
-                (ended, format!("{what}, after {} {tries}: {last}", delivery.attempts))
-            }
-        });
-    }
+    lines.extend(deliveries.iter().filter_map(|delivery| current(host, delivery)));
     lines
 }
 
-/// Whether a notice is the one that follows when nothing minted before the end can be redeemed any more.
-fn is_second(delivery: &Delivery, ended_at: i64) -> bool {
-    delivery.give_up_at > ended_at + NOTICE_LIFETIME
+/// Where a notice stands that was not delivered.
+fn current(host: &str, delivery: &Delivery) -> Option<(String, String)> {
+    Some(match (delivery.state, delivery.round) {
+        (DeliveryState::Delivered, _) => return None,
+        (DeliveryState::Queued, Round::First) if delivery.attempts == 0 => {
+            (to_the_second(delivery.due_at), format!("{host} is being told"))
+        }
+        (DeliveryState::Queued, Round::Second) if delivery.attempts == 0 => {
+            let why = "what an agent got just before the stop could be used until then";
+            (to_the_second(delivery.due_at), format!("{host} is told a second time: {why}"))
+        }
+        (DeliveryState::Queued, _) => {
+            (to_the_second(delivery.due_at), format!("next try; we go on until {}", time(delivery.give_up_at)))
+        }
+        (DeliveryState::Refused | DeliveryState::GivenUp, round) => {
+            let tries = if delivery.attempts == 1 { "try" } else { "tries" };
+            let last = answer(delivery.last_status, delivery.last_error.as_deref());
+            let what = if round == Round::Second { "gave up on the second time" } else { "gave up" };
+            let ended = to_the_second(delivery.ended_at.unwrap_or(delivery.due_at));
+            (ended, format!("{what}, after {} {tries}: {last}", delivery.attempts))
+        }
+    })
 }
 
 fn answer(status: Option<i64>, error: Option<&str>) -> String {
@@ -159,6 +157,7 @@ fn answer(status: Option<i64>, error: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::notice::{Format, LIFETIME};
 
     #[test]
     fn browsers() {
@@ -185,60 +184,75 @@ mod tests {
         }
     }
 
-    fn delivery(id: &str, state: &str, attempts: i64, due_at: i64, give_up_at: i64) -> Delivery {
+    fn delivery(id: &str, round: Round, state: DeliveryState, attempts: i64, due_at: i64) -> Delivery {
         Delivery {
             id: id.into(),
+            issuer_id: String::new(),
             delegation_id: "d".into(),
-            format: "logout+jwt".into(),
+            format: Format::LogoutJwt,
+            round,
             endpoint: "https://s.example/revoke".into(),
             host: "s.example".into(),
             iss: String::new(),
             sub: String::new(),
             aud: String::new(),
-            state: state.into(),
+            state,
             attempts,
             due_at,
             created_at: 0,
-            give_up_at,
-            ended_at: Some(due_at).filter(|_| state != "queued"),
+            give_up_at: LIFETIME,
+            ended_at: Some(due_at).filter(|_| state != DeliveryState::Queued),
             last_status: Some(410),
             last_error: None,
         }
     }
 
-    #[test]
-    fn the_timeline_of_a_notice() {
-        let texts = |deliveries: &[Delivery], attempts: &[Attempted]| -> Vec<String> {
-            delivery_timeline(0, "s.example", deliveries, attempts).into_iter().map(|(_, text)| text).skip(1).collect()
-        };
-        let attempt = |delivery: &str, at, status, error: Option<&str>| Attempted {
-            at,
-            delivery_id: delivery.into(),
+    fn attempt(delivery_id: &str, at: i64, status: Option<i64>, error: Option<&str>) -> (i64, Attempt) {
+        let attempt = Attempt {
+            delivery_id: delivery_id.into(),
+            number: 1,
+            jti: String::new(),
+            kid: String::new(),
+            endpoint: String::new(),
             status,
             error: error.map(str::to_owned),
+            state: DeliveryState::Queued,
+            due_at: 0,
+            held: true,
         };
-        let second = NOTICE_LIFETIME + 420;
-        let waiting = [delivery("a", "queued", 0, 0, NOTICE_LIFETIME), delivery("b", "queued", 0, 420, second)];
+        (at, attempt)
+    }
+
+    #[test]
+    fn what_became_of_a_notice() {
+        use DeliveryState::{Delivered, Queued, Refused};
+        use Round::{First, Second};
+        let texts = |deliveries: &[Delivery], attempts: &[(i64, Attempt)]| -> Vec<String> {
+            delivery_timeline(0, "s.example", deliveries, attempts).into_iter().map(|(_, text)| text).skip(1).collect()
+        };
+        let waiting = [delivery("a", First, Queued, 0, 0), delivery("b", Second, Queued, 0, 420)];
         let because =
             "s.example is told a second time: what an agent got just before the stop could be used until then";
         assert_eq!(texts(&waiting, &[]), ["s.example is being told", because]);
 
         let tries = [attempt("a", 1, Some(503), None), attempt("a", 6, None, Some("no answer in time"))];
-        let under_way = [delivery("a", "queued", 2, 25, NOTICE_LIFETIME), delivery("b", "queued", 0, 420, second)];
-        let told = ["tried to tell s.example: it answered 503", "tried to tell s.example: no answer in time"];
+        let under_way = [delivery("a", First, Queued, 2, 25), delivery("b", Second, Queued, 0, 420)];
+        let tried = ["tried to tell s.example: it answered 503", "tried to tell s.example: no answer in time"];
         assert_eq!(
             texts(&under_way, &tries),
-            [&told[..], &["next try; we go on until 8 Jan 1970, 00:00 UTC", because]].concat()
+            [&tried[..], &["next try; we go on until 8 Jan 1970, 00:00 UTC", because]].concat()
         );
 
-        let through = [delivery("a", "delivered", 1, 1, NOTICE_LIFETIME), delivery("b", "delivered", 1, 420, second)];
+        let through = [delivery("a", First, Delivered, 1, 1), delivery("b", Second, Delivered, 1, 420)];
         let confirmed = [attempt("a", 1, Some(202), None), attempt("b", 420, Some(200), None)];
         assert_eq!(texts(&through, &confirmed), ["s.example confirmed", "s.example confirmed the second time"]);
 
         let many: Vec<_> = (1..=43).map(|n| attempt("a", n, Some(410), None)).collect();
-        let lines = texts(&[delivery("a", "refused", 43, 43, NOTICE_LIFETIME)], &many);
+        let lines = texts(&[delivery("a", First, Refused, 43, 43)], &many);
         assert_eq!(lines.len(), 2 + 1 + 4 + 1);
         assert_eq!(lines[2], "37 more tries");
         assert_eq!(lines[7], "gave up, after 43 tries: it answered 410");
+        let second = texts(&[delivery("b", Second, Refused, 1, 43)], &[]);
+        assert_eq!(second, ["gave up on the second time, after 1 try: it answered 410"]);
     }
 }

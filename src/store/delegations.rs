@@ -1,33 +1,14 @@
 //! Delegations: one row per user and audience.
 
 use super::{Columns, Result, Tx, on};
-use crate::domain::delegation::{Delegation, Status};
-
-/// What a list is narrowed to. `after` is the id of the last row of the page before.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Filter<'a> {
-    /// Our key of the user.
-    pub account_id: Option<&'a str>,
-    /// The user's name on the wire.
-    pub sub: Option<&'a str>,
-    /// The service.
-    pub aud: Option<&'a str>,
-    /// `client_id` of a client with a consent under it.
-    pub client_id: Option<&'a str>,
-    /// Where it stands.
-    pub status: Option<Status>,
-    /// Where to go on.
-    pub after: Option<&'a str>,
-    /// Most rows.
-    pub limit: i64,
-}
+use crate::domain::delegation::{Delegation, Filter, Status};
 
 macro_rules! delegation_query {
     ($rest:literal) => {
         concat!(
             "SELECT d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.mint_count, d.last_exp, d.ended_at,
                     (SELECT COALESCE(k.client_name, k.client_id) FROM client k WHERE k.id = d.last_client_id) AS last_client,
-                    (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS owed
+                    (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS pending_notices
                FROM delegation d WHERE d.issuer_id = $1 AND ",
             $rest
         )
@@ -47,7 +28,7 @@ fn delegation(r: &impl Columns) -> Result<Delegation> {
         mint_count: r.int("mint_count")?,
         last_exp: r.int("last_exp")?,
         ended_at: r.maybe_int("ended_at")?,
-        owed: r.int("owed")?,
+        pending_notices: r.int("pending_notices")?,
     })
 }
 

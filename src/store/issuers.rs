@@ -1,7 +1,7 @@
 //! Issuers, and how other processes hear that one has changed.
 
-use super::{Columns, HostTx, Result, StoreError, Tx, on};
-use crate::domain::issuer::{Colour, Logo};
+use super::{Columns, HostTx, Result, StoreError, Tx, on, word};
+use crate::domain::issuer::{Colour, Logo, Origin};
 
 /// An issuer's row.
 #[derive(Clone, Debug)]
@@ -20,23 +20,18 @@ pub struct IssuerRow {
     pub cimd: String,
     /// SHA-256 of its administrator's token.
     pub admin_token_hash: String,
-    /// `config` where the configuration declares it, `admin` where an administrator added it.
-    pub origin: String,
+    /// Who had the last word on it.
+    pub origin: Origin,
     /// Seconds since the epoch.
     pub created_at: i64,
     /// Seconds since the epoch.
     pub disabled_at: Option<i64>,
 }
 
-/// `origin` of what the configuration declares.
-pub const CONFIG: &str = "config";
-/// `origin` of what an administrator added, or had the last word on.
-pub const ADMIN: &str = "admin";
-
 impl IssuerRow {
     /// Whether the configuration declares it.
     pub fn is_declared(&self) -> bool {
-        self.origin == CONFIG
+        self.origin == Origin::Config
     }
 }
 
@@ -56,7 +51,7 @@ fn issuer(r: &impl Columns) -> Result<IssuerRow> {
         logo_hash: r.maybe_text("logo_hash")?,
         cimd: r.text("cimd")?,
         admin_token_hash: r.text("admin_token_hash")?,
-        origin: r.text("origin")?,
+        origin: word(r, "origin", Origin::parse)?,
         created_at: r.int("created_at")?,
         disabled_at: r.maybe_int("disabled_at")?,
     })
@@ -90,7 +85,7 @@ impl Tx {
             .bind(new.colour.as_ref().map(Colour::as_str))
             .bind(&new.cimd)
             .bind(&new.admin_token_hash)
-            .bind(&new.origin)
+            .bind(new.origin.as_str())
             .bind(revision)
             .bind(new.created_at)
             .execute(c)
@@ -105,7 +100,7 @@ impl Tx {
         name: &str,
         colour: Option<&Colour>,
         cimd: &str,
-        origin: &str,
+        origin: Origin,
     ) -> Result<bool> {
         let id = self.issuer.clone();
         let changed = on!(self, |c| {
@@ -117,7 +112,7 @@ impl Tx {
             .bind(name)
             .bind(colour.map(Colour::as_str))
             .bind(cimd)
-            .bind(origin)
+            .bind(origin.as_str())
             .execute(c)
             .await?
             .rows_affected()

@@ -1,14 +1,15 @@
 //! Signing keys: sealed rows whose `state` says what they are for.
 
-use super::{Columns as _, Result, Tx, on};
+use super::{Columns as _, Result, Tx, on, word};
+use crate::domain::rotation::KeyState;
 
 /// A key's row.
 #[derive(Debug)]
 pub struct KeyRow {
     /// RFC 7638 thumbprint.
     pub kid: String,
-    /// `pending`, `active` or `retiring`: the published ones.
-    pub state: String,
+    /// Pending, active or retiring: the published ones.
+    pub state: KeyState,
     /// The public half, as JSON.
     pub public_jwk: String,
     /// The private half, sealed.
@@ -31,7 +32,7 @@ impl Tx {
                 .map(|r| {
                     Ok(KeyRow {
                         kid: r.text("kid")?,
-                        state: r.text("state")?,
+                        state: word(r, "state", KeyState::parse)?,
                         public_jwk: r.text("public_jwk")?,
                         sealed: r.text("sealed")?,
                     })

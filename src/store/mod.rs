@@ -34,13 +34,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 
-pub use delegations::Filter;
 pub use grants::{Family, NewFamily, Subject};
-pub use issuers::{ADMIN, CONFIG, IssuerRow};
-pub use journal::{Attempted, Entry};
+pub use issuers::IssuerRow;
+pub use journal::Entry;
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
-pub use outbox::{Delivery, NewDelivery, Settled};
+pub use outbox::{NewDelivery, Settled};
 pub use people::{NewAccount, NewSession, StoredAccount};
 
 use crate::domain::consent::Consent;
@@ -401,6 +400,11 @@ macro_rules! columns {
 }
 columns!(SqliteRow);
 columns!(PgRow);
+
+/// A column whose text is one of an enum's words.
+fn word<T>(row: &impl Columns, name: &'static str, parse: fn(&str) -> Option<T>) -> Result<T> {
+    parse(&row.text(name)?).ok_or(StoreError::Broken(name))
+}
 
 /// A column's JSON.
 fn json(value: &impl serde::Serialize) -> String {

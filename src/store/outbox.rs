@@ -1,43 +1,7 @@
 //! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
 
-use super::{Columns, HostTx, Result, Tx, on, per_engine};
-
-/// A notice on its way.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// Names it.
-    pub id: String,
-    /// Of which delegation.
-    pub delegation_id: String,
-    /// `logout+jwt`.
-    pub format: String,
-    /// Where it goes.
-    pub endpoint: String,
-    /// Host and port of that: one attempt at a time to each.
-    pub host: String,
-    /// As first emitted.
-    pub iss: String,
-    /// As first emitted.
-    pub sub: String,
-    /// As first emitted.
-    pub aud: String,
-    /// `queued`, `delivered`, `refused` or `given_up`.
-    pub state: String,
-    /// Attempts begun.
-    pub attempts: i64,
-    /// When the next one is due, seconds since the epoch.
-    pub due_at: i64,
-    /// Seconds since the epoch.
-    pub created_at: i64,
-    /// After which nothing is tried.
-    pub give_up_at: i64,
-    /// Seconds since the epoch.
-    pub ended_at: Option<i64>,
-    /// The last answer.
-    pub last_status: Option<i64>,
-    /// Why there was none.
-    pub last_error: Option<String>,
-}
+use super::{Columns, HostTx, Result, Tx, on, per_engine, word};
+use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 
 /// A notice to send.
 #[derive(Debug)]
@@ -46,8 +10,10 @@ pub struct NewDelivery<'a> {
     pub id: &'a str,
     /// Of which delegation.
     pub delegation_id: &'a str,
-    /// `logout+jwt`.
-    pub format: &'a str,
+    /// What it looks like.
+    pub format: Format,
+    /// Which of its withdrawal's.
+    pub round: Round,
     /// Where it goes.
     pub endpoint: &'a str,
     /// Host and port of that.
@@ -69,8 +35,8 @@ pub struct NewDelivery<'a> {
 /// How an attempt left its delivery.
 #[derive(Debug)]
 pub struct Settled<'a> {
-    /// `queued` again, or an end.
-    pub state: &'a str,
+    /// Queued again, or an end.
+    pub state: DeliveryState,
     /// When the next attempt is due.
     pub due_at: i64,
     /// The answer.
@@ -81,7 +47,7 @@ pub struct Settled<'a> {
 
 macro_rules! delivery_columns {
     () => {
-        "id, delegation_id, format, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at, ended_at,
+        "id, issuer_id, delegation_id, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at, ended_at,
          last_status, last_error"
     };
 }
@@ -89,14 +55,16 @@ macro_rules! delivery_columns {
 fn delivery(r: &impl Columns) -> Result<Delivery> {
     Ok(Delivery {
         id: r.text("id")?,
+        issuer_id: r.text("issuer_id")?,
         delegation_id: r.text("delegation_id")?,
-        format: r.text("format")?,
+        format: word(r, "format", Format::parse)?,
+        round: word(r, "round", Round::parse)?,
         endpoint: r.text("endpoint")?,
         host: r.text("host")?,
         iss: r.text("iss")?,
         sub: r.text("sub")?,
         aud: r.text("aud")?,
-        state: r.text("state")?,
+        state: word(r, "state", DeliveryState::parse)?,
         attempts: r.int("attempts")?,
         due_at: r.int("due_at")?,
         created_at: r.int("created_at")?,
@@ -108,18 +76,20 @@ fn delivery(r: &impl Columns) -> Result<Delivery> {
 }
 
 impl Tx {
-    /// Owes a notice.
+    /// Puts a notice on its way.
     pub async fn enqueue(&mut self, new: &NewDelivery<'_>) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO delivery (id, issuer_id, delegation_id, format, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'queued', 0, $10, $11, $12)",
+                "INSERT INTO delivery (id, issuer_id, delegation_id, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at,
+                                       created_at, give_up_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, $12, $13)",
             )
             .bind(new.id)
             .bind(&*id)
             .bind(new.delegation_id)
-            .bind(new.format)
+            .bind(new.format.as_str())
+            .bind(new.round.as_str())
             .bind(new.endpoint)
             .bind(new.host)
             .bind(new.iss)
@@ -183,7 +153,7 @@ impl Tx {
     /// Ends an attempt of a worker that still holds the lease. `false` when it lost it.
     pub async fn settle(&mut self, delivery_id: &str, worker: &str, settled: &Settled<'_>, now: i64) -> Result<bool> {
         let id = self.issuer.clone();
-        let ended_at = (settled.state != "queued").then_some(now);
+        let ended_at = (settled.state != DeliveryState::Queued).then_some(now);
         on!(self, |c| {
             let done = sqlx::query(
                 "UPDATE delivery SET state = $4, due_at = $5, last_status = $6, last_error = $7, ended_at = $8, lease = NULL, leased_until = NULL
@@ -192,7 +162,7 @@ impl Tx {
             .bind(&*id)
             .bind(delivery_id)
             .bind(worker)
-            .bind(settled.state)
+            .bind(settled.state.as_str())
             .bind(settled.due_at)
             .bind(settled.status)
             .bind(settled.error)

@@ -67,7 +67,21 @@ async fn lists() {
     assert_eq!((all.len(), &next), (7, &Value::Null));
     let mut names: Vec<&String> = all[0].as_object().unwrap().keys().collect();
     names.sort();
-    assert_eq!(names, ["aud", "created_at", "ended_at", "id", "iss", "last_used_at", "mint_count", "status", "sub"]);
+    assert_eq!(
+        names,
+        [
+            "aud",
+            "created_at",
+            "ended_at",
+            "id",
+            "iss",
+            "last_used_at",
+            "mint_count",
+            "pending_notices",
+            "status",
+            "sub"
+        ]
+    );
     let alice = all[0]["sub"].as_str().unwrap();
     let bob = all.iter().find(|d| d["sub"] != alice).unwrap()["sub"].as_str().unwrap();
     assert!(!all[0].to_string().contains(ALICE), "who it is stays inside");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch::domain::ids::authority;
+use avouch::domain::notice::{Format, Round};
 use avouch::host::Host;
 use avouch::store::NewDelivery;
 use avouch::{delivery, flow::notify};
@@ -28,7 +29,8 @@ async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
         tx.enqueue(&NewDelivery {
             id: &id,
             delegation_id: &delegation,
-            format: "logout+jwt",
+            format: Format::LogoutJwt,
+            round: Round::First,
             endpoint,
             host: &host,
             iss: &world.issuer(),
@@ -93,7 +95,7 @@ both! {
             let delivery = delivery_of(&world, &id).await;
             assert_eq!((&delivery["state"], &delivery["attempts"]), (&json!("queued"), &json!(n + 1)));
             let attempt = attempts(&world).await.remove(n);
-            assert_eq!((&attempt["attempt"], &attempt["jti"], &attempt["state"]), (&json!(n + 1), &notice["jti"], &json!("queued")));
+            assert_eq!((&attempt["number"], &attempt["jti"], &attempt["state"]), (&json!(n + 1), &notice["jti"], &json!("queued")));
             let (status, error) = match behaviour {
                 Behaviour::Status(status) | Behaviour::Headers(status, _) => (json!(status), Value::Null),
                 _ => (Value::Null, json!("its answer was too large")),

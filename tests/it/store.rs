@@ -6,17 +6,19 @@ use std::sync::Arc;
 use avouch::domain::client::{Client, ClientPolicy};
 use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
-use avouch::domain::delegation::Status;
+use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::Audience;
-use avouch::domain::issuer::{Colour, Logo};
+use avouch::domain::issuer::{Colour, Logo, Origin};
+use avouch::domain::journal::Event;
+use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::domain::service_policy::{Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::store::{
-    self, Entry, Filter, IssuerRow, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store,
-    StoreError, SubjectToken, UnspentJti,
+    self, Entry, IssuerRow, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store, StoreError,
+    SubjectToken, UnspentJti,
 };
 use serde_json::json;
 
@@ -44,7 +46,7 @@ pub(crate) fn issuer_row(id: &str) -> IssuerRow {
         logo_hash: None,
         cimd: "{}".to_owned(),
         admin_token_hash: "hash".to_owned(),
-        origin: "config".to_owned(),
+        origin: Origin::Config,
         created_at: NOW,
         disabled_at: None,
     }
@@ -242,8 +244,8 @@ async fn changed(all: &store::Database) {
     let (acme, default) = (all.of("acme".into()), all.of("default".into()));
     tx!(acme, |tx| assert!(tx.create_issuer(&issuer_row("acme")).await.unwrap()));
     tx!(default, |tx| {
-        assert!(tx.describe_issuer("Avouch", None, "{}", "config").await.unwrap());
-        assert!(!tx.describe_issuer("Avouch", None, "{}", "config").await.unwrap(), "it says that already");
+        assert!(tx.describe_issuer("Avouch", None, "{}", Origin::Config).await.unwrap());
+        assert!(!tx.describe_issuer("Avouch", None, "{}", Origin::Config).await.unwrap(), "it says that already");
     });
     let changed = |since| async move { all.read().await.unwrap().issuers_changed_since(since, 10).await.unwrap() };
     let names: Vec<String> = changed(before).await.into_iter().map(|(id, _)| id).collect();
@@ -258,7 +260,7 @@ async fn changed(all: &store::Database) {
 async fn looks(all: &store::Database, acme: &Store) {
     let (colour, logo) = (Colour::parse("#0a7d5c").unwrap(), Logo::stored("AAAA", "hash".into()).unwrap());
     tx!(acme, |tx| {
-        assert!(tx.describe_issuer("Acme", Some(&colour), "{}", "admin").await.unwrap());
+        assert!(tx.describe_issuer("Acme", Some(&colour), "{}", Origin::Admin).await.unwrap());
         assert!(tx.set_issuer_logo(Some(&logo)).await.unwrap() && !tx.set_issuer_logo(Some(&logo)).await.unwrap());
         assert_eq!(tx.issuer_logo().await.unwrap(), Some(logo));
         assert!(tx.set_issuer_disabled(Some(NOW)).await.unwrap());
@@ -413,7 +415,8 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     let notice = NewDelivery {
         id: "o",
         delegation_id: "d1",
-        format: "logout+jwt",
+        format: Format::LogoutJwt,
+        round: Round::First,
         endpoint,
         host: "a.example",
         iss: "https://id.example",
@@ -432,24 +435,25 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     tx!(all, |tx| assert_eq!(tx.clear_leases().await.unwrap(), 1));
     let mut tx = store.begin().await.unwrap();
     assert_eq!(tx.claim("w2", NOW, 10, 9).await.unwrap()[0].attempts, 2);
-    let settled = Settled { state: "delivered", due_at: NOW, status: Some(200), error: None };
+    let settled = Settled { state: DeliveryState::Delivered, due_at: NOW, status: Some(200), error: None };
     assert!(!tx.settle("o", "w", &settled, NOW).await.unwrap() && tx.settle("o", "w2", &settled, NOW).await.unwrap());
     assert_eq!(tx.deliveries("d1").await.unwrap()[0].last_status, Some(200));
     assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawn);
-    let entry = Entry {
-        id: "e".into(),
-        at: NOW,
-        kind: "withdrawal",
-        delegation_id: Some("d1"),
-        body: json!({"a": 1}),
-        ..Entry::default()
+    let attempt = Attempt {
+        delivery_id: "o".into(),
+        number: 1,
+        jti: "j".into(),
+        kid: "kid".into(),
+        endpoint: endpoint.into(),
+        status: Some(200),
+        error: None,
+        state: DeliveryState::Delivered,
+        due_at: NOW,
+        held: true,
     };
-    tx.record(entry).await.unwrap();
-    let history = tx.history("d1").await.unwrap();
-    assert_eq!(
-        history.iter().map(|(kind, ..)| kind.as_str()).collect::<BTreeSet<_>>(),
-        ["assertion", "withdrawal"].into()
-    );
+    let event = Event::DeliveryAttempt(attempt.clone());
+    tx.record(Entry { delegation_id: Some("d1"), ..Entry::new("z".into(), NOW, event) }).await.unwrap();
+    assert_eq!(tx.attempts("d1", 9).await.unwrap(), [(NOW, attempt)]);
     assert!(tx.end_session("s1", NOW).await.unwrap() && !tx.end_session("s1", NOW).await.unwrap());
     tx.commit().await.unwrap();
     assert!(matches!(mint(store, 1, "c", "j3").await, Ok(Outcome::Refused(Refusal::SubjectToken(_)))));

@@ -1,6 +1,7 @@
 //! Withdrawal: by whom, of what, what it leaves behind, and when the service hears of it.
 
-use avouch::flow::withdraw::{self, Why};
+use avouch::domain::journal::Why;
+use avouch::flow::withdraw;
 use serde_json::{Value, json};
 
 use crate::harness::{ALICE, BOB, Behaviour, Browser, Engine, NOW, World, answer_form, both, claims, declarations};

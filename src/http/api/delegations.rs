@@ -11,11 +11,12 @@ use super::super::reply::private_json;
 use super::super::wording::rfc3339;
 use super::{List, and_one, known, limit};
 use crate::domain::consent::{Consent, Mode};
-use crate::domain::delegation::{Delegation, Status};
+use crate::domain::delegation::{Delegation, Filter, Status};
+use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::connections::{self, Connection, Delivery, Filter, connection};
+use crate::flow::connections::{self, Connection, connection};
 use crate::flow::withdraw::withdraw;
 use crate::host::App;
 
@@ -71,6 +72,7 @@ struct DelegationItem<'a> {
     created_at: String,
     last_used_at: Option<String>,
     mint_count: i64,
+    pending_notices: i64,
     ended_at: Option<String>,
 }
 
@@ -105,9 +107,10 @@ struct ConsentItem<'a> {
 #[derive(Serialize)]
 struct DeliveryItem<'a> {
     id: &'a str,
-    format: &'a str,
+    format: Format,
+    round: Round,
     endpoint: &'a str,
-    state: &'a str,
+    state: DeliveryState,
     attempts: i64,
     due_at: String,
     ended_at: Option<String>,
@@ -126,6 +129,7 @@ impl<'a> DelegationItem<'a> {
             created_at: rfc3339(delegation.created_at),
             last_used_at: delegation.last_used_at.map(rfc3339),
             mint_count: delegation.mint_count,
+            pending_notices: delegation.pending_notices,
             ended_at: delegation.ended_at.map(rfc3339),
         }
     }
@@ -162,9 +166,10 @@ impl<'a> DeliveryItem<'a> {
     fn of(delivery: &'a Delivery) -> Self {
         Self {
             id: &delivery.id,
-            format: &delivery.format,
+            format: delivery.format,
+            round: delivery.round,
             endpoint: &delivery.endpoint,
-            state: &delivery.state,
+            state: delivery.state,
             attempts: delivery.attempts,
             due_at: rfc3339(delivery.due_at),
             ended_at: delivery.ended_at.map(rfc3339),

@@ -2,28 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
 use super::Waiting;
 use super::facts::Subject;
 use super::wanted::Wanted;
-use crate::domain::claims::OneOrMany;
 use crate::domain::exchange::Grant;
+use crate::domain::journal::{Assertion, Event};
 use crate::store::json_row::elements;
 use crate::store::{Columns as _, Result, StoreError, Tx, json, on, per_engine};
-
-/// What the journal says of an assertion beside the columns.
-#[derive(Serialize)]
-struct Body<'a> {
-    sub: &'a str,
-    aud: &'a str,
-    exp: i64,
-    kid: &'a str,
-    scope: Option<&'a str>,
-    resource: Option<&'a OneOrMany>,
-    agent_platform: Option<&'a str>,
-    agent_context_id: Option<&'a str>,
-}
 
 macro_rules! texts {
     (sqlite, $parameter:literal) => {
@@ -73,8 +58,8 @@ macro_rules! journal {
     ($engine:ident) => {
         concat!(
             "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)
-             SELECT e.value ->> 0, e.value ->> 1, $5, 'assertion', e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5,
-                    e.value ->> 6, e.value ->> 7 FROM ",
+             SELECT e.value ->> 0, e.value ->> 1, $5, e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5, e.value ->> 6,
+                    e.value ->> 7, e.value ->> 8 FROM ",
             elements!($engine, "$4")
         )
     };
@@ -145,19 +130,21 @@ impl Tx {
             *client = &mint.client.id;
             *count += 1;
             *exp = claims.exp.max(*exp);
-            let body = json(&Body {
-                sub: &claims.sub,
-                aud: &claims.aud,
+            let event = Event::Assertion(Assertion {
+                sub: claims.sub.clone(),
+                aud: claims.aud.clone(),
                 exp: claims.exp,
-                kid: &mint.kid,
-                scope: claims.scope.as_deref(),
-                resource: claims.resource.as_ref(),
-                agent_platform: mint.request.agent_platform.as_deref(),
-                agent_context_id: mint.request.agent_context_id.as_deref(),
+                kid: mint.kid.clone(),
+                scope: claims.scope.clone(),
+                resource: claims.resource.clone(),
+                agent_platform: mint.request.agent_platform.clone(),
+                agent_context_id: mint.request.agent_context_id.clone(),
             });
+            let (kind, body) = event.columns();
             rows.push((
                 &mint.entry_id,
                 &*waiting.issuer,
+                kind,
                 &subject.account.id,
                 &mint.client.id,
                 &grant.delegation_id,

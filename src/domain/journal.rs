@@ -1,0 +1,303 @@
+//! The journal: everything that happens, on one page. A variant is a row's kind, its fields are the row's body; who, by which client and
+//! under which record stands in columns beside them. Never a secret, never a token.
+
+use serde::{Deserialize, Serialize};
+
+use super::claims::OneOrMany;
+use super::consent::Mode;
+use super::issuer::Origin;
+use super::notice::{Attempt, Round};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body")]
+pub enum Event {
+    /// A user signed in.
+    #[serde(rename = "session.opened")]
+    SessionOpened {
+        /// The session.
+        sid: String,
+    },
+    /// A user showed the password again.
+    #[serde(rename = "session.renewed")]
+    SessionRenewed {
+        /// The session.
+        sid: String,
+    },
+    /// A user signed out, or somebody else signed in with the same browser.
+    #[serde(rename = "session.ended")]
+    SessionEnded {
+        /// The session.
+        sid: String,
+    },
+    /// A user let a client sign them in.
+    #[serde(rename = "signin_consent.given")]
+    SigninConsentGiven {
+        /// What the client may know.
+        scope: String,
+    },
+    /// A code came back a second time: everything it gave has ended.
+    #[serde(rename = "code.reused")]
+    CodeReused {
+        /// The tokens that ended.
+        family: String,
+    },
+    /// A refresh token came back a second time: its family has ended.
+    #[serde(rename = "refresh_token.reused")]
+    RefreshTokenReused {
+        /// The tokens that ended.
+        family: String,
+    },
+    /// A user agreed.
+    #[serde(rename = "consent.given")]
+    ConsentGiven(Decision),
+    /// A user said no.
+    #[serde(rename = "consent.denied")]
+    ConsentDenied(Decision),
+    /// A user took a denial back.
+    #[serde(rename = "consent.revised")]
+    ConsentRevised {},
+    /// An assertion was minted.
+    #[serde(rename = "assertion")]
+    Assertion(Assertion),
+    /// A delegation, or one client's part of it, ended.
+    #[serde(rename = "withdrawal")]
+    Withdrawal(Withdrawal),
+    /// A service was told of a withdrawal, or not.
+    #[serde(rename = "delivery.attempt")]
+    DeliveryAttempt(Attempt),
+    /// A user may no longer sign in.
+    #[serde(rename = "account.disabled")]
+    AccountDisabled(Disabled),
+    /// A client may no longer ask.
+    #[serde(rename = "client.disabled")]
+    ClientDisabled(Disabled),
+    /// A service is no longer vouched at.
+    #[serde(rename = "service.disabled")]
+    ServiceDisabled(Disabled),
+    /// There is a new issuer.
+    #[serde(rename = "issuer.created")]
+    IssuerCreated {
+        /// Whose word that was.
+        by: Origin,
+    },
+    /// An issuer's name or looks are others.
+    #[serde(rename = "issuer.described")]
+    IssuerDescribed {
+        /// Whose word that was.
+        by: Origin,
+    },
+    /// Nothing answers under an issuer any more.
+    #[serde(rename = "issuer.disabled")]
+    IssuerDisabled {
+        /// Whose word that was.
+        by: Origin,
+    },
+    /// A disabled issuer answers again.
+    #[serde(rename = "issuer.enabled")]
+    IssuerEnabled {
+        /// Whose word that was.
+        by: Origin,
+    },
+}
+
+/// A user's answer to a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The service.
+    pub aud: String,
+    /// How far it goes.
+    #[serde(flatten)]
+    pub mode: Mode,
+    /// What was given of what was asked for.
+    pub scope: String,
+    /// For which resources.
+    pub resources: Vec<String>,
+    /// The session it was given in.
+    pub sid: String,
+    /// What the agent said of itself.
+    pub agent_platform: Option<String>,
+    /// What the agent said of itself.
+    pub agent_context_id: Option<String>,
+}
+
+/// What an assertion said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assertion {
+    /// The user, as the service knows them.
+    pub sub: String,
+    /// The service.
+    pub aud: String,
+    /// Seconds since the epoch.
+    pub exp: i64,
+    /// The key that signed it.
+    pub kid: String,
+    /// What was granted.
+    pub scope: Option<String>,
+    /// For which resources.
+    pub resource: Option<OneOrMany>,
+    /// What the agent said of itself.
+    pub agent_platform: Option<String>,
+    /// What the agent said of itself.
+    pub agent_context_id: Option<String>,
+}
+
+/// What ended, and how the service is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// The service.
+    pub aud: String,
+    /// The user, as the service knows them.
+    pub sub: String,
+    /// Why.
+    pub why: Why,
+    /// How many decisions ended.
+    pub consents: u64,
+    /// The only client whose decisions ended (our key).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The notices that follow.
+    pub notices: Vec<Notice>,
+}
+
+/// A notice that is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The delivery.
+    pub id: String,
+    /// Which of the withdrawal's.
+    pub round: Round,
+    /// Seconds since the epoch.
+    pub due_at: i64,
+}
+
+/// What was disabled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disabled {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why something ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    /// The user said so, on a page or through the API.
+    User,
+    /// An operator said so.
+    Admin,
+    /// What it was agreed for is over.
+    Lapsed,
+    /// User, client or service disappeared from the configuration.
+    Configuration,
+}
+
+impl Event {
+    /// Kind and body, as they are stored.
+    ///
+    /// # Panics
+    /// Never: serde writes the tag, then the content, and an event holds nothing that is no JSON.
+    #[must_use]
+    pub fn columns(&self) -> (String, String) {
+        // Cut out of the text rather than made as a tree: one is written for each assertion.
+        let text = serde_json::to_string(self).expect("an event is JSON");
+        let cut = text.strip_prefix(r#"{"kind":""#).and_then(|rest| rest.strip_suffix('}'));
+        let (kind, body) =
+            cut.and_then(|rest| rest.split_once(r#"","body":"#)).expect("serde writes tag, then content");
+        (kind.to_owned(), body.to_owned())
+    }
+
+    /// Reads what [`Event::columns`] wrote.
+    #[must_use]
+    pub fn read(kind: &str, body: &str) -> Option<Self> {
+        let body: serde_json::Value = serde_json::from_str(body).ok()?;
+        serde_json::from_value(serde_json::json!({ "kind": kind, "body": body })).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::notice::DeliveryState;
+
+    fn decision(mode: Mode) -> Decision {
+        Decision {
+            aud: "https://s.example".into(),
+            mode,
+            scope: "r".into(),
+            resources: vec!["https://s.example/\"api\"".into()],
+            sid: "s".into(),
+            agent_platform: Some("}\",\"body\":{".into()),
+            agent_context_id: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let sid = || "s".to_owned();
+        let disabled = Disabled { name: "\"}".into(), why: Why::Configuration };
+        let attempt = Attempt {
+            delivery_id: "o".into(),
+            number: 2,
+            jti: "j".into(),
+            kid: "k".into(),
+            endpoint: "https://s.example/revoke".into(),
+            status: None,
+            error: Some("no answer in time".into()),
+            state: DeliveryState::Queued,
+            due_at: 5,
+            held: true,
+        };
+        let assertion = Assertion {
+            sub: "u".into(),
+            aud: "https://s.example".into(),
+            exp: 9,
+            kid: "k".into(),
+            scope: None,
+            resource: Some(OneOrMany::One("https://s.example".into())),
+            agent_platform: None,
+            agent_context_id: Some("chat".into()),
+        };
+        let withdrawal = Withdrawal {
+            aud: "https://s.example".into(),
+            sub: "u".into(),
+            why: Why::User,
+            consents: 2,
+            client: None,
+            notices: vec![Notice { id: "o".into(), round: Round::Second, due_at: 7 }],
+        };
+        let events = [
+            ("session.opened", Event::SessionOpened { sid: sid() }),
+            ("session.renewed", Event::SessionRenewed { sid: sid() }),
+            ("session.ended", Event::SessionEnded { sid: sid() }),
+            ("signin_consent.given", Event::SigninConsentGiven { scope: "openid".into() }),
+            ("code.reused", Event::CodeReused { family: "f".into() }),
+            ("refresh_token.reused", Event::RefreshTokenReused { family: "f".into() }),
+            ("consent.given", Event::ConsentGiven(decision(Mode::Until(7)))),
+            ("consent.denied", Event::ConsentDenied(decision(Mode::Denied))),
+            ("consent.revised", Event::ConsentRevised {}),
+            ("assertion", Event::Assertion(assertion)),
+            ("withdrawal", Event::Withdrawal(withdrawal)),
+            ("delivery.attempt", Event::DeliveryAttempt(attempt)),
+            ("account.disabled", Event::AccountDisabled(disabled.clone())),
+            ("client.disabled", Event::ClientDisabled(disabled.clone())),
+            ("service.disabled", Event::ServiceDisabled(disabled)),
+            ("issuer.created", Event::IssuerCreated { by: Origin::Config }),
+            ("issuer.described", Event::IssuerDescribed { by: Origin::Admin }),
+            ("issuer.disabled", Event::IssuerDisabled { by: Origin::Admin }),
+            ("issuer.enabled", Event::IssuerEnabled { by: Origin::Config }),
+        ];
+        for (kind, event) in events {
+            let (written, body) = event.columns();
+            assert_eq!(written, kind);
+            assert_eq!(Event::read(kind, &body), Some(event), "{body}");
+        }
+        let (_, body) = Event::ConsentGiven(decision(Mode::Until(7))).columns();
+        assert!(body.contains(r#""mode":"until","until":7,"scope":"r""#), "{body}");
+        assert_eq!(Event::ConsentRevised {}.columns().1, "{}");
+        assert_eq!(Event::read("assertion", "{}"), None);
+        assert_eq!(Event::read("nothing", "{}"), None);
+    }
+}
