@@ -67,3 +67,4 @@ CREATE TABLE throttle (
     blocked_until BIGINT NOT NULL,
     PRIMARY KEY (issuer_id, name)
 );
+CREATE INDEX throttle_failed ON throttle (failed_at);

@@ -36,6 +36,7 @@ CREATE TABLE ticket (
 );
 CREATE UNIQUE INDEX ticket_open ON ticket (issuer_id, request_key) WHERE closed_at IS NULL;
 CREATE INDEX ticket_account ON ticket (account_id, expires_at);
+CREATE INDEX ticket_expiry ON ticket (expires_at);
 
 -- One decision, never changed once made; only its use and its end are written later.
 CREATE TABLE consent (

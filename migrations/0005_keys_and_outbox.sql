@@ -35,4 +35,7 @@ CREATE TABLE delivery (
     last_error TEXT
 );
 CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'queued';
+-- The oldest of each host, and the next host: claiming goes from one to the next.
+CREATE INDEX delivery_host ON delivery (host, due_at, id) WHERE state = 'queued';
+CREATE INDEX delivery_leased ON delivery (host, leased_until) WHERE state = 'queued' AND leased_until IS NOT NULL;
 CREATE INDEX delivery_delegation ON delivery (delegation_id);

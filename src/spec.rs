@@ -59,7 +59,7 @@
 //! | provider: consent per audience | [`flow::consent::decide`](crate::flow::consent::decide), [`Consent::covers`](crate::domain::consent::Consent::covers) | `consent::how_far_a_consent_goes`, `consent::denied_until_revised`, `domain::consent::tests::what_covers_what` |
 //! | provider: `once` mints once, whatever the concurrency | [`Store::mint`](crate::store::Store::mint) | `mint::a_once_mints_exactly_one_of_a_hundred`, `replicas::a_once_mints_exactly_one_of_a_hundred_on_two_servers` |
 //! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api::lists`, `api::a_record_in_full`, `withdraw::what_is_agreed_again_is_active_again` |
-//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::attempt`](crate::flow::notify::attempt), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
+//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::tell`](crate::flow::notify::tell), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
 //!

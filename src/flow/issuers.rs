@@ -35,6 +35,20 @@ pub async fn reload(app: &App) -> Result<App, Error> {
     load(&app.host, &app.issuer.id).await?.ok_or(Refusal::NotFound.into())
 }
 
+/// An issuer at work for what it still owes, disabled or not.
+///
+/// # Errors
+/// Faults, among them that there is none.
+pub async fn owing(host: &Host, id: &str) -> Result<App, Error> {
+    if let Some(app) = app(host, id).await? {
+        return Ok(app);
+    }
+    let mut tx = host.database.of(id.into()).read().await?;
+    let row = tx.issuer().await?.ok_or(Error::invariant("an issuer is never deleted"))?;
+    let ring = keyring::open(&host.sealing, id, &tx.published_keys().await?)?;
+    Ok(host.app(Arc::new(issuer(row, ring)?)))
+}
+
 async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
     let before = host.revision.seen();
     let store = host.database.of(id.into());

@@ -9,39 +9,78 @@ use crate::domain::journal::Event;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState};
 use crate::domain::retry::{Answer, Next, next};
 use crate::error::Error;
-use crate::host::App;
+use crate::flow::issuers;
+use crate::host::{App, Host};
 use crate::net::{Method, NetError, Request};
 use crate::store::{Entry, Settled};
 
 /// Time for the whole exchange with a service.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// Seconds a worker holds a notice: longer than an attempt can take.
+/// Seconds a worker holds the notices of a host.
 pub const LEASE: i64 = 10;
+/// Seconds after which no further attempt is begun under a lease: one that takes as long as it may still ends under it.
+const LEASE_MARGIN: i64 = 3;
+/// Most notices of one host that are leased together.
+const RUN: i64 = 16;
 /// Most bytes of an answer that are read; none of them matter.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// Leases what is due, for `worker`.
+/// Leases what is due, for `worker`: of at most `hosts` hosts, each one's notices together.
 ///
 /// # Errors
 /// Faults.
-pub async fn claim(app: &App, worker: &str, limit: i64) -> Result<Vec<Delivery>, Error> {
-    let now = app.now();
+pub async fn claim(host: &Host, worker: &str, hosts: i64) -> Result<Vec<Vec<Delivery>>, Error> {
+    let now = host.now();
     // Most of the time nothing is due, and to find that out takes no transaction.
-    if app.store.read().await?.next_due(now).await?.is_none_or(|due| due > now) {
+    if host.database.read().await?.next_due(now).await?.is_none_or(|due| due > now) {
         return Ok(Vec::new());
     }
-    let mut tx = app.store.begin().await?;
-    let claimed = tx.claim(worker, now, LEASE, limit).await?;
+    let mut tx = host.database.begin().await?;
+    let claimed = tx.claim(worker, now, LEASE, hosts, RUN).await?;
     tx.commit().await?;
-    Ok(claimed)
+    Ok(claimed.chunk_by(|a, b| a.host == b.host).map(<[Delivery]>::to_vec).collect())
+}
+
+/// Tells one host, notice by notice over one connection, the oldest first. Stops at the first that it does not take, and when the lease
+/// would not last for another attempt; what is left is given back.
+///
+/// # Errors
+/// Faults; the lease then runs out and other attempts follow.
+pub async fn tell(host: &Host, notices: &[Delivery], worker: &str) -> Result<(), Error> {
+    let begun = host.now();
+    let mut speaker: Option<App> = None;
+    for (n, delivery) in notices.iter().enumerate() {
+        let app = match speaker.take().filter(|app| *app.issuer.id == delivery.issuer_id) {
+            Some(app) => Ok(app),
+            // What a user was promised is sent also for an issuer that was disabled since.
+            None => issuers::owing(host, &delivery.issuer_id).await,
+        };
+        let outcome = match app {
+            Ok(app) => attempt(speaker.insert(app), delivery, worker).await,
+            Err(error) => Err(error),
+        };
+        let go_on = matches!(outcome, Ok(true)) && host.now() - begun <= LEASE_MARGIN;
+        let rest: Vec<&str> = notices[n + 1..].iter().map(|delivery| delivery.id.as_str()).collect();
+        if !go_on && !rest.is_empty() {
+            let mut tx = host.database.begin().await?;
+            tx.release(&rest, worker).await?;
+            tx.commit().await?;
+        }
+        if !go_on {
+            return outcome.map(drop);
+        }
+    }
+    Ok(())
 }
 
 /// Makes one attempt at a leased notice and settles it. The token is signed here and now: fresh `jti` and `iat`, current key, so that
 /// neither a rotation nor a week of waiting makes it stale, and no receiver takes it for a replay.
 ///
+/// Says whether the service has it.
+///
 /// # Errors
 /// Faults; the lease then runs out and another attempt follows.
-pub async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<(), Error> {
+async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, Error> {
     let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
     let ring = &app.issuer.ring;
@@ -84,7 +123,7 @@ pub async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<(),
         state = state.as_str(),
         "told a service of a withdrawal"
     );
-    Ok(())
+    Ok(state == DeliveryState::Delivered)
 }
 
 /// Posts a token in its format. Answers with the status and the seconds of a `Retry-After`.

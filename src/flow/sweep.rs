@@ -2,15 +2,28 @@
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::store::SWEPT;
 
-/// Deletes rows that can no longer matter.
+/// Most rows of one transaction: others wait for its end.
+const AT_ONCE: i64 = 1000;
+
+/// Deletes rows that can no longer matter, a bounded number at a time.
 ///
 /// # Errors
 /// Faults.
 pub async fn run(host: &Host) -> Result<(), Error> {
-    let mut tx = host.database.begin().await?;
-    let swept = tx.sweep(host.now()).await?;
-    tx.commit().await?;
+    let mut swept = 0;
+    for table in SWEPT {
+        loop {
+            let mut tx = host.database.begin().await?;
+            let rows = tx.sweep(table, host.now(), AT_ONCE).await?;
+            tx.commit().await?;
+            swept += rows;
+            if rows < AT_ONCE.unsigned_abs() {
+                break;
+            }
+        }
+    }
     tracing::debug!(swept, "swept expired rows");
     Ok(())
 }

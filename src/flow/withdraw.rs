@@ -1,5 +1,7 @@
 //! Withdrawal: one transaction ends the consents, writes the journal and owes the notice. Nobody waits for the service.
 
+use std::collections::BTreeSet;
+
 use url::Url;
 
 use crate::domain::delegation::Delegation;
@@ -9,7 +11,8 @@ use crate::domain::notice::{Delivery, Format, LIFETIME, rounds};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::host::App;
+use crate::flow::issuers;
+use crate::host::{App, Host};
 use crate::store::{Entry, NewDelivery, Tx};
 
 /// Withdraws a delegation that `caller` may see. Withdrawing what is withdrawn changes nothing and answers the same.
@@ -81,31 +84,42 @@ pub async fn end_client(
     enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client_id) }).await
 }
 
-/// Ends what was agreed until a time that has come. Says how many delegations that touched.
+/// Ends what was agreed until a time that has come, at whichever issuer, a bounded number at a time. Says how many delegations that
+/// touched.
 ///
 /// # Errors
 /// Faults.
-pub async fn lapse(app: &App) -> Result<usize, Error> {
+pub async fn lapse(host: &Host) -> Result<usize, Error> {
     const AT_ONCE: i64 = 100;
-    let now = app.now();
-    let lapsed = app.store.read().await?.lapsed_delegations(now, AT_ONCE).await?;
-    for id in &lapsed {
-        let mut tx = app.store.begin().await?;
-        let locked = tx.lock_delegation(id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
-        let ended = tx.end_lapsed(id, now).await?;
-        // Another replica may have been quicker.
-        if ended > 0 {
-            if !tx.has_standing_consent(id).await? {
-                tx.end_delegation(id, now).await?;
-            }
-            let endpoint = endpoint(&mut tx, &locked.aud).await?;
-            let ended = Ended { why: Why::Lapsed, consents: ended, client: None };
-            enqueue_notices(app, &mut tx, &locked, endpoint.as_deref(), ended).await?;
-            tx.commit().await?;
-            app.outbox_signal.notify_one();
+    let lapsed = host.database.read().await?.lapsed_delegations(host.now(), AT_ONCE).await?;
+    let lapsed: BTreeSet<_> = lapsed.into_iter().collect();
+    for (issuer_id, id) in &lapsed {
+        // One that fails is tried again at the next look; the others do not wait for it.
+        let ended = async { lapse_one(&issuers::owing(host, issuer_id).await?, id).await };
+        if let Err(error) = ended.await {
+            tracing::error!(error = &error as &dyn std::error::Error, delegation = id, "ending what lapsed failed");
         }
     }
     Ok(lapsed.len())
+}
+
+async fn lapse_one(app: &App, id: &str) -> Result<(), Error> {
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    let locked = tx.lock_delegation(id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
+    let ended = tx.end_lapsed(id, now).await?;
+    // Another replica may have been quicker.
+    if ended > 0 {
+        if !tx.has_standing_consent(id).await? {
+            tx.end_delegation(id, now).await?;
+        }
+        let endpoint = endpoint(&mut tx, &locked.aud).await?;
+        let ended = Ended { why: Why::Lapsed, consents: ended, client: None };
+        enqueue_notices(app, &mut tx, &locked, endpoint.as_deref(), ended).await?;
+        tx.commit().await?;
+        app.outbox_signal.notify_one();
+    }
+    Ok(())
 }
 
 /// What of a delegation ended.

@@ -1,6 +1,6 @@
 //! Delegations: one row per user and audience.
 
-use super::{Columns, Result, Tx, on};
+use super::{Columns, HostTx, Result, Tx, on};
 use crate::domain::delegation::{Delegation, Filter, Status};
 
 macro_rules! delegation_query {
@@ -161,23 +161,6 @@ impl Tx {
         })
     }
 
-    /// Delegations that have a consent whose time is over, by id.
-    pub async fn lapsed_delegations(&mut self, now: i64, limit: i64) -> Result<Vec<String>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT DISTINCT delegation_id FROM consent
-                  WHERE issuer_id = $1 AND ended_at IS NULL AND until_at <= $2 AND delegation_id IS NOT NULL ORDER BY delegation_id LIMIT $3",
-            )
-            .bind(&*id)
-            .bind(now)
-            .bind(limit)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(|r| r.text("delegation_id")).collect()
-        })
-    }
-
     /// (id, audience) of the delegations with a standing consent of a client (our key), by id.
     pub async fn delegations_of_client(&mut self, client_id: &str) -> Result<Vec<(String, String)>> {
         let id = self.issuer.clone();
@@ -207,6 +190,25 @@ impl Tx {
             .fetch_all(c)
             .await?;
             rows.iter().map(delegation).collect()
+        })
+    }
+}
+
+impl HostTx {
+    /// (Our key of the issuer, id) of the delegations that have a consent whose time is over, those first that are over for longest.
+    /// At most `limit`; one may come twice.
+    pub async fn lapsed_delegations(&mut self, now: i64, limit: i64) -> Result<Vec<(String, String)>> {
+        on!(self.0, |c| {
+            let rows = sqlx::query(
+                "SELECT issuer_id, delegation_id FROM consent
+                  WHERE ended_at IS NULL AND until_at IS NOT NULL AND until_at <= $1 AND delegation_id IS NOT NULL
+                  ORDER BY until_at LIMIT $2",
+            )
+            .bind(now)
+            .bind(limit)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|r| Ok((r.text("issuer_id")?, r.text("delegation_id")?))).collect()
         })
     }
 }

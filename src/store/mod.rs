@@ -41,6 +41,7 @@ pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{NewDelivery, Settled};
 pub use people::{NewAccount, NewSession, StoredAccount};
+pub use sweep::{SWEPT, Swept};
 
 use crate::domain::consent::Consent;
 

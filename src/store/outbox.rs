@@ -1,6 +1,6 @@
 //! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
 
-use super::{Columns, HostTx, Result, Tx, on, per_engine, word};
+use super::{Columns, HostTx, Result, Tx, json, on, per_engine, word};
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 
 /// A notice to send.
@@ -75,6 +75,42 @@ fn delivery(r: &impl Columns) -> Result<Delivery> {
     })
 }
 
+macro_rules! claim {
+    ($skip_locked:literal) => {
+        concat!(
+            "WITH RECURSIVE hosts (host) AS (
+                SELECT MIN(host) FROM delivery WHERE state = 'queued'
+                UNION ALL
+                SELECT (SELECT MIN(d.host) FROM delivery d WHERE d.state = 'queued' AND d.host > h.host)
+                  FROM hosts h WHERE h.host IS NOT NULL
+             ),
+             waiting AS MATERIALIZED (
+                SELECT h.host, (SELECT MIN(d.due_at) FROM delivery d WHERE d.state = 'queued' AND d.host = h.host) AS since
+                  FROM hosts h
+                 WHERE h.host IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.state = 'queued' AND b.host = h.host AND b.leased_until > $2)
+             ),
+             chosen AS MATERIALIZED (
+                SELECT w.host FROM waiting w WHERE w.since <= $2 ORDER BY w.since, w.host LIMIT $4
+             ),
+             ",
+            // Materialised, so that it is computed once: as a mere subquery PostgreSQL may run it again for each row, and with
+            // SKIP LOCKED every run finds others, so that more would be leased than asked for.
+            "due AS MATERIALIZED (
+                SELECT o.id FROM delivery o
+                 WHERE o.id IN (SELECT d.id FROM chosen c JOIN delivery d ON d.id IN (
+                                    SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
+                                     ORDER BY x.due_at, x.id LIMIT $5))
+                   AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2) ",
+            $skip_locked,
+            ")
+            UPDATE delivery SET lease = $1, leased_until = $3, attempts = attempts + 1
+             WHERE id IN (SELECT id FROM due) RETURNING ",
+            delivery_columns!()
+        )
+    };
+}
+
 impl Tx {
     /// Puts a notice on its way.
     pub async fn enqueue(&mut self, new: &NewDelivery<'_>) -> Result<()> {
@@ -104,52 +140,6 @@ impl Tx {
         })
     }
 
-    /// When the next notice is due that nobody has leased; a look that costs no transaction.
-    pub async fn next_due(&mut self, now: i64) -> Result<Option<i64>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let row = sqlx::query(
-                "SELECT MIN(due_at) AS due_at FROM delivery
-                  WHERE issuer_id = $1 AND state = 'queued' AND (leased_until IS NULL OR leased_until <= $2)",
-            )
-            .bind(&*id)
-            .bind(now)
-            .fetch_one(c)
-            .await?;
-            row.maybe_int("due_at")
-        })
-    }
-
-    /// Leases due notices to a worker: one for each host, the oldest, so that a service that hangs holds up nobody else; no host that has a leased
-    /// one already. Counts the attempt before it is made, so that a crash cannot try for ever.
-    pub async fn claim(&mut self, worker: &str, now: i64, lease: i64, limit: i64) -> Result<Vec<Delivery>> {
-        macro_rules! claim {
-            ($skip_locked:literal) => {
-                concat!(
-                    // Materialised, so that it is computed once: as a mere subquery PostgreSQL may run it again for each row, and with
-                    // SKIP LOCKED every run finds others, so that more would be leased than asked for.
-                    "WITH due AS MATERIALIZED (
-                        SELECT o.id FROM delivery o
-                         WHERE o.issuer_id = $1 AND o.state = 'queued' AND o.due_at <= $3 AND (o.leased_until IS NULL OR o.leased_until <= $3)
-                           AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.issuer_id = $1 AND b.host = o.host AND b.state = 'queued' AND b.id <> o.id
-                                              AND (b.leased_until > $3 OR (b.due_at <= $3 AND (b.due_at < o.due_at OR (b.due_at = o.due_at AND b.id < o.id)))))
-                         ORDER BY o.due_at, o.id LIMIT $5 ",
-                    $skip_locked,
-                    ")
-                    UPDATE delivery SET lease = $2, leased_until = $4, attempts = attempts + 1 WHERE id IN (SELECT id FROM due) RETURNING ",
-                    delivery_columns!()
-                )
-            };
-        }
-        let id = self.issuer.clone();
-        let sql = per_engine!(self, claim!(""), claim!("FOR UPDATE OF o SKIP LOCKED"));
-        on!(self, |c| {
-            let rows =
-                sqlx::query(sql).bind(&*id).bind(worker).bind(now).bind(now + lease).bind(limit).fetch_all(c).await?;
-            rows.iter().map(delivery).collect()
-        })
-    }
-
     /// Ends an attempt of a worker that still holds the lease. `false` when it lost it.
     pub async fn settle(&mut self, delivery_id: &str, worker: &str, settled: &Settled<'_>, now: i64) -> Result<bool> {
         let id = self.issuer.clone();
@@ -175,6 +165,68 @@ impl Tx {
 }
 
 impl HostTx {
+    /// When the next notice is due that nobody has leased; a look that costs no transaction.
+    pub async fn next_due(&mut self, now: i64) -> Result<Option<i64>> {
+        on!(self.0, |c| {
+            let row = sqlx::query(
+                "SELECT MIN(due_at) AS due_at FROM delivery
+                  WHERE state = 'queued' AND (leased_until IS NULL OR leased_until <= $1)",
+            )
+            .bind(now)
+            .fetch_one(c)
+            .await?;
+            row.maybe_int("due_at")
+        })
+    }
+
+    /// Leases due notices of all issuers to a worker: of at most `hosts` hosts, those that have waited longest first, the `run` oldest
+    /// of each; of no host that has a leased one already, so that each is told by one worker at a time and one that hangs holds up
+    /// nobody else. They come host by host, the oldest first. Counts the attempts before they are made, so that a crash cannot try for
+    /// ever.
+    ///
+    /// It goes from host to host by the index instead of through the rows: what it does not take costs nothing, however much waits for
+    /// one host.
+    pub async fn claim(&mut self, worker: &str, now: i64, lease: i64, hosts: i64, run: i64) -> Result<Vec<Delivery>> {
+        let sql = per_engine!(self.0, claim!(""), claim!("FOR UPDATE OF o SKIP LOCKED"));
+        if self.0.is_postgres() {
+            on!(self.0, |c| {
+                // Two that read at the same time would both find a host free. SQLite has one writer, and never prepares this text.
+                sqlx::query("SELECT pg_advisory_xact_lock(hashtext('avouch.delivery'))").execute(c).await?;
+            });
+        }
+        let mut claimed: Vec<Delivery> = on!(self.0, |c| {
+            let rows =
+                sqlx::query(sql).bind(worker).bind(now).bind(now + lease).bind(hosts).bind(run).fetch_all(c).await?;
+            rows.iter().map(delivery).collect::<Result<_>>()?
+        });
+        claimed.sort_by(|a, b| (&a.host, a.due_at, &a.id).cmp(&(&b.host, b.due_at, &b.id)));
+        Ok(claimed)
+    }
+
+    /// Gives back what a worker leased and did not try.
+    pub async fn release(&mut self, delivery_ids: &[&str], worker: &str) -> Result<()> {
+        macro_rules! release {
+            ($ids:literal) => {
+                concat!(
+                    "UPDATE delivery SET lease = NULL, leased_until = NULL, attempts = attempts - 1
+                      WHERE lease = $2 AND state = 'queued' AND id IN (SELECT ",
+                    $ids,
+                    ")"
+                )
+            };
+        }
+        let ids = json(&delivery_ids);
+        let sql = per_engine!(
+            self.0,
+            release!("value FROM json_each($1)"),
+            release!("value FROM json_array_elements_text($1::json) AS e(value)")
+        );
+        on!(self.0, |c| {
+            sqlx::query(sql).bind(&ids).bind(worker).execute(c).await?;
+            Ok(())
+        })
+    }
+
     /// Takes back every lease: of a process that is dead, on a database that is ours alone.
     pub async fn clear_leases(&mut self) -> Result<u64> {
         on!(self.0, |c| {
@@ -202,5 +254,36 @@ impl Tx {
             .await?;
             rows.iter().map(delivery).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Connection, Database};
+
+    /// What waits for one host, and what is over, is not looked at in order to find what is due.
+    #[tokio::test]
+    async fn a_claim_goes_by_the_indexes() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let database = Database::sqlite(&folder.path().join("avouch.db")).await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        let Connection::Sqlite(c) = tx.0.connection() else { panic!("it is SQLite") };
+        let rows = sqlx::query(concat!("EXPLAIN QUERY PLAN ", claim!("")))
+            .bind("w")
+            .bind(0)
+            .bind(0)
+            .bind(1)
+            .bind(1)
+            .fetch_all(c)
+            .await
+            .unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
+        let of_deliveries = |step: &&String| {
+            ["delivery", " d ", " d USING", " b ", " o ", " x "].iter().any(|name| step.contains(name))
+        };
+        let looked: Vec<&String> = steps.iter().filter(of_deliveries).collect();
+        assert!(looked.len() >= 6, "{steps:#?}");
+        assert!(looked.iter().all(|step| step.starts_with("SEARCH")), "{steps:#?}");
     }
 }

@@ -1,23 +1,30 @@
 //! Housekeeping: rows that can no longer matter to anyone. The journal and the records are never swept.
 
-use super::{HostTx, Result, on};
+use super::{HostTx, Result, on, per_engine};
+
+/// What is swept: a table, and which of its rows are over, given a time.
+pub const SWEPT: [Swept; 6] = [
+    Swept("used_jti", "expires_at < $1"),
+    Swept("access_token", "expires_at < $1"),
+    Swept("authorization_code", "expires_at < $1"),
+    Swept("refresh_token", "expires_at < $1"),
+    Swept("throttle", "failed_at < $1 AND blocked_until < $1"),
+    Swept("ticket", "expires_at < $1"),
+];
+
+/// A table and a condition.
+#[derive(Clone, Copy, Debug)]
+pub struct Swept(&'static str, &'static str);
 
 impl HostTx {
-    /// Deletes what expired more than a day ago, and says how many rows that were. A used refresh token stays as long as it would have
-    /// been valid, since its reuse ends its family.
-    pub async fn sweep(&mut self, now: i64) -> Result<u64> {
-        let before = now - 86_400;
-        let mut swept = 0;
-        for sql in [
-            "DELETE FROM used_jti WHERE expires_at < $1",
-            "DELETE FROM access_token WHERE expires_at < $1",
-            "DELETE FROM authorization_code WHERE expires_at < $1",
-            "DELETE FROM refresh_token WHERE expires_at < $1",
-            "DELETE FROM throttle WHERE failed_at < $1 AND blocked_until < $1",
-            "DELETE FROM ticket WHERE expires_at < $1",
-        ] {
-            swept += on!(self.0, |c| sqlx::query(sql).bind(before).execute(c).await?.rows_affected());
-        }
-        Ok(swept)
+    /// Deletes at most `limit` rows of a table that expired more than a day ago, and says how many it were. A used refresh token stays as
+    /// long as it would have been valid, since its reuse ends its family.
+    pub async fn sweep(&mut self, Swept(table, over): Swept, now: i64, limit: i64) -> Result<u64> {
+        let row = per_engine!(self.0, "rowid", "ctid");
+        let sql = format!("DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} WHERE {over} LIMIT $2)");
+        on!(self.0, |c| {
+            let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now - 86_400).bind(limit).execute(c).await?;
+            Ok(done.rows_affected())
+        })
     }
 }

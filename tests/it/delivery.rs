@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avouch::domain::ids::authority;
 use avouch::domain::notice::{Format, Round};
+use avouch::flow::issuers_admin;
 use avouch::host::Host;
 use avouch::store::NewDelivery;
 use avouch::{delivery, flow::notify};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::harness::{Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually};
+use crate::harness::{Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually, twins};
 
 const WEEK: i64 = 7 * 24 * 3600;
 
@@ -252,36 +253,38 @@ async fn a_host_has_one_notice_at_a_time() {
     world.delegated().await;
     owe(&world, &format!("{}/a", world.service.url), 3).await;
     owe(&world, &format!("{}/b", world.service.url), 3).await;
-    let claimed = notify::claim(&world.app, "one", 100).await.unwrap();
+    let claimed = notify::claim(&world.host, "one", 100).await.unwrap();
     assert_eq!(claimed.len(), 1);
-    assert!(notify::claim(&world.app, "two", 100).await.unwrap().is_empty());
+    assert!(notify::claim(&world.host, "two", 100).await.unwrap().is_empty());
     world.database.column("UPDATE delivery SET due_at = due_at - 5 WHERE lease IS NULL RETURNING id").await;
-    assert!(notify::claim(&world.app, "two", 100).await.unwrap().is_empty(), "also when another is due for longer");
-    notify::attempt(&world.app, &claimed[0], "one").await.unwrap();
-    assert_eq!(notify::claim(&world.app, "two", 100).await.unwrap().len(), 1);
+    assert!(notify::claim(&world.host, "two", 100).await.unwrap().is_empty(), "also when another is due for longer");
+    notify::tell(&world.host, &claimed[0], "one").await.unwrap();
+    assert_eq!(world.service.received().len(), 6);
+    owe(&world, &format!("{}/a", world.service.url), 1).await;
+    assert_eq!(notify::claim(&world.host, "two", 100).await.unwrap().len(), 1, "the host is free again");
 }
 
 both! {
     async fn a_lost_lease_is_taken_over(world: World) {
         let id = one_owed(&world).await;
-        let lost = notify::claim(&world.app, "gone", 10).await.unwrap();
-        assert_eq!((lost.len(), lost[0].attempts), (1, 1));
+        let lost = notify::claim(&world.host, "gone", 10).await.unwrap();
+        assert_eq!((lost.len(), lost[0][0].attempts), (1, 1));
         world.clock.advance(notify::LEASE - 1);
-        assert!(notify::claim(&world.app, "next", 10).await.unwrap().is_empty(), "leased");
+        assert!(notify::claim(&world.host, "next", 10).await.unwrap().is_empty(), "leased");
         world.clock.advance(1);
-        let taken = notify::claim(&world.app, "next", 10).await.unwrap();
-        assert_eq!((taken.len(), taken[0].attempts), (1, 2), "the lost attempt is counted");
+        let taken = notify::claim(&world.host, "next", 10).await.unwrap();
+        assert_eq!((taken.len(), taken[0][0].attempts), (1, 2), "the lost attempt is counted");
         // The first worker was only slow: its answer is in the journal, but it decides nothing any more.
         world.service.behave(Behaviour::Status(404));
-        notify::attempt(&world.app, &lost[0], "gone").await.unwrap();
+        notify::tell(&world.host, &lost[0], "gone").await.unwrap();
         assert_eq!(delivery_of(&world, &id).await["last_status"], Value::Null);
         world.service.behave(Behaviour::Status(200));
-        notify::attempt(&world.app, &taken[0], "next").await.unwrap();
+        notify::tell(&world.host, &taken[0], "next").await.unwrap();
         assert_eq!(delivery_of(&world, &id).await["state"], "delivered");
         let held: Vec<Value> = attempts(&world).await.into_iter().map(|a| a["held"].clone()).collect();
         assert!(held.contains(&json!(false)) && held.contains(&json!(true)), "{held:?}");
         // And what is delivered stays so, whatever comes late.
-        notify::attempt(&world.app, &lost[0], "gone").await.unwrap();
+        notify::tell(&world.host, &lost[0], "gone").await.unwrap();
         assert_eq!(delivery_of(&world, &id).await["state"], "delivered");
     }
 }
@@ -291,9 +294,9 @@ async fn leases_are_cleared_at_start_on_sqlite_only() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let world = World::start(engine).await;
         one_owed(&world).await;
-        assert_eq!(notify::claim(&world.app, "killed", 10).await.unwrap().len(), 1);
+        assert_eq!(notify::claim(&world.host, "killed", 10).await.unwrap().len(), 1);
         let next = world.replica(&declarations(&world.service.url)).await;
-        let found = notify::claim(&next.app, "next", 10).await.unwrap().len();
+        let found = notify::claim(&next.host, "next", 10).await.unwrap().len();
         assert_eq!(found, usize::from(engine == Engine::Sqlite), "{engine:?}: elsewhere another process may hold it");
     }
 }
@@ -339,20 +342,82 @@ async fn claims_at_the_same_time_share_nothing() {
     }
     let start = Arc::new(tokio::sync::Barrier::new(8));
     let claims = (0..8).map(|n| {
-        let (app, start) = (if n % 2 == 0 { world.app.clone() } else { replica.app.clone() }, start.clone());
+        let (host, start) = (if n % 2 == 0 { world.host.clone() } else { replica.host.clone() }, start.clone());
         tokio::spawn(async move {
             start.wait().await;
-            notify::claim(&app, &format!("w{n}"), 10).await.unwrap()
+            notify::claim(&host, &format!("w{n}"), 10).await.unwrap()
         })
     });
     let mut hosts = HashSet::new();
     for claimed in claims.collect::<Vec<_>>() {
         let claimed = claimed.await.unwrap();
         assert!(claimed.len() <= 10, "no more than asked for");
-        for delivery in claimed {
-            assert!(hosts.insert(delivery.host.clone()), "{} twice", delivery.host);
+        for notices in claimed {
+            assert_eq!(notices.len(), 3, "all that wait for a host together");
+            assert!(hosts.insert(notices[0].host.clone()), "{} twice", notices[0].host);
         }
     }
+}
+
+both! {
+    async fn a_host_is_told_in_turn_until_it_says_no(world: World) {
+        world.delegated().await;
+        let endpoint = format!("{}/revoke", world.service.url);
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.extend(owe(&world, &endpoint, 1).await);
+            world.clock.advance(1);
+        }
+        let claimed = notify::claim(&world.host, "one", 10).await.unwrap();
+        let leased: Vec<String> = claimed[0].iter().map(|delivery| delivery.id.clone()).collect();
+        assert_eq!((claimed.len(), &leased[..]), (1, &ids[..16]), "the oldest of the host, in their order");
+        notify::tell(&world.host, &claimed[0], "one").await.unwrap();
+        assert_eq!(world.service.received().len(), 16);
+
+        world.service.behave(Behaviour::Status(503));
+        let claimed = notify::claim(&world.host, "one", 10).await.unwrap();
+        assert_eq!(claimed[0].len(), 4);
+        notify::tell(&world.host, &claimed[0], "one").await.unwrap();
+        assert_eq!(world.service.received().len(), 17, "one attempt, and no more at a host that does not answer well");
+        let left = "SELECT attempts FROM delivery WHERE state = 'queued' AND lease IS NULL ORDER BY attempts";
+        assert_eq!(world.database.column(left).await, ["0", "0", "0", "1"], "the rest is given back, not counted");
+    }
+}
+
+both! {
+    async fn hosts_that_wait_longest_go_first(world: World) {
+        world.delegated().await;
+        for host in ["c", "a", "b"] {
+            owe(&world, &format!("https://{host}.example/revoke"), 2).await;
+            world.clock.advance(1);
+        }
+        let hosts = async |worker: &str, n| -> Vec<String> {
+            let claimed = notify::claim(&world.host, worker, n).await.unwrap();
+            claimed.iter().map(|notices| notices[0].host.clone()).collect()
+        };
+        assert_eq!(hosts("one", 2).await, ["a.example", "c.example"], "those that wait longest, by name");
+        assert_eq!(hosts("two", 2).await, ["b.example"]);
+        assert!(hosts("three", 2).await.is_empty());
+    }
+}
+
+/// One worker serves all issuers, those also that were disabled meanwhile: what a user was promised is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_issuers_notices_are_sent() {
+    let world = World::with(Engine::Sqlite, twins).await;
+    let acme = world.under("acme").await;
+    for issuer in [&world, &acme] {
+        let (browser, _, id, _) = issuer.delegated().await;
+        let page = browser.get(&format!("/connections/{id}/stop")).await;
+        assert_eq!(browser.submit(&page, &format!("/connections/{id}/stop"), &[]).await.status, 303);
+    }
+    let change = issuers_admin::Change { disabled: Some(true), ..issuers_admin::Change::default() };
+    issuers_admin::change(&world.host, "acme", &change).await.unwrap();
+    world.settle().await;
+    let mut issuers: Vec<String> =
+        world.service.received().iter().map(|notice| claims(notice)["iss"].as_str().unwrap().to_owned()).collect();
+    issuers.sort();
+    assert_eq!(issuers, [world.issuer(), acme.issuer()]);
 }
 
 /// A stop lets what is under way end, starts nothing new, and leaves the rest in the outbox.

@@ -225,7 +225,7 @@ both! {
         assert_eq!(world.service.received().len(), 1);
         let told = world.database.column("SELECT body FROM journal WHERE kind = 'withdrawal'").await;
         assert!(told.len() == 1 && told[0].contains(r#""why":"lapsed""#), "{told:?}");
-        assert_eq!(withdraw::lapse(&world.app).await.unwrap(), 0, "once");
+        assert_eq!(withdraw::lapse(&world.host).await.unwrap(), 0, "once");
     }
 }
 
