@@ -1,6 +1,7 @@
 //! What the kernel says of processes, and what this machine is.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Command;
 
 use crate::Outcome;
@@ -85,7 +86,17 @@ fn stat(pid: u32) -> Option<Stat> {
 
 /// Nanoseconds that this thread has run.
 pub(crate) fn thread_nanos() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    nanos(Path::new("/proc/thread-self"))
+}
+
+/// Nanoseconds that the threads of a process have run which are still there: for an idle one, whose ticks are too few to count.
+pub(crate) fn process_nanos(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| nanos(&thread.path())).sum()
+}
+
+fn nanos(thread: &Path) -> u64 {
+    let text = std::fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
     text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
@@ -98,7 +109,7 @@ pub(crate) fn memory(pid: u32, line: &str) -> f64 {
 }
 
 /// The machine in two lines.
-pub(crate) fn description(folder: &std::path::Path, meter: Meter) -> String {
+pub(crate) fn description(folder: &Path, meter: Meter) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("unknown CPU", |m| m.1);
     let cores = cpu.lines().filter(|l| l.starts_with("processor")).count();

@@ -8,6 +8,7 @@ mod assertion;
 mod beside;
 mod client;
 mod floor;
+mod issuers;
 mod load;
 mod machine;
 mod options;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if options.pin && options.task == Task::Measure {
+    if options.pin && matches!(options.task, Task::Measure | Task::Issuers) {
         // Before any thread is made, so that all of them stay on the second core and the servers have the first one alone.
         if let Err(problem) = machine::stay_on(machine::LOAD_CORE) {
             eprintln!("mint: {problem}");
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         let work = async {
             match options.task {
                 Task::Measure => scenarios::run(&options).await,
+                Task::Issuers => issuers::run(&options).await,
                 Task::Start => start::run(&options).await,
                 Task::FloorServer => floor::serve().await,
             }

@@ -13,13 +13,15 @@ usage: cargo bench --bench mint -- [OPTION]...
   --pin             servers on core 0 alone; load generator and PostgreSQL on core 1
   --only TEXT       only scenarios whose name contains TEXT, and the floor
   --folder DIR      where databases are made; its disk is what commits wait for [the system's temporary folder]
-  --start           instead: time from start to first answer, and memory";
+  --start           instead: time from start to first answer, and memory
+  --issuers         instead: one path issuer and 10,000 of them, side by side";
 
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     Measure,
     Start,
+    Issuers,
     /// Not for people: how this program starts the floor as a process of its own.
     FloorServer,
 }
@@ -62,6 +64,7 @@ impl Options {
                 "--only" => options.only = Some(value()?),
                 "--folder" => options.folder = value()?.into(),
                 "--start" => options.task = Task::Start,
+                "--issuers" => options.task = Task::Issuers,
                 "--floor-server" => options.task = Task::FloorServer,
                 // `cargo bench` says so to every benchmark.
                 "--bench" => {}

@@ -224,15 +224,7 @@ impl Provider {
     /// The request that mints. An assertion of the client is signed for it, if that is how the client authenticates.
     pub(crate) fn mint(&self, client: Client, tokens: &Value, kind: &str) -> Vec<u8> {
         let token = &tokens[if kind == ID_TOKEN { "id_token" } else { "access_token" }];
-        let exchange = [
-            ("grant_type", EXCHANGE),
-            ("requested_token_type", ID_JAG),
-            ("audience", AUDIENCE),
-            ("scope", "api.read"),
-            ("subject_token", token.as_str().unwrap_or_default()),
-            ("subject_token_type", kind),
-        ];
-        self.token_request(client, &exchange)
+        self.token_request(client, &exchange(token.as_str().unwrap_or_default(), kind))
     }
 
     /// The request that refreshes.
@@ -242,12 +234,7 @@ impl Provider {
 
     fn token_request(&self, client: Client, pairs: &[(&str, &str)]) -> Vec<u8> {
         match client {
-            Client::Secret => {
-                use base64::Engine as _;
-                let credential = base64::engine::general_purpose::STANDARD.encode(format!("{}:{SECRET}", client.id()));
-                let header = format!("Basic {credential}");
-                request("POST", "/token", self.port, &[("Authorization", &header)], &form(pairs))
-            }
+            Client::Secret => with_secret("/token", self.port, pairs),
             Client::Key => {
                 let now = avouch::clock::Clock::System.now();
                 let jti = avouch::rng::Rng::Os.token();
@@ -274,6 +261,28 @@ impl Provider {
             page = format!("/api/v1/delegations?limit=200&cursor={next}");
         }
     }
+}
+
+/// The request that mints at a path issuer.
+pub(crate) fn mint_at(issuer: &str, port: u16, token: &str) -> Vec<u8> {
+    with_secret(&format!("/{issuer}/token"), port, &exchange(token, ACCESS_TOKEN))
+}
+
+fn exchange<'a>(token: &'a str, kind: &'a str) -> [(&'a str, &'a str); 6] {
+    [
+        ("grant_type", EXCHANGE),
+        ("requested_token_type", ID_JAG),
+        ("audience", AUDIENCE),
+        ("scope", "api.read"),
+        ("subject_token", token),
+        ("subject_token_type", kind),
+    ]
+}
+
+fn with_secret(path: &str, port: u16, pairs: &[(&str, &str)]) -> Vec<u8> {
+    use base64::Engine as _;
+    let credential = base64::engine::general_purpose::STANDARD.encode(format!("{}:{SECRET}", Client::Secret.id()));
+    request("POST", path, port, &[("Authorization", &format!("Basic {credential}"))], &form(pairs))
 }
 
 fn expect(wanted: u16, status: u16, browser: &Browser) -> Outcome<()> {

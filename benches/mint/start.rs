@@ -25,8 +25,8 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
         let (port, path) = (free_port()?, folder.path());
         let database = format!("sqlite://{}", path.join("avouch.db").display());
         std::fs::write(path.join("avouch.toml"), configuration(port, &database, &path.join("keys"), &people, &key))?;
-        fresh.push(first_answer(path, port).await?.1);
-        let (process, seconds) = first_answer(path, port).await?;
+        fresh.push(first_answer(path, port, None).await?.1);
+        let (process, seconds) = first_answer(path, port, None).await?;
         warm.push(seconds);
         // By then the plain password is hashed, which takes the most memory of all.
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -46,8 +46,8 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
 }
 
 /// Starts a server and asks it until it answers. Answers with the milliseconds that took.
-async fn first_answer(folder: &Path, port: u16) -> Outcome<(Process, f64)> {
-    let mut command = command_on(None, env!("CARGO_BIN_EXE_avouch").as_ref());
+pub(crate) async fn first_answer(folder: &Path, port: u16, core: Option<&str>) -> Outcome<(Process, f64)> {
+    let mut command = command_on(core, env!("CARGO_BIN_EXE_avouch").as_ref());
     command.args(["serve", "--config", "avouch.toml"]).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
