@@ -90,15 +90,15 @@ pub(super) struct Home {
     /// None: the default one.
     pub(super) id: Option<IssuerId>,
     /// Its issuer identifier.
-    pub(super) url: String,
+    pub(super) url: IssuerUrl,
 }
 
 impl Homes<'_> {
     /// The issuer that a table's key `issuer` names; without it the default one.
     pub(super) fn of(&self, section: &Section<'_>, named: Option<&str>) -> Result<Home, ConfigError> {
-        let Some(named) = named else { return Ok(Home { id: None, url: self.default.as_str().to_owned() }) };
+        let Some(named) = named else { return Ok(Home { id: None, url: self.default.clone() }) };
         if let Some(found) = self.issuers.iter().find(|issuer| issuer.id.as_str() == named) {
-            return Ok(Home { id: Some(found.id.clone()), url: self.default.at(&format!("/{}", found.id)) });
+            return Ok(Home { id: Some(found.id.clone()), url: self.default.under(&found.id) });
         }
         let near = nearest(named, self.issuers.iter().map(|issuer| issuer.id.as_str()));
         let near = near.map_or_else(

@@ -99,6 +99,7 @@ mod tests {
                 ("", "services[0].audience: every service needs one"),
                 ("audience = '/relative'", "services[0].audience: \"/relative\": it is not an absolute URL"),
                 ("audience = 'http://localhost:4000'", "is this issuer itself"),
+                ("audience = 'HTTP://LocalHost:4000/%2e'", "is this issuer itself"),
             ],
         );
         refuses_with(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::client_metadata::ClientMetadata;
-use super::ids::Audience;
+use super::ids::{Audience, IssuerUrl};
 use super::members::{MemberError, check_list};
 use super::service::audience_of;
 
@@ -25,7 +25,7 @@ impl ClientPolicy {
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn validate(&self, issuer: &str) -> Result<(), MemberError> {
+    pub fn validate(&self, issuer: &IssuerUrl) -> Result<(), MemberError> {
         let alone = self.audiences.len() == 1;
         check_list("audiences", self.audiences.iter().map(String::as_str), MAX_AUDIENCES, |text| match text {
             "*" if alone => Ok(()),

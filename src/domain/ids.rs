@@ -119,6 +119,55 @@ impl Audience {
     pub fn host(&self) -> String {
         Url::parse(&self.0).map_or_else(|_| self.0.clone(), |url| authority(&url))
     }
+
+    /// Whether it is an issuer in any spelling, slashes at its end included: whoever normalises would take an assertion for it as one for
+    /// that issuer.
+    #[must_use]
+    pub fn names(&self, issuer: &IssuerUrl) -> bool {
+        Place::of(&self.0).is_some_and(|place| Some(place) == Place::of(&issuer.0))
+    }
+
+    /// Whether it is an issuer or anything beneath it, in any spelling.
+    #[must_use]
+    pub fn is_at_or_under(&self, root: &IssuerUrl) -> bool {
+        let (Some(place), Some(root)) = (Place::of(&self.0), Place::of(&root.0)) else { return false };
+        (place.scheme, place.host, place.port) == (root.scheme, root.host, root.port)
+            && place.path.starts_with(&root.path)
+    }
+}
+
+/// Where a URL leads, however it is written (RFC 3986 section 6.2.2 and 6.2.3). Never sent or stored: an identifier stays what it was.
+#[derive(PartialEq)]
+struct Place {
+    scheme: String,
+    /// In small letters, without the dot that may end a full name.
+    host: String,
+    /// The default one where none is written.
+    port: Option<u16>,
+    /// Its segments without `.`, `..`, empty ones and percent-encoding.
+    path: Vec<Vec<u8>>,
+}
+
+impl Place {
+    fn of(text: &str) -> Option<Self> {
+        // The parser sees to capitals, dot segments (`%2e` as well) and the forms of an address.
+        let url = Url::parse(text).ok()?;
+        let path = url.path_segments()?.filter(|segment| !segment.is_empty()).map(decoded).collect();
+        let host = url.host_str()?.trim_end_matches('.').to_owned();
+        Some(Self { scheme: url.scheme().to_owned(), host, port: url.port_or_known_default(), path })
+    }
+}
+
+/// Percent-encoding undone, where it is one.
+fn decoded(segment: &str) -> Vec<u8> {
+    let mut parts = segment.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(b'%'));
+        bytes.extend_from_slice(&part.as_bytes()[if byte.is_some() { 2 } else { 0 }..]);
+    }
+    bytes
 }
 
 /// Host and explicit port of a URL.
@@ -223,6 +272,56 @@ mod tests {
         }
         let root = IssuerUrl::parse("https://id.example").unwrap();
         assert_eq!(root.under(&IssuerId::parse("acme").unwrap()).as_str(), "https://id.example/acme");
+    }
+
+    #[test]
+    fn spellings_of_an_issuer() {
+        let root = IssuerUrl::parse("https://id.example").unwrap();
+        let acme = IssuerUrl::parse("https://id.example/acme").unwrap();
+        // The audience; whether it is the root, whether it is acme, whether it is at or under the root.
+        for (text, is_root, is_acme, is_under) in [
+            ("https://id.example", true, false, true),
+            ("https://id.example/", true, false, true),
+            ("https://id.example//", true, false, true),
+            ("https://ID.Example", true, false, true),
+            ("HTTPS://id.example", true, false, true),
+            ("https://id.example.", true, false, true),
+            ("https://id.example:443", true, false, true),
+            ("https://id.example/.", true, false, true),
+            ("https://id.example/%2e", true, false, true),
+            ("https://id.example/acme/..", true, false, true),
+            ("https://id.example/acme/.%2E/", true, false, true),
+            ("https://id.example/acme", false, true, true),
+            ("https://id.example/acme/", false, true, true),
+            ("https://id.example//acme", false, true, true),
+            ("https://id.example/./acme", false, true, true),
+            ("https://id.example/beta/../acme", false, true, true),
+            ("https://id.example/%61cme", false, true, true),
+            ("https://id.example/%2561cme", false, false, true),
+            ("https://id.example/ACME", false, false, true),
+            ("https://id.example/acme/beta", false, false, true),
+            ("https://id.example/acmes", false, false, true),
+            ("https://id.example/%", false, false, true),
+            ("https://id.example:8443", false, false, false),
+            ("https://id.example.org", false, false, false),
+            ("https://a.id.example", false, false, false),
+            ("https://other.example/id.example", false, false, false),
+        ] {
+            let audience = Audience::parse(text).unwrap();
+            let found = (audience.names(&root), audience.names(&acme), audience.is_at_or_under(&root));
+            assert_eq!(found, (is_root, is_acme, is_under), "{text}");
+        }
+        let deep = IssuerUrl::parse("http://localhost:4000/t").unwrap();
+        for (text, is_under) in [
+            ("http://localhost:4000/t/acme", true),
+            ("http://localhost:4000/%74/acme", true),
+            ("http://localhost:4000/", false),
+            ("http://localhost:4000/tt", false),
+            ("http://localhost:4001/t", false),
+            ("https://localhost:4000/t", false),
+        ] {
+            assert_eq!(Audience::parse(text).unwrap().is_at_or_under(&deep), is_under, "{text}");
+        }
     }
 
     #[test]

@@ -110,8 +110,10 @@ pub enum Refusal {
     /// Beyond the admin's ceiling.
     #[error("this client may not ask for this audience")]
     AudienceNotAllowed,
-    /// One of our own issuers.
-    #[error("this server does not issue assertions for itself")]
+    /// This issuer, or one of this server that is not declared as a service of it (ID-JAG draft section 9.3).
+    #[error(
+        "this server issues no assertions for itself, nor for an issuer of its own that was not declared as a service"
+    )]
     AudienceOwn,
     /// Not an absolute URI without fragment (RFC 8707 section 2).
     #[error("resource: {0}")]

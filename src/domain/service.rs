@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ids::Audience;
+use super::ids::{Audience, IssuerUrl};
 use super::members::quote;
 use super::refusal::Refusal;
 use super::service_policy::{Dialect, ServicePolicy};
@@ -20,14 +20,13 @@ pub struct Service {
     pub version: i64,
 }
 
-/// An audience that is not the issuer itself: an assertion for it would be a way around sign-in.
+/// An audience that is not the issuer itself, in any spelling: an assertion for it would be a way around sign-in.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn audience_of(text: &str, issuer: &str) -> Result<Audience, String> {
+pub fn audience_of(text: &str, issuer: &IssuerUrl) -> Result<Audience, String> {
     let audience = Audience::parse(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;
-    // With slashes as well: whoever trims them would take it for ours.
-    if audience.as_str().trim_end_matches('/') == issuer {
+    if audience.names(issuer) {
         return Err(format!("{} is this issuer itself, not a service", quote(text)));
     }
     Ok(audience)

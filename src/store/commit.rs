@@ -19,7 +19,7 @@ const QUEUE: usize = 4096;
 const TRIES: usize = 5;
 
 enum Job {
-    Mint(Waiting, Answer<Outcome>),
+    Mint(Box<Waiting>, Answer<Outcome>),
     Spend(Spending, Answer<bool>),
 }
 
@@ -47,7 +47,7 @@ impl Committer {
     pub(super) async fn mint(&self, issuer: Arc<str>, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
         let (answer, outcome) = oneshot::channel();
         let waiting = Waiting { issuer, mint, unspent, turns: 0 };
-        self.submit(Job::Mint(waiting, answer), outcome).await
+        self.submit(Job::Mint(Box::new(waiting), answer), outcome).await
     }
 
     pub(super) async fn spend(&self, issuer: Arc<str>, unspent: UnspentJti) -> Result<bool> {
@@ -96,7 +96,7 @@ impl Batch {
     fn add(&mut self, job: Job) {
         match job {
             Job::Mint(waiting, answer) => {
-                self.mints.push(waiting);
+                self.mints.push(*waiting);
                 self.outcomes.push(answer);
             }
             Job::Spend(spending, answer) => {
@@ -118,7 +118,7 @@ impl Batch {
                 for ((waiting, outcome), to) in self.mints.into_iter().zip(done.mints).zip(self.outcomes) {
                     match outcome {
                         Some(outcome) => drop(to.send(outcome)),
-                        None if waiting.turns + 1 < TRIES => again.add(Job::Mint(waiting.again(), to)),
+                        None if waiting.turns + 1 < TRIES => again.add(Job::Mint(Box::new(waiting.again()), to)),
                         None => drop(to.send(Err(StoreError::Busy))),
                     }
                 }

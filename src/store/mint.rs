@@ -17,6 +17,7 @@ use super::{Pools, Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::exchange::{self, Decision, Grant, Request};
+use crate::domain::ids::IssuerUrl;
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::secret::sha256;
@@ -31,7 +32,9 @@ pub struct Mint {
     /// What is asked for.
     pub request: Arc<Request>,
     /// The issuer's identifier.
-    pub issuer: String,
+    pub issuer: IssuerUrl,
+    /// Where the issuers of this server are.
+    pub root: IssuerUrl,
     /// Of the issuer.
     pub provider_client_id: String,
     /// The key that will sign.
@@ -221,6 +224,7 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: i
         record: subject.record.as_ref(),
         provider_client_id: &mint.provider_client_id,
         issuer: &mint.issuer,
+        root: &mint.root,
     };
     let grant = match exchange::decide(&mint.request, rest, &request_key, &mint.jti, now) {
         Err(refusal) => return refused(refusal),
@@ -238,7 +242,7 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: i
         return Ok(Verdict::Later);
     }
     // A fault of ours, and nothing that may stand in the journal.
-    grant.claims.check(&mint.issuer, now).map_err(StoreError::Broken)?;
+    grant.claims.check(mint.issuer.as_str(), now).map_err(StoreError::Broken)?;
     Ok(Verdict::Granted(grant))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::Audience;
+use avouch::domain::ids::{Audience, IssuerUrl};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::store::{Mint, Outcome, SubjectToken};
@@ -49,7 +49,7 @@ const SPOILT: [Spoilt; 12] = [
     ),
     (
         "ourselves",
-        |m| m.issuer = m.request.audience.as_str().to_owned(),
+        |m| m.issuer = IssuerUrl::parse(m.request.audience.as_str()).unwrap(),
         |o| matches!(o, Outcome::Refused(Refusal::AudienceOwn)),
     ),
 ];

@@ -5,7 +5,7 @@ use avouch::flow::{issuers, issuers_admin};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Engine, World, both, declarations, twins};
+use crate::harness::{ALICE, Answer, Engine, World, both, claims, declarations, twins};
 
 async fn manage(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Answer {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
@@ -191,6 +191,55 @@ async fn nothing_is_minted_for_a_disabled_issuer() {
     manage(&world, "DELETE", "/acme", &world.admin_token(), &json!({})).await;
     let (status, body) = late.exchange("desk-agent", &tokens, &[]).await;
     assert_eq!(status, 404, "{body}");
+}
+
+/// Another issuer of this server is a service like any other once it is declared as one, and nobody's before; an issuer itself never is.
+/// The client's ceiling decides neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_of_this_server_as_audience() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let first = World::with(engine, twins).await;
+        let (root, service) = (first.issuer(), first.service.url.clone());
+        let free = twins(&service).replace(&format!("[\"{service}\", \"https://other.example\"]"), "[\"*\"]");
+        let acme = format!("{root}/acme");
+        let world = first.replica(&format!("{free}\n[[services]]\naudience = \"{acme}\"")).await;
+        let under = world.under("acme").await;
+        let capitals = root.replace("http://localhost", "HTTP://LocalHost");
+        let own = [root.clone(), format!("{root}/"), capitals.clone(), format!("{root}/."), format!("{root}/%2e")];
+        let beneath = [
+            format!("{root}/nobody"),
+            format!("{root}/acme/"),
+            format!("{capitals}/acme"),
+            format!("{root}/%61cme"),
+            format!("{root}/x/%2E%2e/acme"),
+        ];
+
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        let there = under.tokens(&under.signed_in(ALICE).await, "desk-agent").await;
+        for audience in own.iter().chain(&beneath) {
+            for (at, tokens) in [(&world, &tokens), (&under, &there)] {
+                let (status, body) = at.exchange("desk-agent", tokens, &[("audience", audience)]).await;
+                assert_eq!(
+                    (status, &body["error"]),
+                    (400, &json!("invalid_target")),
+                    "{audience} at {}: {body}",
+                    at.issuer()
+                );
+            }
+        }
+        let (status, body) = under.exchange("desk-agent", &there, &[("audience", &acme)]).await;
+        assert_eq!((status, &body["error"]), (400, &json!("invalid_target")), "{body}");
+        for table in ["ticket", "delegation", "journal WHERE kind = 'assertion'"] {
+            assert_eq!(world.database.column(&format!("SELECT COUNT(*) FROM {table}")).await, ["0"], "{table}");
+        }
+
+        world.agree(&browser, "desk-agent", &tokens, "always", &[("audience", &acme)]).await;
+        let (status, body) = world.exchange("desk-agent", &tokens, &[("audience", &acme)]).await;
+        assert_eq!(status, 200, "{body}");
+        let minted = claims(body["access_token"].as_str().unwrap());
+        assert_eq!((&minted["iss"], &minted["aud"]), (&json!(root), &json!(acme)));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::Audience;
+use avouch::domain::ids::{Audience, IssuerUrl};
 use avouch::domain::issuer::{Colour, Logo, Origin};
 use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
@@ -178,7 +178,8 @@ fn prepared(client: Client, n: usize, jti: &str) -> Mint {
         subject: SubjectToken::Access { hash: format!("f{n} {}", client.client_id) },
         client: Arc::new(client),
         request: Arc::new(request),
-        issuer: "https://id.example".into(),
+        issuer: IssuerUrl::parse("https://id.example").unwrap(),
+        root: IssuerUrl::parse("https://id.example").unwrap(),
         provider_client_id: "https://id.example/agent-auth.json".into(),
         kid: "kid".into(),
         jti: jti.to_owned(),

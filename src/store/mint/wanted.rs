@@ -147,6 +147,7 @@ mod tests {
     use crate::domain::client::{Client, ClientPolicy};
     use crate::domain::exchange::Request;
     use crate::domain::ids::Audience;
+    use crate::domain::ids::IssuerUrl;
     use crate::store::Mint;
 
     fn waiting(issuer: &str, hash: &str, aud: &str) -> Waiting {
@@ -170,7 +171,8 @@ mod tests {
             client: Arc::new(client),
             subject: SubjectToken::Access { hash: hash.into() },
             request: Arc::new(request),
-            issuer: "https://id.example".into(),
+            issuer: IssuerUrl::parse("https://id.example").unwrap(),
+            root: IssuerUrl::parse("https://id.example").unwrap(),
             provider_client_id: String::new(),
             kid: "k".into(),
             jti: String::new(),
