@@ -15,6 +15,8 @@ use crate::host::Host;
 const AT_ONCE: usize = 128;
 /// How often to look for what replicas enqueued and changed, and what has come due.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Hosts that are leased by one claim, so that it stays short: others write meanwhile.
+const AT_A_TIME: usize = 32;
 /// Time between two looks for work at least: each goes over all hosts that something waits for.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often expired rows are deleted.
@@ -54,7 +56,7 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
 
 /// Starts telling the hosts that something is due for, as far as permits go. Says whether there may be more.
 async fn start_due(host: &Host, worker: &str, permits: &Arc<Semaphore>, under_way: &mut JoinSet<()>) -> bool {
-    let free = permits.available_permits();
+    let free = permits.available_permits().min(AT_A_TIME);
     if free == 0 {
         return false;
     }

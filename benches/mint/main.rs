@@ -12,6 +12,7 @@ mod issuers;
 mod load;
 mod machine;
 mod options;
+mod outbox;
 mod postgres;
 mod provider;
 mod report;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             match options.task {
                 Task::Measure => scenarios::run(&options).await,
                 Task::Issuers => issuers::run(&options).await,
+                Task::Outbox => outbox::run(&options).await,
                 Task::Start => start::run(&options).await,
                 Task::FloorServer => floor::serve().await,
             }

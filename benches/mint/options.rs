@@ -14,12 +14,14 @@ usage: cargo bench --bench mint -- [OPTION]...
   --only TEXT       only scenarios whose name contains TEXT, and the floor
   --folder DIR      where databases are made; its disk is what commits wait for [the system's temporary folder]
   --start           instead: time from start to first answer, and memory
-  --issuers         instead: one path issuer and 10,000 of them, side by side";
+  --issuers         instead: one path issuer and 10,000 of them, side by side
+  --outbox          instead: time to find what is due among 20,000 notices";
 
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
     Measure,
+    Outbox,
     Start,
     Issuers,
     /// Not for people: how this program starts the floor as a process of its own.
@@ -63,6 +65,7 @@ impl Options {
                 "--pin" => options.pin = true,
                 "--only" => options.only = Some(value()?),
                 "--folder" => options.folder = value()?.into(),
+                "--outbox" => options.task = Task::Outbox,
                 "--start" => options.task = Task::Start,
                 "--issuers" => options.task = Task::Issuers,
                 "--floor-server" => options.task = Task::FloorServer,
