@@ -75,8 +75,26 @@ fn delivery(r: &impl Columns) -> Result<Delivery> {
     })
 }
 
+/// The oldest of each chosen host; each engine finds its way by the index in its own words only.
+macro_rules! claim_of {
+    (sqlite) => {
+        claim!(
+            "JOIN delivery d ON d.id IN (SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
+                                          ORDER BY x.due_at, x.id LIMIT $5)",
+            ""
+        )
+    };
+    (postgres) => {
+        claim!(
+            "CROSS JOIN LATERAL (SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
+                                  ORDER BY x.due_at, x.id LIMIT $5) d",
+            "FOR UPDATE OF o SKIP LOCKED"
+        )
+    };
+}
+
 macro_rules! claim {
-    ($skip_locked:literal) => {
+    ($oldest:literal, $skip_locked:literal) => {
         concat!(
             "WITH RECURSIVE hosts (host) AS (
                 SELECT MIN(host) FROM delivery WHERE state = 'queued'
@@ -98,10 +116,9 @@ macro_rules! claim {
             // SKIP LOCKED every run finds others, so that more would be leased than asked for.
             "due AS MATERIALIZED (
                 SELECT o.id FROM delivery o
-                 WHERE o.id IN (SELECT d.id FROM chosen c JOIN delivery d ON d.id IN (
-                                    SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
-                                     ORDER BY x.due_at, x.id LIMIT $5))
-                   AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2) ",
+                 WHERE o.id IN (SELECT d.id FROM chosen c ",
+            $oldest,
+            ") AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2) ",
             $skip_locked,
             ")
             UPDATE delivery SET lease = $1, leased_until = $3, attempts = attempts + 1
@@ -187,7 +204,7 @@ impl HostTx {
     /// It goes from host to host by the index instead of through the rows: what it does not take costs nothing, however much waits for
     /// one host.
     pub async fn claim(&mut self, worker: &str, now: i64, lease: i64, hosts: i64, run: i64) -> Result<Vec<Delivery>> {
-        let sql = per_engine!(self.0, claim!(""), claim!("FOR UPDATE OF o SKIP LOCKED"));
+        let sql = per_engine!(self.0, claim_of!(sqlite), claim_of!(postgres));
         if self.0.is_postgres() {
             on!(self.0, |c| {
                 // Two that read at the same time would both find a host free. SQLite has one writer, and never prepares this text.
@@ -269,7 +286,7 @@ mod tests {
         let database = Database::sqlite(&folder.path().join("avouch.db")).await.unwrap();
         let mut tx = database.begin().await.unwrap();
         let Connection::Sqlite(c) = tx.0.connection() else { panic!("it is SQLite") };
-        let rows = sqlx::query(concat!("EXPLAIN QUERY PLAN ", claim!("")))
+        let rows = sqlx::query(concat!("EXPLAIN QUERY PLAN ", claim_of!(sqlite)))
             .bind("w")
             .bind(0)
             .bind(0)
