@@ -131,6 +131,12 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// A line on standard output. Whoever stopped reading (`| head`) wants no more of it.
+fn out(line: std::fmt::Arguments<'_>) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Logs to standard error; standard output belongs to the command.
 fn log_to_stderr(level: tracing::level_filters::LevelFilter) {
     use std::io::IsTerminal as _;
