@@ -27,8 +27,8 @@
 //! | --- | --- | --- |
 //! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code::a_sign_in_gives_tokens_that_tell_the_truth` |
 //! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize::prompts`, `authorize::max_age` |
-//! | Discovery §3, §4; 8414 §2, §3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
-//! | Discovery §4.1, 8414 §3.1 issuers with a path | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
+//! | Discovery §3; 8414 §2, §3.2, §3.3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
+//! | 8414 §3, §3.1 (inserted before the path), Discovery §4 (appended to it): an issuer by path has its metadata under four names | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
 //! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery::the_keys_are_public_and_named_by_their_thumbprint`, `jose::jwks::tests::keys_that_verify_nothing` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed` |
 //!
@@ -39,18 +39,20 @@
 //! | §3 `iss`, `sub`, `aud`, `exp`, `jti` | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth::assertions_are_judged`, `client_auth::signatures_are_verified_by_the_registered_key_alone` |
 //! | §3 item 7 `jti` once, shared by replicas | [`Store::spend`](crate::store::Store::spend) | `client_auth::an_assertion_is_used_once_whichever_server_sees_it` |
 //!
-//! # RFC 8693, token exchange; ID-JAG draft -03 with -04's section 9.2; RFC 8707, resources
+//! # RFC 8693, token exchange; ID-JAG draft in its text of 1 August 2026, after -04; RFC 8707, resources
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | 8693 §2.1, ID-JAG §4.3 request | `http::token` | `exchange::every_wrong_request_gets_its_error_and_changes_nothing` |
-//! | ID-JAG §4.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange::forged_id_tokens`, `exchange::subject_tokens_end` |
-//! | ID-JAG §4.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange::scope_and_resource_in_the_answer` |
+//! | ID-JAG §4.3.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange::forged_id_tokens`, `exchange::subject_tokens_end` |
+//! | ID-JAG §4.3.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange::scope_and_resource_in_the_answer` |
+//! | ID-JAG §9.3 an issuer is no audience of its own, another one of this server only where it is declared | [`domain::exchange::decide`](crate::domain::exchange::decide), [`Audience::names`](crate::domain::ids::Audience::names) | `domain::exchange::tests::issuers_of_this_server`, `domain::ids::tests::spellings_of_an_issuer`, `issuers::an_issuer_of_this_server_as_audience` |
 //! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`keyring::sign_assertion`](crate::flow::keyring::sign_assertion) | `domain::claims::tests::the_last_look` |
 //! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
+//! | ID-JAG §7.1 metadata; §9.1 no public clients | `http::discovery`, [`ClientMetadata::validate`](crate::domain::client_metadata::ClientMetadata::validate) | `discovery::the_metadata_is_what_clients_rely_on`, `config::clients::tests::rules` |
 //! | ID-JAG §5 client id at the service | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::the_client_id_at_the_service` |
-//! | -04 §9.2 step-up | [`Refusal::StepUp`](crate::domain::refusal::Refusal::StepUp) | `exchange::an_old_sign_in_has_to_be_renewed` |
-//! | -04 §9.3 no access token for an own ID-JAG; §9.8 DPoP never ignored | `http::token` | `exchange::every_wrong_request_gets_its_error_and_changes_nothing` |
+//! | ID-JAG §9.2 step-up: an example there, no rule; `max_age` alone, since `acr_values` is only proposed | [`Refusal::StepUp`](crate::domain::refusal::Refusal::StepUp) | `exchange::an_old_sign_in_has_to_be_renewed` |
+//! | ID-JAG §9.3 no access token for an own ID-JAG; §9.8.1.1 a DPoP proof is never ignored | `http::token` | `exchange::every_wrong_request_gets_its_error_and_changes_nothing` |
 //!
 //! # auth.md v0.1
 //!
@@ -63,12 +65,15 @@
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
 //!
-//! # Client ID Metadata Document draft
+//! # Client ID Metadata Document draft -02
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | URL and document rules, ours included | [`domain::cimd::judge`](crate::domain::cimd::judge) | `domain::cimd::tests` |
-//! | fetching: no redirects, special-use addresses, size, cache | [`net::Documents`](crate::net::Documents), [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests`, `net::documents::tests` |
+//! | §3 URL; §4 document, ours included; §4.1 no secrets; §8.2 keys | [`domain::cimd::judge`](crate::domain::cimd::judge) | `domain::cimd::tests`, `discovery::the_document_about_ourselves_passes_our_own_judgement` |
+//! | §4.2 redirect URIs, of whoever uses them | [`Door::Cimd`](crate::domain::client_metadata::Door::Cimd) | `domain::client_metadata::tests` |
+//! | §5 only 200, no redirects; §5.2 cache; §8.7 size | [`net::Documents`](crate::net::Documents) | `net::documents::tests` |
+//! | §8.6 no special-use address | [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests` |
+//! | §7.1 no registered client id looks like a URL | [`config`](crate::config) | `config::clients::tests` |
 //!
 //! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110; RFC 6265bis, cookies
 //!
@@ -83,7 +88,11 @@
 //!
 //! | promise | item | test |
 //! | --- | --- | --- |
-//! | what decided is compared again in the transaction that mints | `store::commit` | `mint::no_stale_fact_authorises`, `committer::each_of_a_batch_is_judged_by_what_it_rests_on`, `replicas::withdrawn_there` |
+//! | what decides is read in the transaction that mints | [`Store::mint`](crate::store::Store::mint) | `mint::no_stale_fact_authorises`, `committer::each_of_a_batch_is_judged_by_what_it_rests_on`, `replicas::withdrawn_there` |
+//! | nothing that one issuer gave is worth anything at another | [`Database::of`](crate::store::Database::of) | `crossing::nothing_crosses_on_sqlite`, `crossing::nothing_crosses_on_postgres`, `crossing::what_was_given_is_good_where_it_was_given` |
+//! | issuers come, change and go while the server runs | [`flow::issuers_admin`](crate::flow::issuers_admin) | `issuers::an_issuer_by_the_api`, `issuers::declared_issuers_come_and_go_with_the_file`, `issuers::a_change_reaches_the_other_process`, `issuers::what_is_refused_changes_nothing` |
+//! | a disabled issuer mints nothing, and cannot be told from one that never was | [`Store::mint`](crate::store::Store::mint), `http::place` | `issuers::nothing_is_minted_for_a_disabled_issuer`, `paths::a_disabled_issuer_cannot_be_told_from_one_that_never_was` |
+//! | of a logo only its pixels are served | [`flow::logo::redraw`](crate::flow::logo::redraw) | `flow::logo::tests::only_pixels_survive`, `flow::logo::tests::what_is_not_taken`, `issuers::an_issuer_by_the_api` |
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
 //! | a second notice when the last assertion is dead | [`rounds`](crate::domain::notice::rounds) | `domain::notice::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
@@ -98,7 +107,11 @@
 //! - **RS256** (OpenID Connect Core §15.1, Discovery §3): ID tokens are ES256 only, as at the other providers of this field. A client that
 //!   knows only RS256 cannot sign users in.
 //! - **UserInfo, introspection, revocation, dynamic registration, PAR, device flow** are not built yet, and metadata does not name them.
-//! - **Refresh token as subject token** (ID-JAG §4.3): not yet; `invalid_request`.
+//! - **Clients that bring their own document** (CIMD §5) cannot sign users in yet, and metadata does not promise it (§6).
+//! - **Access token as subject token**: an extension of ours, under its own `subject_token_type`. ID-JAG §4.3 knows ID tokens, SAML
+//!   assertions and refresh tokens. There is no SAML sign-on here, so no SAML assertion to take.
+//! - **Refresh token as subject token**, **`authorization_details`** and audiences that are no URL (all optional in ID-JAG §4.3): not yet;
+//!   refused. **DPoP** (ID-JAG §9.8.1.1 requires a proof to be validated): not yet; a request with a proof is refused.
 //! - **`exp` in logout tokens**: auth.md v0.1 shows none; OpenID Connect Back-Channel Logout requires it since its first errata. Ours have
 //!   `iat` + 120 s, which auth.md's reference verifier accepts.
 //! - **Retries**: auth.md keeps the grant when the service cannot be told. Ours ends at once, and the notice is owed for seven days.

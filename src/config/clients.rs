@@ -53,7 +53,7 @@ fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, Co
     Ok(ClientDecl { issuer: home.id, client_id, metadata, policy, secret })
 }
 
-/// A URL as client id is a document to fetch (CIMD draft), so a registered one must not look like it.
+/// A URL as client id is a document to fetch, so a registered one must not look like it (CIMD -02 section 7.1).
 fn check_id(id: &str) -> Result<(), String> {
     if !is_visible(id, 255) {
         return Err(format!("{} must be 1 to 255 visible ASCII characters", quote(id)));

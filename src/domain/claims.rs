@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// `typ` of an ID-JAG (ID-JAG draft section 3).
+/// `typ` of an ID-JAG (ID-JAG draft section 3.1).
 pub const ID_JAG: &str = "oauth-id-jag+jwt";
 /// `typ` of our ID tokens.
 pub const ID_TOKEN: &str = "JWT";
@@ -82,7 +82,7 @@ pub enum OneOrMany {
 }
 
 impl IdJag {
-    /// Judges what is about to be signed, as a strict service would (ID-JAG draft section 3.1, wire facts 6.3 and 6.4).
+    /// Judges what is about to be signed, as a strict service would (ID-JAG draft section 3.1 and 4.4.1).
     ///
     /// # Errors
     /// The rule that is broken. That is a fault of ours, never the caller's.
@@ -146,7 +146,7 @@ pub struct IdToken {
     pub phone_number_verified: Option<bool>,
 }
 
-/// A notice in the form of auth.md v0.1 (wire facts 1.6, 4.2): a logout token that names a delegation.
+/// A notice in the form of auth.md v0.1 ("Revocation"): a logout token that names a delegation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogoutToken {
     /// As first emitted for this delegation.

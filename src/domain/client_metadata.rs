@@ -75,7 +75,7 @@ pub enum Door {
     /// The operator's file: whatever could not work is a mistake of somebody who can mend it now.
     Configuration,
     /// A Client ID Metadata Document: written for every authorization server at once, so it may ask for grants that are unknown here, and
-    /// need not name redirect URIs if it does not use them (draft -02, section 4.1).
+    /// need not name redirect URIs if it does not use them (CIMD -02 section 4.2).
     Cimd,
 }
 

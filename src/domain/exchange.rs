@@ -1,4 +1,4 @@
-//! The decision of a token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3): pure, given request and facts.
+//! The decision of a token exchange to an ID-JAG (RFC 8693; ID-JAG draft section 4.3.3): pure, given request and facts.
 
 use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
 use super::client::Client;

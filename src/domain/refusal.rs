@@ -146,7 +146,8 @@ pub enum Refusal {
     /// The service needs a verified e-mail or phone number, the user has neither.
     #[error("the user has neither a verified e-mail address nor a verified phone number, which this service needs")]
     NoVerifiedContact,
-    /// The sign-in is older than the service takes (ID-JAG draft -04 section 9.2, RFC 9470).
+    /// The sign-in is older than the service takes. ID-JAG draft section 9.2 shows this answer by an example and requires nothing; `max_age`
+    /// stands alone since `acr_values` beside it is only proposed there (RFC 9470 has both for resource servers).
     #[error("the user has to sign in again: this service takes no sign-in older than {max_age} seconds")]
     StepUp {
         /// Seconds.

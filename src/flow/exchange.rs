@@ -93,7 +93,7 @@ fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Resul
     Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope })
 }
 
-/// An ID token of ours, for this client (ID-JAG draft section 4.3, rule 11).
+/// An ID token of ours, for this client (ID-JAG draft section 4.3.3).
 fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, Refusal> {
     let refuse = Refusal::SubjectToken;
     let unverified = Unverified::parse(token.expose()).map_err(|e| refuse(e.0))?;

@@ -1,4 +1,4 @@
-//! One attempt at one notice: signed now, posted, settled (auth.md v0.1, "Revocation"; wire facts 1.6).
+//! One attempt at one notice: signed now, posted, settled (auth.md v0.1, "Revocation").
 
 use std::time::Duration;
 

@@ -19,8 +19,9 @@ use crate::flow::issuers;
 use crate::host::{App, DEFAULT_ISSUER, Host};
 
 /// Code and status of each refusal. Codes are those of RFC 6749 section 5.2 and 4.1.2.1, RFC 6750 section 3.1, RFC 8693 section 2.2.2,
-/// OpenID Connect Core section 3.1.2.6, RFC 8628 section 3.5 (`slow_down`) and ID-JAG draft -04 section 9.2; `consent_required` at the
-/// token endpoint is ours (contract, "Token exchange").
+/// OpenID Connect Core section 3.1.2.6, RFC 8628 section 3.5 (`slow_down`), and the example of ID-JAG draft section 9.2
+/// (`insufficient_user_authentication`, registered by RFC 9470); `consent_required` at the token endpoint is ours (contract, "Token
+/// exchange").
 #[must_use]
 pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
     use Refusal as R;

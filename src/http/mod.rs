@@ -37,7 +37,7 @@ use crate::host::{App, Host};
 fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
     use Where::{Everywhere, Root};
     vec![
-        // Metadata and keys: RFC 8414 section 3, OpenID Connect Discovery section 4, RFC 7517, CIMD draft.
+        // Metadata and keys: RFC 8414 section 3, OpenID Connect Discovery section 4, RFC 7517, CIMD -02 section 4.
         (Everywhere, "/.well-known/openid-configuration", get(discovery::metadata)),
         (Everywhere, "/.well-known/oauth-authorization-server", get(discovery::metadata)),
         (Everywhere, "/.well-known/jwks.json", get(discovery::jwks)),

@@ -63,7 +63,7 @@ enum Grant {
 }
 
 fn grant(client: &Client, headers: &HeaderMap, form: &Pairs) -> Result<Grant, Refusal> {
-    // Ignoring a proof would hand out a token that its client believes to be bound (ID-JAG draft section 9.8).
+    // Ignoring a proof would hand out a token that its client believes to be bound (ID-JAG draft section 9.8.1.1).
     if headers.contains_key("dpop") {
         return Err(Refusal::NotSupported("DPoP"));
     }

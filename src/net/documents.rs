@@ -1,7 +1,7 @@
 //! JSON documents of other people (client metadata, key sets, service metadata): fetched, bounded, cached.
 //!
-//! The rules are those of the Client ID Metadata Document draft, "Fetching", and serve the other kinds as well: only 200
-//! is success, nothing that failed is kept, the server's caching headers count within bounds of our own.
+//! The rules are those of the Client ID Metadata Document draft -02, sections 5, 5.2, 8.6 and 8.7, and serve the other kinds as well: only
+//! 200 is success, no redirect is followed, nothing that failed is kept, the server's caching headers count within bounds of our own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Client ID Metadata Documents; the size is the one that the draft recommends.
+    /// Client ID Metadata Documents; the size is the one that -02 section 8.7 recommends.
     pub const CIMD: Self = Self { max_bytes: 5 * 1024, floor: 60, ceiling: DAY, timeout: FETCH_TIMEOUT };
     /// JSON Web Key Sets (RFC 7517 section 5).
     pub const JWKS: Self = Self { max_bytes: 64 * 1024, floor: 600, ceiling: DAY, timeout: FETCH_TIMEOUT };
@@ -123,7 +123,7 @@ impl Documents {
     }
 
     /// Drops a document that turned out to be invalid: such a document must not be cached (Client ID Metadata Document
-    /// draft, "Fetching"), and only its reader can tell.
+    /// draft -02, section 5.2), and only its reader can tell.
     pub fn forget(&self, url: &Url, limits: Limits) {
         let slot = lock(&self.0.cache).slots.get(&key(url, limits)).cloned();
         if let Some(slot) = slot {

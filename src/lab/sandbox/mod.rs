@@ -40,7 +40,7 @@ use crate::secret::token_hash;
 
 pub use self::state::{Event, What};
 
-/// The assertion type accepted (ID-JAG draft section 3).
+/// The assertion type accepted (ID-JAG draft section 3.1).
 const ID_JAG_TYPE: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// The credentials given out.
