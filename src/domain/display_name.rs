@@ -1,4 +1,5 @@
-//! The one rule for every name that people are shown: of users, clients, services and issuers.
+//! The one rule for every text that people are shown and somebody else wrote: names of users, clients, services and issuers, and what an
+//! agent says it works on.
 
 use std::fmt;
 
@@ -26,12 +27,7 @@ impl DisplayName {
         if name.chars().count() > MAX_DISPLAY_NAME {
             return Err(IdError("it is longer than 100 characters"));
         }
-        if name.chars().any(breaks_the_line) {
-            return Err(IdError("it contains a control character or a line break"));
-        }
-        if hides_something(&name) {
-            return Err(IdError("it contains an invisible character, or one that changes the direction of text"));
-        }
+        check_shown(&name)?;
         if !name.chars().any(char::is_alphanumeric) {
             return Err(IdError("it must contain a letter or a digit"));
         }
@@ -43,6 +39,21 @@ impl DisplayName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Judges a text that is shown as it came, such as an identifier that somebody else has to find again: one line of any script, in which
+/// nothing hides and nothing turns the text around it about.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn check_shown(text: &str) -> Result<(), IdError> {
+    if text.chars().any(breaks_the_line) {
+        return Err(IdError("it contains a control character or a line break"));
+    }
+    if hides_something(text) {
+        return Err(IdError("it contains an invisible character, or one that changes the direction of text"));
+    }
+    Ok(())
 }
 
 fn breaks_the_line(c: char) -> bool {
@@ -131,6 +142,17 @@ mod tests {
         assert_eq!(DisplayName::parse("  Desk Agent ").unwrap().as_str(), "Desk Agent");
         assert_eq!(DisplayName::parse("Zoe\u{308}").unwrap(), DisplayName::parse("Zo\u{eb}").unwrap(), "NFC");
         assert!(DisplayName::parse(&"ä".repeat(MAX_DISPLAY_NAME)).is_ok());
+    }
+
+    #[test]
+    fn a_text_that_is_no_name() {
+        for good in ["", "…", " chat 7 ", "Zoe\u{308}", "отчёт за октябрь", "回答", &"x".repeat(1000)]
+        {
+            assert_eq!(check_shown(good), Ok(()), "{good:?}");
+        }
+        for bad in ["a\nb", "\u{7f}", "a\u{2028}b", "a\u{202e}b", "a\u{200b}b", "a\u{e0041}", "a\u{200d}", "\u{feff}"] {
+            assert!(check_shown(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Refusal {
     /// A parameter has a value that cannot be taken.
     #[error("{0} {1}")]
     Malformed(&'static str, &'static str),
+    /// A parameter that people are shown could disguise itself.
+    #[error("{0}: {1}")]
+    TextMalformed(&'static str, &'static str),
     /// Known to the specifications, not built: refused, since ignoring it would change what the caller gets.
     #[error("{0} is not supported")]
     NotSupported(&'static str),

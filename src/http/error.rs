@@ -32,6 +32,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::Missing(_)
         | R::Twice(_)
         | R::Malformed(..)
+        | R::TextMalformed(..)
         | R::NotSupported(_)
         | R::ClientAuthenticationTwice
         | R::AuthorizeClientUnknown

@@ -9,6 +9,7 @@ use super::form::Pairs;
 use super::{credential, reply};
 use crate::domain::client::Client;
 use crate::domain::client_metadata::{AUTHORIZATION_CODE, REFRESH_TOKEN, TOKEN_EXCHANGE};
+use crate::domain::display_name::check_shown;
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::ids::{Audience, absolute};
 use crate::domain::refusal::Refusal;
@@ -179,13 +180,12 @@ fn request(form: &Pairs) -> Result<Request, Refusal> {
     })
 }
 
-/// The agent's own words, which the consent page shows: short, and nothing that could disguise itself.
+/// The agent's own words, which the consent page shows as they came, and the service gets: short, and nothing that could disguise itself.
 fn context(form: &Pairs, name: &'static str) -> Result<Option<String>, Refusal> {
-    match form.single(name)? {
-        Some(text) if text.len() > MAX_CONTEXT => Err(Refusal::Malformed(name, "is longer than 256 bytes")),
-        Some(text) if text.chars().any(char::is_control) => {
-            Err(Refusal::Malformed(name, "contains a control character"))
-        }
-        text => Ok(text),
+    let Some(text) = form.single(name)? else { return Ok(None) };
+    if text.len() > MAX_CONTEXT {
+        return Err(Refusal::Malformed(name, "is longer than 256 bytes"));
     }
+    check_shown(&text).map_err(|problem| Refusal::TextMalformed(name, problem.0))?;
+    Ok(Some(text))
 }

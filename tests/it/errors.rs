@@ -24,6 +24,7 @@ every_refusal! {
     R::Missing(_) => R::Missing("redirect_uri"),
     R::Twice(_) => R::Twice("state".into()),
     R::Malformed(..) => R::Malformed("code_challenge_method", "must be S256"),
+    R::TextMalformed(..) => R::TextMalformed("agent_platform", "it contains a control character or a line break"),
     R::NotSupported(_) => R::NotSupported("actor_token"),
     R::GrantTypeUnsupported => R::GrantTypeUnsupported,
     R::GrantTypeNotAllowed => R::GrantTypeNotAllowed,

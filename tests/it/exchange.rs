@@ -101,16 +101,16 @@ async fn scope_and_resource_in_the_answer() {
     let again = [
         ("resource", api.as_str()),
         ("resource", api.as_str()),
-        ("agent_context_id", "chat 8"),
+        ("agent_context_id", "чат 8 中"),
         ("x", "y"),
         ("actor_token", ""),
     ];
     let (status, body) = world.exchange("desk-agent", &tokens, &again).await;
     assert_eq!((status, &body["scope"]), (200, &json!("api.read")), "{body}");
     let minted = claims(body["access_token"].as_str().unwrap());
-    assert_eq!((&minted["resource"], &minted["agent_context_id"]), (&json!(api), &json!("chat 8")));
+    assert_eq!((&minted["resource"], &minted["agent_context_id"]), (&json!(api), &json!("чат 8 中")));
     let journal = world.database.column("SELECT body FROM journal WHERE kind = 'assertion' ORDER BY id").await;
-    assert!(journal.iter().any(|b| serde_json::from_str::<Value>(b).unwrap()["agent_context_id"] == "chat 8"));
+    assert!(journal.iter().any(|b| serde_json::from_str::<Value>(b).unwrap()["agent_context_id"] == "чат 8 中"));
 
     let form = changed(
         &[("grant_type", crate::harness::EXCHANGE), ("requested_token_type", ID_JAG), ("audience", &world.service.url)],
@@ -189,6 +189,9 @@ both! {
             ("authorization_details", &[("authorization_details", "[]")], "invalid_request"),
             ("long context", &[("agent_context_id", &long)], "invalid_request"),
             ("context with a line break", &[("agent_platform", "a\nb")], "invalid_request"),
+            ("context turned about", &[("agent_context_id", "chat \u{202e}7")], "invalid_request"),
+            ("context that hides", &[("agent_context_id", "chat\u{200b}7")], "invalid_request"),
+            ("context with tags", &[("agent_platform", "desk\u{e0041}\u{e0042}")], "invalid_request"),
             ("no grant", &[("grant_type", "")], "invalid_request"),
         ];
         for (name, changes, code) in cases {
