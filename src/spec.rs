@@ -93,6 +93,7 @@
 //! | issuers come, change and go while the server runs | [`flow::issuers_admin`](crate::flow::issuers_admin) | `issuers::an_issuer_by_the_api`, `issuers::declared_issuers_come_and_go_with_the_file`, `issuers::a_change_reaches_the_other_process`, `issuers::what_is_refused_changes_nothing` |
 //! | a disabled issuer mints nothing, and cannot be told from one that never was | [`Store::mint`](crate::store::Store::mint), `http::place` | `issuers::nothing_is_minted_for_a_disabled_issuer`, `paths::a_disabled_issuer_cannot_be_told_from_one_that_never_was` |
 //! | of a logo only its pixels are served | [`flow::logo::redraw`](crate::flow::logo::redraw) | `flow::logo::tests::only_pixels_survive`, `flow::logo::tests::what_is_not_taken`, `issuers::an_issuer_by_the_api` |
+//! | a version grows with whatever is said of a client or a service | `store::record` | `columns::the_version_grows_with_every_column` |
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
 //! | a second notice when the last assertion is dead | [`rounds`](crate::domain::notice::rounds) | `domain::notice::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |

@@ -5,6 +5,7 @@ mod authorize;
 mod browser;
 mod client_auth;
 mod code;
+mod columns;
 mod committer;
 mod consent;
 mod crossing;
