@@ -10,6 +10,8 @@ CREATE TABLE signing_key (
     activated_at BIGINT
 );
 CREATE UNIQUE INDEX signing_key_active ON signing_key (issuer_id, alg) WHERE state = 'active';
+-- Loading an issuer reads all its keys, whatever they are for, and not those of ten thousand others.
+CREATE INDEX signing_key_issuer ON signing_key (issuer_id);
 
 -- Notices on their way: one row until the service has answered 2xx or seven days are over.
 CREATE TABLE delivery (

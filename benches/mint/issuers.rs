@@ -110,6 +110,11 @@ impl Server {
         Ok(milliseconds)
     }
 
+    /// What it logged since its last start, for when something went wrong.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     fn pid(&self) -> u32 {
         self.process.as_ref().map_or(0, Process::pid)
     }
@@ -145,9 +150,10 @@ async fn measure(servers: &mut [Server; 2], database: Option<u32>, options: &Opt
                 let processes = Processes { server: server.pid(), database };
                 let length = Duration::from_secs(options.seconds);
                 let requests = in_turn(make(server));
+                let meter = Meter::new()?;
                 let sample =
-                    load::run(server.port, &requests, options.connections, None, length, processes, Meter::new()?)
-                        .await?;
+                    load::run(server.port, &requests, options.connections, None, length, processes, meter).await;
+                let sample = sample.map_err(|e| format!("{name}: {e}\n{}", server.log()))?;
                 costs[n].push([sample.cpu[0], sample.cpu[1]]);
                 if is_mint {
                     server.minted += sample.answers;

@@ -1,5 +1,6 @@
 //! From the start of the process to its first answer, and what it weighs then.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
 pub(crate) async fn first_answer(folder: &Path, port: u16, core: Option<&str>) -> Outcome<(Process, f64)> {
     let mut command = command_on(core, env!("CARGO_BIN_EXE_avouch").as_ref());
     command.args(["serve", "--config", "avouch.toml"]).current_dir(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(folder.join("log"))?);
     let start = Instant::now();
     let process = Process(command.spawn()?);
     let ask = request("GET", "/healthz", port, &[], "");
