@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use avouch::lab::agent;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -97,12 +98,11 @@ impl Browser {
         self.send("GET", path, "").await
     }
 
-    /// Posts the form of the page last seen that leads to `path`: its hidden fields, and what the user adds.
+    /// Posts the form of the page last seen that leads to `path`, with what the user has put in.
     pub(crate) async fn submit(&mut self, path: &str, typed: &[(&str, &str)]) -> Outcome<u16> {
-        let hidden = hidden_fields(self.connection.body(), path)?;
-        let mut fields: Vec<(&str, &str)> = hidden.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        fields.extend_from_slice(typed);
-        self.send("POST", path, &form(&fields)).await
+        let page = agent::forms(self.connection.body()).into_iter().find(|form| form.action == path);
+        let page = page.ok_or_else(|| format!("no form for {path}"))?;
+        self.send("POST", path, &form(&page.filled(typed))).await
     }
 
     pub(crate) fn page(&self) -> &str {
@@ -127,16 +127,4 @@ impl Browser {
         }
         Ok(status)
     }
-}
-
-/// The hidden fields of the form that posts to `path`.
-fn hidden_fields(html: &str, path: &str) -> Outcome<Vec<(String, String)>> {
-    let form = html.split("<form").find(|form| form.contains(&format!("action=\"{path}\"")));
-    let form = form.and_then(|form| form.split("</form>").next()).ok_or_else(|| format!("no form for {path}"))?;
-    let attribute = |tag: &str, name: &str| {
-        Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.replace("&#38;", "&"))
-    };
-    let tags = form.split("<input").skip(1).filter_map(|tag| tag.split('>').next());
-    let hidden = tags.filter(|tag| tag.contains("type=\"hidden\""));
-    Ok(hidden.filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?))).collect())
 }

@@ -10,23 +10,20 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
-use url::Url;
 
 use super::serve::{Provider, stop_on_signal};
-use super::story::{Answer, Browser, Http, Told};
 use super::{Failure, log_to_stderr, sandbox};
 use crate::config::Config;
+use crate::domain::client_metadata::TOKEN_EXCHANGE;
+use crate::lab::agent::{Agent, Ask, Browser, Decision, Exchanged, Http, Outcome, Person, Registration};
 use crate::net::{Net, Policy};
 use crate::rng::Rng;
-use crate::secret::sha256;
 
 const CLIENT: &str = "desk-agent";
 const EMAIL: &str = "alice@example.com";
 const PASSWORD: &str = "correct horse battery staple";
 const REDIRECT: &str = "http://127.0.0.1:8765/callback";
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// How long to wait for the notice to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -61,7 +58,7 @@ pub(super) async fn run(keep: bool) -> Result<(), Failure> {
     println!("  Desk Agent    a program that works for Alice");
 
     let net = Net::new(Policy { allow_private_addresses: true, allowed_networks: Vec::new() });
-    let http = Http(net.map_err(|e| Failure::Unable(e.to_string()))?);
+    let http = Http::new(net.map_err(|e| Failure::Unable(e.to_string()))?);
     let scene = Scene { provider, service, secret, http };
     let outcome = play(&scene).await;
     if outcome.is_ok() && keep {
@@ -119,7 +116,7 @@ client_id = "{CLIENT}"
 client_name = "Desk Agent"
 client_secret = "{secret}"
 redirect_uris = ["{REDIRECT}"]
-grant_types = ["authorization_code", "refresh_token", "{EXCHANGE}"]
+grant_types = ["authorization_code", "refresh_token", "{TOKEN_EXCHANGE}"]
 audiences = ["{service}"]
 
 [[services]]
@@ -137,15 +134,15 @@ revocation_uri = "{service}/agent/auth/revoke"
     Config::load(Some(&file), Vec::new()).map_err(|e| Failure::Unable(e.to_string()))
 }
 
-async fn play(scene: &Scene) -> Told<()> {
-    let mut browser = Browser::new(scene.http.clone());
+async fn play(scene: &Scene) -> Outcome<()> {
+    let alice = Person { browser: Browser::new(scene.http.clone()), email: EMAIL.into(), password: PASSWORD.into() };
     let metadata = discover(scene).await?;
-    let token = sign_in(scene, &mut browser).await?;
-    agree(scene, &mut browser, &token).await?;
-    let assertion = assertion(scene, &token).await?;
+    let (agent, token) = sign_in(scene, &alice).await?;
+    agree(scene, &alice, &agent, &token).await?;
+    let assertion = assertion(scene, &agent, &token).await?;
     let key = redeem(scene, &metadata, &assertion).await?;
     call(scene, &key).await?;
-    withdraw(scene, &mut browser, &token, &key).await
+    withdraw(scene, &alice, &agent, (&token, &key)).await
 }
 
 fn step(n: u8, title: &str) {
@@ -153,23 +150,25 @@ fn step(n: u8, title: &str) {
     println!("{n}. {title}");
 }
 
-fn expect(answer: &Answer, status: u16, what: &str) -> Told<()> {
-    if answer.status == status {
-        return Ok(());
-    }
-    Err(format!("{what} should answer {status}, but it answered {} {}", answer.status, answer.body))
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> Told<&'a str> {
+fn text<'a>(value: &'a Value, name: &str) -> Outcome<&'a str> {
     value[name].as_str().ok_or_else(|| format!("{name} is missing in {value}"))
 }
 
-async fn discover(scene: &Scene) -> Told<Value> {
+/// What Desk Agent asks for.
+fn ask(scene: &Scene) -> Ask {
+    Ask {
+        audience: scene.service.clone(),
+        resource: format!("{}/api/", scene.service),
+        scope: "api.read".into(),
+        context: "Reconcile October".into(),
+    }
+}
+
+async fn discover(scene: &Scene) -> Outcome<Value> {
     step(1, "Desk Agent calls the service and is told how to get in.");
     let url = format!("{}/api/resource", scene.service);
-    let answer = scene.http.get(&url, None).await?;
-    expect(&answer, 401, "a call without credential")?;
-    let hint = answer.header("www-authenticate").unwrap_or_default().to_owned();
+    let answer = scene.http.get(&url, None).await?.expect(401)?;
+    let hint = answer.headers.get("www-authenticate").unwrap_or_default();
     println!("   GET {url} -> 401, {hint}");
     let resource = hint.split("resource_metadata=\"").nth(1).and_then(|rest| rest.split('"').next());
     let resource = scene.http.get(resource.ok_or("the 401 names no resource_metadata")?, None).await?.json()?;
@@ -183,88 +182,39 @@ async fn discover(scene: &Scene) -> Told<Value> {
     Ok(metadata)
 }
 
-async fn sign_in(scene: &Scene, browser: &mut Browser) -> Told<String> {
+async fn sign_in(scene: &Scene, alice: &Person) -> Outcome<(Agent, String)> {
     step(2, "Alice signs in to Desk Agent with the provider (OpenID Connect: code, PKCE).");
-    let (verifier, state) = (Rng::Os.token(), Rng::Os.token());
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([
-            ("response_type", "code"),
-            ("client_id", CLIENT),
-            ("redirect_uri", REDIRECT),
-            ("scope", "openid email"),
-            ("state", &state),
-            ("code_challenge", &sha256(verifier.as_bytes())),
-            ("code_challenge_method", "S256"),
-        ])
-        .finish();
-    let site = &scene.provider;
-    let (at, page) = browser.open(site, &format!("{site}/authorize?{query}")).await?;
-    expect(&page, 200, &at)?;
-    let (at, page) = browser.submit(site, &page, "/login", &[("email", EMAIL), ("password", PASSWORD)]).await?;
-    expect(&page, 200, &at)?;
+    let registration =
+        Registration { client_id: CLIENT.into(), client_secret: scene.secret.clone(), redirect_uri: REDIRECT.into() };
+    let agent = Agent::discover(scene.http.clone(), &scene.provider, registration).await?;
+    let authorization = agent.authorize("openid email", &Rng::Os)?;
+    let called_back = alice.sign_in_to(&authorization.url).await?;
     println!("   She types her password, and lets Desk Agent sign her in.");
-    let (at, _) = browser.submit(site, &page, "/authorize/decision", &[("decision", "allow")]).await?;
-    let back = Url::parse(&at).map_err(|e| format!("{at}: {e}"))?;
-    let answer = |name: &str| back.query_pairs().find(|(n, _)| n == name).map(|(_, v)| v.into_owned());
-    if !at.starts_with(REDIRECT) || answer("state").as_deref() != Some(&state) || answer("iss").as_deref() != Some(site)
-    {
-        return Err(format!("the sign-in came back to {at}"));
-    }
-    let code = answer("code").ok_or_else(|| format!("the sign-in came back without code: {at}"))?;
-    let form = [
-        ("grant_type", "authorization_code"),
-        ("code", &code),
-        ("redirect_uri", REDIRECT),
-        ("code_verifier", &verifier),
-    ];
-    let answer = scene.http.post_form(&format!("{site}/token"), (CLIENT, &scene.secret), &form).await?;
-    expect(&answer, 200, "the token endpoint")?;
-    println!("   POST {site}/token -> 200: Desk Agent has an access token for Alice, at the provider only.");
-    Ok(text(&answer.json()?, "access_token")?.to_owned())
+    let tokens = agent.tokens(&authorization, &called_back).await?;
+    println!(
+        "   POST {} -> 200: Desk Agent has an access token for Alice, at the provider only.",
+        agent.token_endpoint()
+    );
+    let token = text(&tokens, "access_token")?.to_owned();
+    Ok((agent, token))
 }
 
-async fn exchange(scene: &Scene, token: &str) -> Told<Answer> {
-    let resource = format!("{}/api/", scene.service);
-    let form = [
-        ("grant_type", EXCHANGE),
-        ("requested_token_type", ID_JAG),
-        ("audience", scene.service.as_str()),
-        ("resource", &resource),
-        ("scope", "api.read"),
-        ("subject_token", token),
-        ("subject_token_type", ACCESS_TOKEN),
-        ("agent_context_id", "Reconcile October"),
-    ];
-    scene.http.post_form(&format!("{}/token", scene.provider), (CLIENT, &scene.secret), &form).await
-}
-
-async fn agree(scene: &Scene, browser: &mut Browser, token: &str) -> Told<()> {
+async fn agree(scene: &Scene, alice: &Person, agent: &Agent, token: &str) -> Outcome<()> {
     step(3, "Desk Agent asks the provider to vouch for Alice there. Deny is the default: Alice is asked first.");
-    let answer = exchange(scene, token).await?;
-    expect(&answer, 400, "a token exchange nobody agreed to")?;
-    let body = answer.json()?;
-    if body["error"] != "consent_required" {
-        return Err(format!("expected consent_required, got {body}"));
-    }
-    println!("   POST {}/token -> 400 consent_required", scene.provider);
-    let uri = text(&body, "consent_uri")?;
-    let (at, page) = browser.open(&scene.provider, uri).await?;
-    expect(&page, 200, &at)?;
-    let path = Url::parse(uri).map_err(|e| e.to_string())?.path().to_owned();
-    let said = [("scope", "api.read"), ("mode", "always"), ("decision", "allow")];
-    let (_, page) = browser.submit(&scene.provider, &page, &path, &said).await?;
-    expect(&page, 200, "the answer to the question")?;
+    let uri = match agent.exchange(token, &ask(scene)).await? {
+        Exchanged::ConsentRequired { consent_uri, .. } => consent_uri,
+        other => return Err(format!("the first exchange should ask for consent: {other:?}")),
+    };
+    println!("   POST {} -> 400 consent_required", agent.token_endpoint());
+    alice.decide(&uri, Decision::Allow("always")).await?;
     println!("   She opens {uri}");
     println!("   and allows it, for api.read, until she stops it.");
     Ok(())
 }
 
-async fn assertion(scene: &Scene, token: &str) -> Told<String> {
+async fn assertion(scene: &Scene, agent: &Agent, token: &str) -> Outcome<String> {
     step(4, "Desk Agent asks again and gets a signed assertion (ID-JAG) for that one service, good for five minutes.");
-    let answer = exchange(scene, token).await?;
-    expect(&answer, 200, "a token exchange Alice agreed to")?;
-    let body = answer.json()?;
-    let assertion = text(&body, "access_token")?.to_owned();
+    let assertion = agent.assertion(token, &ask(scene)).await?;
     for part in assertion.split('.').take(2) {
         let decoded = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
         let decoded: Value = serde_json::from_slice(&decoded).map_err(|e| e.to_string())?;
@@ -275,43 +225,32 @@ async fn assertion(scene: &Scene, token: &str) -> Told<String> {
     Ok(assertion)
 }
 
-async fn redeem(scene: &Scene, metadata: &Value, assertion: &str) -> Told<String> {
+async fn redeem(scene: &Scene, metadata: &Value, assertion: &str) -> Outcome<String> {
     step(
         5,
         "Desk Agent presents it. The service checks keys, issuer, audience, times and who signed, and gives a credential.",
     );
     let url = text(&metadata["agent_auth"], "register_uri")?;
     let body = json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion, "requested_credential_type": "api_key"});
-    let answer = scene.http.post_json(url, &body).await?;
-    expect(&answer, 200, "the registration")?;
-    let body = answer.json()?;
+    let body = scene.http.post_json(url, &body).await?.expect(200)?.json()?;
     println!("   POST {url} -> 200: an {} for {}", text(&body, "credential_type")?, body["scopes"]);
     Ok(text(&body, "credential")?.to_owned())
 }
 
-async fn call(scene: &Scene, key: &str) -> Told<()> {
+async fn call(scene: &Scene, key: &str) -> Outcome<()> {
     step(6, "With it the first call succeeds.");
     let url = format!("{}/api/resource", scene.service);
-    let answer = scene.http.get(&url, Some(key)).await?;
-    expect(&answer, 200, "a call with the credential")?;
+    let answer = scene.http.get(&url, Some(key)).await?.expect(200)?;
     println!("   GET {url} -> 200 {}", answer.json()?);
     Ok(())
 }
 
-async fn withdraw(scene: &Scene, browser: &mut Browser, token: &str, key: &str) -> Told<()> {
+async fn withdraw(scene: &Scene, alice: &Person, agent: &Agent, (token, key): (&str, &str)) -> Outcome<()> {
     step(7, "Alice changes her mind and stops it under Connections. The provider tells the service (logout+jwt).");
-    let site = &scene.provider;
-    let (_, page) = browser.open(site, &format!("{site}/connections")).await?;
-    expect(&page, 200, "Connections")?;
-    let path =
-        page.body.split("href=\"").filter_map(|rest| rest.split('"').next()).find(|path| path.ends_with("/stop"));
-    let path = path.ok_or("Connections shows nothing to stop")?.to_owned();
-    let (_, page) = browser.open(site, &format!("{site}{path}")).await?;
-    expect(&page, 200, "the confirmation")?;
+    let host = scene.service.trim_start_matches("http://");
     let began = Instant::now();
-    let (at, page) = browser.submit(site, &page, &path, &[]).await?;
-    expect(&page, 200, &at)?;
-    println!("   POST {site}{path} -> stopped, answered after {} ms", began.elapsed().as_millis());
+    let stopped = alice.stop(&scene.provider, host).await?;
+    println!("   POST {stopped} -> stopped, {} ms after Alice opened Connections", began.elapsed().as_millis());
 
     step(8, "The same call is refused.");
     let url = format!("{}/api/resource", scene.service);
@@ -321,20 +260,18 @@ async fn withdraw(scene: &Scene, browser: &mut Browser, token: &str, key: &str) 
             break;
         }
         if began.elapsed() > PATIENCE {
-            return Err(format!(
-                "the service still answers {} {} s after the withdrawal",
-                answer.status,
-                PATIENCE.as_secs()
-            ));
+            let (status, seconds) = (answer.status, PATIENCE.as_secs());
+            return Err(format!("the service still answers {status} {seconds} s after the withdrawal"));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    println!("   GET {url} -> 401, {} ms after Alice pressed Stop", began.elapsed().as_millis());
-    let answer = exchange(scene, token).await?;
-    if answer.status == 200 {
-        return Err("the provider still vouches after the withdrawal".into());
-    }
-    println!("   And the provider vouches no more: {}", text(&answer.json()?, "error")?);
+    println!("   GET {url} -> 401, {} ms after Alice opened Connections", began.elapsed().as_millis());
+    let refusal = match agent.exchange(token, &ask(scene)).await? {
+        Exchanged::Assertion(_) => return Err("the provider still vouches after the withdrawal".into()),
+        Exchanged::ConsentRequired { .. } => "consent_required".to_owned(),
+        Exchanged::Refused(body) => text(&body, "error")?.to_owned(),
+    };
+    println!("   And the provider vouches no more: {refusal}");
     println!();
     println!("The last assertion could be presented for minutes yet, so a second notice follows when it is dead.");
     println!("Every step did what it should.");

@@ -6,7 +6,6 @@ mod demo;
 mod issuer;
 mod sandbox;
 mod serve;
-mod story;
 mod user;
 
 use std::path::PathBuf;

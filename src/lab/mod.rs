@@ -1,3 +1,4 @@
 //! Proving services, other people's and our own.
 
+pub mod agent;
 pub mod sandbox;

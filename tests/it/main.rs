@@ -1,5 +1,6 @@
 //! Every test that needs more than one function: one binary, so that it is linked once. Run it with `tests/run`.
 
+mod agent;
 mod api;
 mod authorize;
 mod browser;

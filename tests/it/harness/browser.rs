@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use avouch::lab::agent;
 use serde_json::Value;
 
 use super::encode;
@@ -109,13 +110,7 @@ impl Browser {
 
 /// The hidden fields of the form that posts to `path`.
 pub(crate) fn hidden_fields(html: &str, path: &str) -> Vec<(String, String)> {
-    let form = html.split("<form").find(|form| form.contains(&format!("action=\"{path}\"")));
-    let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}")).split("</form>").next().unwrap();
-    let attribute = |tag: &str, name: &str| {
-        Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.replace("&#38;", "&"))
-    };
-    let tags = form.split("<input").skip(1).map(|tag| tag.split('>').next().unwrap());
-    tags.filter(|tag| tag.contains("type=\"hidden\""))
-        .filter_map(|tag| Some((attribute(tag, "name")?, attribute(tag, "value")?)))
-        .collect()
+    let form = agent::forms(html).into_iter().find(|form| form.action == path);
+    let form = form.unwrap_or_else(|| panic!("no form for {path} in {html}"));
+    form.fields.into_iter().filter(|field| field.kind == "hidden").map(|field| (field.name, field.value)).collect()
 }
