@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::domain::client::Client;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::issuer::Colour;
-use crate::flow::passwords::Hashing;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
+use crate::passwords::Hashing;
 use crate::rng::Rng;
 use crate::store::{Database, Store};
 

@@ -7,7 +7,7 @@
 //!   (the only signatures);
 //! - [`domain`] holds the rules and knows nobody;
 //! - [`lab`] tests other people's services, and ours;
-//! - [`host`] is a process and its issuers; [`cache`] what it keeps for a while;
+//! - [`host`] is a process and its issuers; [`cache`] what it keeps for a while, [`passwords`] where it hashes them;
 //! - [`config`], [`secret`], [`clock`] and [`rng`] are the floor.
 //!
 //! [`spec`] maps every section we build to the item that does it and the test that proves it.
@@ -25,6 +25,7 @@ pub mod http;
 pub mod jose;
 pub mod lab;
 pub mod net;
+pub mod passwords;
 pub mod rng;
 pub mod secret;
 pub mod spec;

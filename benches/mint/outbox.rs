@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use avouch::domain::issuer::Origin;
+use avouch::domain::issuer::{IssuerRecord, Origin};
 use avouch::domain::notice::{Format, Round};
-use avouch::store::{Database, IssuerRow, NewAccount, NewDelivery, StoreError};
+use avouch::store::{Database, NewAccount, NewDelivery, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::Outcome;
@@ -81,7 +81,7 @@ async fn time(engine: &str, hosts: usize, database: &Database) -> Outcome<()> {
 
 async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
     let mut tx = database.of("default".into()).begin().await?;
-    tx.create_issuer(&IssuerRow {
+    tx.create_issuer(&IssuerRecord {
         id: "default".into(),
         url: "https://id.example".into(),
         name: "Bench".into(),

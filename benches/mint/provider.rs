@@ -113,7 +113,7 @@ claims = ["email", "email_verified", "name"]
 
 /// `count` users of one password, hashed once.
 pub(crate) fn users(count: usize) -> Outcome<String> {
-    let hash = avouch::flow::passwords::hash_password(&avouch::secret::Secret::new(PASSWORD), &[7; 16]);
+    let hash = avouch::passwords::hash_password(&avouch::secret::Secret::new(PASSWORD), &[7; 16]);
     let hash = hash.map_err(|e| e.to_string())?;
     let user = |n| {
         format!(

@@ -9,9 +9,9 @@ use super::config::{cannot_start, load};
 use super::{Failure, out};
 use crate::clock::Clock;
 use crate::domain::display_name::DisplayName;
-use crate::domain::issuer::{Colour, IssuerId, Logo};
+use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo};
 use crate::error::Error;
-use crate::flow::issuers_admin::{self, Change, IssuerRow, Looks};
+use crate::flow::issuers_admin::{self, Change, Looks};
 use crate::flow::{logo, start};
 use crate::host::Host;
 use crate::rng::Rng;
@@ -161,22 +161,22 @@ fn failed(id: &str, error: Error) -> Failure {
     }
 }
 
-fn status(row: &IssuerRow) -> &'static str {
+fn status(row: &IssuerRecord) -> &'static str {
     if row.disabled_at.is_some() { "disabled" } else { "active" }
 }
 
-fn line(row: &IssuerRow) -> String {
+fn line(row: &IssuerRecord) -> String {
     format!("{:<24} {:<9} {:<40} {}", row.id, status(row), row.url, row.name)
 }
 
-fn item(row: &IssuerRow) -> Value {
+fn item(row: &IssuerRecord) -> Value {
     json!({
         "id": row.id, "issuer": row.url, "name": row.name, "colour": row.colour, "logo": row.logo_hash.is_some(),
         "status": status(row), "declared": row.is_declared(),
     })
 }
 
-fn print(row: &IssuerRow, common: &Common) {
+fn print(row: &IssuerRecord, common: &Common) {
     if common.json {
         out(format_args!("{}", item(row)));
         return;

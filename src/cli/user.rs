@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Read as _};
 use clap::Subcommand;
 
 use super::Failure;
-use crate::flow::passwords::hash_password;
+use crate::passwords::hash_password;
 use crate::rng::Rng;
 use crate::secret::Secret;
 

@@ -98,7 +98,7 @@ impl Homes<'_> {
     pub(super) fn of(&self, section: &Section<'_>, named: Option<&str>) -> Result<Home, ConfigError> {
         let Some(named) = named else { return Ok(Home { id: None, url: self.default.clone() }) };
         if let Some(found) = self.issuers.iter().find(|issuer| issuer.id.as_str() == named) {
-            return Ok(Home { id: Some(found.id.clone()), url: self.default.under(&found.id) });
+            return Ok(Home { id: Some(found.id.clone()), url: found.id.under(self.default) });
         }
         let near = nearest(named, self.issuers.iter().map(|issuer| issuer.id.as_str()));
         let near = near.map_or_else(

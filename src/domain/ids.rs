@@ -2,8 +2,6 @@
 
 use url::{Host, Url};
 
-use super::issuer::IssuerId;
-
 /// Why a text is not the identifier it claims to be; the sentence is fit for an error description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -64,12 +62,6 @@ impl IssuerUrl {
             return Err(IdError("a path may hold only letters, digits and -._~ between single slashes"));
         }
         Ok(issuer)
-    }
-
-    /// A further issuer at the same origin.
-    #[must_use]
-    pub fn under(&self, id: &IssuerId) -> Self {
-        Self(format!("{}/{id}", self.0))
     }
 
     /// Whether it may only be reached on this machine, which allows http and development conveniences.
@@ -270,8 +262,6 @@ mod tests {
             let issuer = IssuerUrl::parse(text).unwrap();
             assert_eq!((issuer.origin(), issuer.base()), (origin, base));
         }
-        let root = IssuerUrl::parse("https://id.example").unwrap();
-        assert_eq!(root.under(&IssuerId::parse("acme").unwrap()).as_str(), "https://id.example/acme");
     }
 
     #[test]

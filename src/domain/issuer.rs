@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::ids::IdError;
+use super::ids::{IdError, IssuerUrl};
 
 /// First path segments that are, or by the contract will be, pages and endpoints of the default issuer; and its own id.
 /// Those with a dot or an underscore cannot be written as an id anyway.
@@ -53,6 +53,15 @@ impl IssuerId {
         Ok(Self(text.to_owned()))
     }
 
+    /// The identifier of the issuer of this id on a server.
+    ///
+    /// # Panics
+    /// Never: an id holds nothing that an identifier's path may not.
+    #[must_use]
+    pub fn under(&self, root: &IssuerUrl) -> IssuerUrl {
+        IssuerUrl::parse(&root.at(&format!("/{self}"))).expect("an id can stand in an identifier")
+    }
+
     /// The id as it stands in a path.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -98,6 +107,38 @@ vocabulary! {
         Config = "config",
         /// An administrator added, disabled or enabled it.
         Admin = "admin",
+    }
+}
+
+/// An issuer as it is on record.
+#[derive(Clone, Debug)]
+pub struct IssuerRecord {
+    /// Our key of it.
+    pub id: String,
+    /// Its identifier.
+    pub url: String,
+    /// What it calls itself.
+    pub name: String,
+    /// The colour of its pages.
+    pub colour: Option<Colour>,
+    /// SHA-256 of its logo.
+    pub logo_hash: Option<String>,
+    /// JSON: what its Client ID Metadata Document says beside what follows from the URL.
+    pub cimd: String,
+    /// SHA-256 of its administrator's token.
+    pub admin_token_hash: String,
+    /// Who had the last word on it.
+    pub origin: Origin,
+    /// Seconds since the epoch.
+    pub created_at: i64,
+    /// Seconds since the epoch.
+    pub disabled_at: Option<i64>,
+}
+
+impl IssuerRecord {
+    /// Whether the configuration declares it.
+    pub fn is_declared(&self) -> bool {
+        self.origin == Origin::Config
     }
 }
 
@@ -164,6 +205,12 @@ mod tests {
         for word in RESERVED {
             assert!(IssuerId::parse(word).is_err_and(|e| e.0.contains("reserved")), "{word}");
         }
+    }
+
+    #[test]
+    fn where_an_issuer_is() {
+        let root = IssuerUrl::parse("https://id.example").unwrap();
+        assert_eq!(IssuerId::parse("acme").unwrap().under(&root).as_str(), "https://id.example/acme");
     }
 
     #[test]

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::domain::cimd;
 use crate::domain::ids::IssuerUrl;
+use crate::domain::issuer::IssuerRecord;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::keyring;
 use crate::host::{App, Host, Issuer};
-use crate::store::IssuerRow;
 
 /// Most changed issuers that are forgotten one by one; where there are more, all are.
 const MAX_CHANGED: i64 = 1000;
@@ -65,7 +65,7 @@ async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
     Ok(Some(host.app(issuer)))
 }
 
-fn issuer(row: IssuerRow, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
+fn issuer(row: IssuerRecord, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
     let url = IssuerUrl::parse(&row.url).map_err(|_| Error::invariant("a stored issuer is an issuer identifier"))?;
     let members = serde_json::from_str(&row.cimd).map_err(|_| Error::invariant("a stored document is JSON"))?;
     let document = own_document(&url, &row.name, row.logo_hash.is_some(), &members)

@@ -1,7 +1,7 @@
 //! Issuers under administration: added, described, disabled and enabled, each as one transaction with its journal row.
 
 use crate::domain::display_name::DisplayName;
-use crate::domain::issuer::{Colour, IssuerId, Logo, Origin};
+use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo, Origin};
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -9,8 +9,6 @@ use crate::flow::keyring;
 use crate::host::{DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, Tx};
-
-pub use crate::store::IssuerRow;
 
 /// What people see of an issuer.
 #[derive(Clone, Debug)]
@@ -66,7 +64,7 @@ pub struct Change {
 ///
 /// # Errors
 /// [`Refusal::IssuerExists`]; faults.
-pub async fn add(host: &Host, id: &IssuerId, looks: &Looks) -> Result<(IssuerRow, Secret), Error> {
+pub async fn add(host: &Host, id: &IssuerId, looks: &Looks) -> Result<(IssuerRecord, Secret), Error> {
     let token = Secret::new(host.rng.token());
     let row = create(host, id, looks, token_hash(token.expose()), Origin::Admin).await?.ok_or(Refusal::IssuerExists)?;
     Ok((row, token))
@@ -78,11 +76,11 @@ async fn create(
     looks: &Looks,
     admin_token_hash: String,
     origin: Origin,
-) -> Result<Option<IssuerRow>, Error> {
+) -> Result<Option<IssuerRecord>, Error> {
     let now = host.now();
-    let row = IssuerRow {
+    let row = IssuerRecord {
         id: id.as_str().to_owned(),
-        url: host.root.under(id).as_str().to_owned(),
+        url: id.under(&host.root).as_str().to_owned(),
         name: looks.name.to_string(),
         colour: looks.colour.clone(),
         logo_hash: looks.logo.as_ref().map(|logo| logo.hash().to_owned()),
@@ -107,7 +105,7 @@ async fn create(
 ///
 /// # Errors
 /// Faults.
-pub async fn list(host: &Host, after: Option<&str>, limit: i64) -> Result<Vec<IssuerRow>, Error> {
+pub async fn list(host: &Host, after: Option<&str>, limit: i64) -> Result<Vec<IssuerRecord>, Error> {
     Ok(host.database.read().await?.issuers(after, limit).await?)
 }
 
@@ -115,7 +113,7 @@ pub async fn list(host: &Host, after: Option<&str>, limit: i64) -> Result<Vec<Is
 ///
 /// # Errors
 /// [`Refusal::NotFound`]; faults.
-pub async fn find(host: &Host, id: &str) -> Result<IssuerRow, Error> {
+pub async fn find(host: &Host, id: &str) -> Result<IssuerRecord, Error> {
     // No issuer is called that, and PostgreSQL cannot even be asked.
     if id.contains('\0') {
         return Err(Refusal::NotFound.into());
@@ -128,7 +126,7 @@ pub async fn find(host: &Host, id: &str) -> Result<IssuerRow, Error> {
 ///
 /// # Errors
 /// [`Refusal::NotFound`], [`Refusal::IssuerDeclared`], [`Refusal::IssuerDefault`]; faults.
-pub async fn change(host: &Host, id: &str, change: &Change) -> Result<IssuerRow, Error> {
+pub async fn change(host: &Host, id: &str, change: &Change) -> Result<IssuerRecord, Error> {
     find(host, id).await?;
     if id == DEFAULT_ISSUER {
         return Err(Refusal::IssuerDefault.into());
@@ -210,7 +208,7 @@ pub async fn declare<E: From<Error>>(
     Ok(Declared::Known)
 }
 
-async fn redeclare(host: &Host, id: &IssuerId, looks: &Looks, row: &IssuerRow) -> Result<(), Error> {
+async fn redeclare(host: &Host, id: &IssuerId, looks: &Looks, row: &IssuerRecord) -> Result<(), Error> {
     let mut tx = host.database.of(id.as_str().into()).begin().await?;
     let mut changed = tx.describe_issuer(looks.name.as_str(), looks.colour.as_ref(), &row.cimd, Origin::Config).await?;
     changed |= tx.set_issuer_logo(looks.logo.as_ref()).await?;

@@ -14,7 +14,6 @@ pub mod keyfile;
 pub mod keyring;
 pub mod logo;
 pub mod notify;
-pub mod passwords;
 pub mod refresh;
 pub mod services;
 pub mod sign_in;

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::passwords::DUMMY_HASH;
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
 use crate::error::Error;
 use crate::host::App;
+use crate::passwords::DUMMY_HASH;
 use crate::secret::{Secret, sha256, token_hash};
 use crate::store::{Entry, NewSession, Tx};
 

@@ -9,18 +9,18 @@ use tokio::sync::{Notify, watch};
 use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::domain::issuer::{IssuerId, Logo, Origin};
+use crate::domain::issuer::{IssuerId, IssuerRecord, Logo, Origin};
 use crate::error::Error;
 use crate::flow::issuers_admin::{self, Declared, Looks};
 use crate::flow::keyfile::{self, KeyFileError};
-use crate::flow::passwords::Hashing;
 use crate::flow::{declare, issuers, keyring, logo};
 use crate::host::{DEFAULT_ISSUER, Host, Process, Revision};
 use crate::jose::{JoseError, SealingKey};
 use crate::net::{Net, NetError, Policy};
+use crate::passwords::Hashing;
 use crate::rng::Rng;
 use crate::secret::token_hash;
-use crate::store::{Database, IssuerRow, StoreError};
+use crate::store::{Database, StoreError};
 
 /// How often the configuration is applied again after a deadlock.
 const APPLY_TRIES: usize = 5;
@@ -204,7 +204,7 @@ async fn bootstrap(
     make_files(config, path, rng, report)?;
     // A second process may have been quicker with the file; what stands there is the token.
     let token = keyfile::read_text(&config.admin_token_file)?;
-    let row = IssuerRow {
+    let row = IssuerRecord {
         id: DEFAULT_ISSUER.to_owned(),
         url: config.issuer.as_str().to_owned(),
         name: config.cimd.client_name.to_string(),

@@ -7,6 +7,7 @@ use super::csrf::SignedForm;
 use super::extract::Segment;
 use super::pages::{self, Known, State};
 use super::session::SignedIn;
+use super::way_back::HOME;
 use super::{reply, wording};
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
@@ -20,8 +21,6 @@ use crate::flow::connections::{Connection, Dashboard, connection, dashboard};
 use crate::flow::{consent, withdraw};
 use crate::host::App;
 
-/// The user's front page.
-pub(super) const HOME: &str = "/connections";
 /// Most ended decisions of one agent that are shown one by one.
 const ENDED_SHOWN: usize = 3;
 

@@ -5,8 +5,9 @@ use axum::http::{HeaderMap, header};
 use url::{Position, Url};
 
 use super::form::Pairs;
+use super::reply;
 use super::session::{Detour, SignedIn, sign_in_at, visitor};
-use super::{login, reply};
+use super::way_back::way_back;
 use crate::domain::refusal::Refusal;
 use crate::host::{App, Host};
 use crate::secret::same;
@@ -52,5 +53,5 @@ pub(super) fn same_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal>
 fn page_of(app: &App, headers: &HeaderMap) -> Option<String> {
     let referer = headers.get(header::REFERER).and_then(|v| v.to_str().ok()).and_then(|v| Url::parse(v).ok());
     let page = referer.map(|url| url[Position::BeforePath..Position::AfterQuery].to_owned());
-    login::way_back(app, page)
+    way_back(app, page)
 }

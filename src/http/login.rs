@@ -3,12 +3,11 @@
 use axum::extract::RawQuery;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use url::Url;
 
 use super::client_address::ClientAddress;
-use super::connections::HOME;
 use super::csrf::{SignedForm, same_origin};
 use super::form::Pairs;
+use super::way_back::{HOME, way_back};
 use super::{cookie, error, pages, reply, session};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -106,44 +105,8 @@ pub(super) async fn out(app: App, sent: SignedForm) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// A page of this issuer to go on to, without the issuer's base: never another site (RFC 9700 section 4.11.1).
-pub(super) fn way_back(app: &App, to: Option<String>) -> Option<String> {
-    to?.strip_prefix(app.issuer.url.base()).filter(|to| is_page(to)).map(str::to_owned)
-}
-
-fn is_page(to: &str) -> bool {
-    let base = Url::parse("http://here.invalid/").expect("a constant URL parses");
-    let path = to.starts_with('/') && !to.starts_with("//") && !to.contains('\\') && !to.contains(char::is_control);
-    let known = ["/authorize?", "/consent/", HOME].iter().any(|start| to.starts_with(start));
-    path && known && base.join(to).is_ok_and(|url| url.host_str() == Some("here.invalid"))
-}
-
 /// The client that waits at the end of the way back.
 fn client_of(to: &str) -> Option<String> {
     let query = to.strip_prefix("/authorize?")?;
     Pairs::parse(query.as_bytes()).single("client_id").ok().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_way_back_is_ours() {
-        for good in ["/authorize?client_id=x", "/consent/abc", "/connections", "/connections/1/stop"] {
-            assert!(is_page(good), "{good}");
-        }
-        for bad in [
-            "//evil.example",
-            "https://evil.example",
-            "/\\evil.example",
-            "/login?to=/login",
-            "/consent/\r\nx",
-            "",
-            "evil",
-            "/unknown",
-        ] {
-            assert!(!is_page(bad), "{bad:?}");
-        }
-    }
 }

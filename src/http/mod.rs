@@ -22,6 +22,7 @@ mod place;
 mod reply;
 mod session;
 mod token;
+mod way_back;
 mod wording;
 
 use axum::response::Response;

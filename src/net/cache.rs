@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use super::documents::{Document, DocumentError, Limits};
+use super::document::{Document, DocumentError, Limits};
 
 /// What is kept of each kind of document; kinds are counted apart, so that one cannot push out another. Bytes are those
 /// that were fetched: parsed, a hostile document takes some thirty times as many.

@@ -4,68 +4,12 @@
 //! 200 is success, no redirect is followed, nothing that failed is kept, the server's caching headers count within bounds of our own.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use url::Url;
 
 use super::cache::{BOUNDS, Bounds, Cache, Key, Outcome, Slot, key, lock};
-use super::{Headers, Method, Net, NetError, Request};
-
-/// What one kind of document may take, in size and time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limits {
-    /// Most bytes.
-    pub max_bytes: usize,
-    /// Seconds it is kept at least, whatever its server says.
-    pub floor: i64,
-    /// Seconds it is kept at most.
-    pub ceiling: i64,
-    /// Time for the whole exchange.
-    pub timeout: Duration,
-}
-
-impl Limits {
-    /// Client ID Metadata Documents; the size is the one that -02 section 8.7 recommends.
-    pub const CIMD: Self = Self { max_bytes: 5 * 1024, floor: 60, ceiling: DAY, timeout: FETCH_TIMEOUT };
-    /// JSON Web Key Sets (RFC 7517 section 5).
-    pub const JWKS: Self = Self { max_bytes: 64 * 1024, floor: 600, ceiling: DAY, timeout: FETCH_TIMEOUT };
-    /// Metadata of authorization servers (RFC 8414) and protected resources (RFC 9728).
-    pub const METADATA: Self = Self { max_bytes: 64 * 1024, floor: 300, ceiling: DAY, timeout: FETCH_TIMEOUT };
-}
-
-const DAY: i64 = 24 * 60 * 60;
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A fetched document.
-#[derive(Debug, PartialEq)]
-pub struct Document {
-    /// The document; always a JSON object.
-    pub body: serde_json::Value,
-    /// When it was fetched, in seconds since the epoch.
-    pub fetched_at: i64,
-    /// From when on it is fetched again, in seconds since the epoch.
-    pub fresh_until: i64,
-}
-
-/// Why there is no document. As with [`NetError`], the text and its sources are for the log.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum DocumentError {
-    /// No answer; shared by everybody who waited for the same fetch.
-    #[error("the document could not be fetched")]
-    Net(#[source] Arc<NetError>),
-    /// An answer other than 200; redirects are not followed.
-    #[error("the document's server answered {0}")]
-    Status(u16),
-    /// Not `application/json` or `application/…+json`.
-    #[error("the document is not served as JSON")]
-    ContentType,
-    /// Not JSON.
-    #[error("the document is not JSON")]
-    Malformed(#[source] Arc<serde_json::Error>),
-    /// JSON, but not an object, which every document here is.
-    #[error("the document is not a JSON object")]
-    NotAnObject,
-}
+use super::document::{Document, DocumentError, Limits};
+use super::{Headers, Method, Net, Request};
 
 /// Fetches and keeps documents; cheap to clone, all clones share the cache.
 #[derive(Clone)]

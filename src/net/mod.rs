@@ -6,6 +6,7 @@
 //! time and size.
 pub mod address;
 mod cache;
+mod document;
 mod documents;
 mod guard;
 mod message;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use reqwest::redirect;
 use tokio::sync::OnceCell;
 
-pub use documents::{Document, DocumentError, Documents, Limits};
+pub use document::{Document, DocumentError, Limits};
+pub use documents::Documents;
 pub use guard::{Denied, Policy};
 pub use message::{Headers, Method, Request, Response};
 

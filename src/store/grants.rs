@@ -1,6 +1,7 @@
 //! What an authorization gave: sign-in consents, codes and the token families that come of them.
 
-use super::people::{account, session};
+use super::accounts::account;
+use super::sessions::session;
 use super::{Columns, Result, Tx, on};
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};

@@ -1,39 +1,7 @@
 //! Issuers, and how other processes hear that one has changed.
 
 use super::{Columns, HostTx, Result, StoreError, Tx, on, word};
-use crate::domain::issuer::{Colour, Logo, Origin};
-
-/// An issuer's row.
-#[derive(Clone, Debug)]
-pub struct IssuerRow {
-    /// Our key of it.
-    pub id: String,
-    /// Its identifier.
-    pub url: String,
-    /// What it calls itself.
-    pub name: String,
-    /// The colour of its pages.
-    pub colour: Option<Colour>,
-    /// SHA-256 of its logo.
-    pub logo_hash: Option<String>,
-    /// JSON: what its Client ID Metadata Document says beside what follows from the URL.
-    pub cimd: String,
-    /// SHA-256 of its administrator's token.
-    pub admin_token_hash: String,
-    /// Who had the last word on it.
-    pub origin: Origin,
-    /// Seconds since the epoch.
-    pub created_at: i64,
-    /// Seconds since the epoch.
-    pub disabled_at: Option<i64>,
-}
-
-impl IssuerRow {
-    /// Whether the configuration declares it.
-    pub fn is_declared(&self) -> bool {
-        self.origin == Origin::Config
-    }
-}
+use crate::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 
 macro_rules! issuer_columns {
     () => {
@@ -41,9 +9,9 @@ macro_rules! issuer_columns {
     };
 }
 
-fn issuer(r: &impl Columns) -> Result<IssuerRow> {
+fn issuer(r: &impl Columns) -> Result<IssuerRecord> {
     let colour = r.maybe_text("colour")?.map(|text| Colour::parse(&text)).transpose();
-    Ok(IssuerRow {
+    Ok(IssuerRecord {
         id: r.text("id")?,
         url: r.text("url")?,
         name: r.text("name")?,
@@ -59,7 +27,7 @@ fn issuer(r: &impl Columns) -> Result<IssuerRow> {
 
 impl Tx {
     /// This issuer's row, if the database knows it.
-    pub async fn issuer(&mut self) -> Result<Option<IssuerRow>> {
+    pub async fn issuer(&mut self) -> Result<Option<IssuerRecord>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(concat!("SELECT ", issuer_columns!(), " FROM issuer WHERE id = $1"))
@@ -71,7 +39,7 @@ impl Tx {
     }
 
     /// Writes this issuer's row. `false` when another process was first, or when its identifier is another issuer's.
-    pub async fn create_issuer(&mut self, new: &IssuerRow) -> Result<bool> {
+    pub async fn create_issuer(&mut self, new: &IssuerRecord) -> Result<bool> {
         let id = self.issuer.clone();
         let revision = self.next_revision().await?;
         on!(self, |c| {
@@ -217,7 +185,7 @@ impl HostTx {
     }
 
     /// A page of issuers, by our key.
-    pub async fn issuers(&mut self, after: Option<&str>, limit: i64) -> Result<Vec<IssuerRow>> {
+    pub async fn issuers(&mut self, after: Option<&str>, limit: i64) -> Result<Vec<IssuerRecord>> {
         on!(self.0, |c| {
             let rows =
                 sqlx::query(concat!("SELECT ", issuer_columns!(), " FROM issuer WHERE id > $1 ORDER BY id LIMIT $2"))

@@ -3,6 +3,7 @@
 //! A [`Tx`] *is* the transaction: every read and write goes through one, and every one belongs to an issuer, which each statement
 //! names, so that no row of another issuer can be reached by accident. Portable rules: `migrations/README.md`.
 
+mod accounts;
 mod clients;
 mod commit;
 mod consents;
@@ -14,10 +15,11 @@ mod json_row;
 mod keys;
 mod mint;
 mod outbox;
-mod people;
 mod record;
 mod services;
+mod sessions;
 mod sweep;
+mod throttle;
 mod tickets;
 
 use std::str::FromStr as _;
@@ -34,13 +36,13 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 
+pub use accounts::{NewAccount, StoredAccount};
 pub use grants::{Family, NewFamily, Subject};
-pub use issuers::IssuerRow;
 pub use journal::Entry;
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{NewDelivery, Settled};
-pub use people::{NewAccount, NewSession, StoredAccount};
+pub use sessions::NewSession;
 pub use sweep::{SWEPT, Swept};
 
 use crate::domain::consent::Consent;

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, issuer_row, open, tx};
+use crate::store::{AUD, issuer_record, open, tx};
 
 /// What no member fills.
 const OURS: [&str; 6] = ["id", "issuer_id", "origin", "version", "created_at", "disabled_at"];
@@ -124,7 +124,7 @@ async fn the_version_grows_with_every_column() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let database = Database::make(engine).await;
         let store = open(&database, engine).await.of("default".into());
-        tx!(store, |tx| tx.create_issuer(&issuer_row("default")).await.unwrap());
+        tx!(store, |tx| tx.create_issuer(&issuer_record("default")).await.unwrap());
         let client = columns(&database, engine, "client").await;
         each_member_counts(clients(), client, "client_id", async |said| apply_client(&store, said).await).await;
         let service = columns(&database, engine, "service").await;

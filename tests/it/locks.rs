@@ -8,7 +8,7 @@ use avouch::store::{Outcome, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, client, consent, family, issuer_row, mint, open, people, ticket, tx};
+use crate::store::{AUD, client, consent, family, issuer_record, mint, open, people, ticket, tx};
 
 const USERS: usize = 5;
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
@@ -53,7 +53,7 @@ async fn nobody_waits_for_ever() {
         open(&database, Engine::Postgres).await.of("default".into()),
     ];
     tx!(stores[0], |tx| {
-        tx.create_issuer(&issuer_row("default")).await.unwrap();
+        tx.create_issuer(&issuer_record("default")).await.unwrap();
         tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap();
     });
     for client_id in CLIENTS {

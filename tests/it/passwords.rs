@@ -1,6 +1,6 @@
 //! What hashing passwords may cost.
 
-use avouch::flow::passwords;
+use avouch::passwords;
 use avouch::secret::Secret;
 use tempfile::TempDir;
 use tokio::task::JoinSet;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::{issuers, passwords, start};
+use avouch::flow::{issuers, start};
 use avouch::host::DEFAULT_ISSUER;
+use avouch::passwords;
 use avouch::rng::Rng;
 use avouch::secret::{Secret, token_hash};
 use serde_json::json;

@@ -9,7 +9,7 @@ use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::{Audience, IssuerUrl};
-use avouch::domain::issuer::{Colour, Logo, Origin};
+use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
 use avouch::domain::refusal::Refusal;
@@ -17,7 +17,7 @@ use avouch::domain::scope::Scope;
 use avouch::domain::service_policy::{Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::store::{
-    self, Entry, IssuerRow, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store, StoreError,
+    self, Entry, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store, StoreError,
     SubjectToken, UnspentJti,
 };
 use serde_json::json;
@@ -37,8 +37,8 @@ pub(crate) async fn open(database: &Database, engine: Engine) -> store::Database
     }
 }
 
-pub(crate) fn issuer_row(id: &str) -> IssuerRow {
-    IssuerRow {
+pub(crate) fn issuer_record(id: &str) -> IssuerRecord {
+    IssuerRecord {
         id: id.to_owned(),
         url: format!("https://{id}.example"),
         name: id.to_owned(),
@@ -202,8 +202,8 @@ async fn every_method(engine: Engine) {
     let store = all.of("default".into());
     tx!(store, |tx| {
         assert!(tx.issuer().await.unwrap().is_none());
-        assert!(tx.create_issuer(&issuer_row("default")).await.unwrap());
-        assert!(!tx.create_issuer(&issuer_row("default")).await.unwrap());
+        assert!(tx.create_issuer(&issuer_record("default")).await.unwrap());
+        assert!(!tx.create_issuer(&issuer_record("default")).await.unwrap());
         assert_eq!(tx.issuer().await.unwrap().unwrap().url, "https://default.example");
         assert!(tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap());
         assert!(!tx.add_active_key("kid2", "{}", "sealed", NOW).await.unwrap(), "one active key");
@@ -250,7 +250,7 @@ async fn every_method(engine: Engine) {
 async fn changed(all: &store::Database) {
     let before = all.read().await.unwrap().issuer_revision().await.unwrap();
     let (acme, default) = (all.of("acme".into()), all.of("default".into()));
-    tx!(acme, |tx| assert!(tx.create_issuer(&issuer_row("acme")).await.unwrap()));
+    tx!(acme, |tx| assert!(tx.create_issuer(&issuer_record("acme")).await.unwrap()));
     tx!(default, |tx| {
         assert!(tx.describe_issuer("Avouch", None, "{}", Origin::Config).await.unwrap());
         assert!(!tx.describe_issuer("Avouch", None, "{}", Origin::Config).await.unwrap(), "it says that already");

@@ -14,11 +14,11 @@ use super::super::reply::private_json;
 use super::super::wording::rfc3339;
 use super::{List, and_one, json, known, limit};
 use crate::domain::display_name::DisplayName;
-use crate::domain::issuer::{Colour, IssuerId, Logo};
+use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::issuers_admin::{self, Change, IssuerRow, Looks, Patch};
+use crate::flow::issuers_admin::{self, Change, Looks, Patch};
 use crate::flow::logo;
 use crate::host::Host;
 
@@ -187,7 +187,7 @@ struct AddedIssuer<'a> {
 }
 
 impl<'a> IssuerItem<'a> {
-    fn of(row: &'a IssuerRow) -> Self {
+    fn of(row: &'a IssuerRecord) -> Self {
         Self {
             id: &row.id,
             issuer: &row.url,

@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::super::testing::{Server, answer, open};
 use super::*;
+use crate::net::NetError;
 
 const NOW: i64 = 1_800_000_000;
 const JSON: &str = "application/json";

@@ -7,9 +7,9 @@ use crate::domain::consent::Consent;
 use crate::domain::exchange::Record;
 use crate::domain::service::Declared;
 use crate::domain::session::Account;
+use crate::store::accounts::account;
 use crate::store::consents::{consent, consent_columns};
 use crate::store::json_row::{JsonRow, elements, object, pairs};
-use crate::store::people::account;
 use crate::store::services::{declared, service_columns};
 use crate::store::{Columns as _, Result, StoreError, Tx, on, per_engine};
 

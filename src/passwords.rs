@@ -22,7 +22,7 @@ const PARAMS: Params = match Params::new(19_456, 2, 1, None) {
 };
 
 /// A hash of nobody's password, with the parameters of [`hash_password`]: an unknown e-mail costs what a known one does.
-pub(super) const DUMMY_HASH: &str =
+pub(crate) const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlz$MNtt9JMuHGsvNmv7iLKt8jmLXyHeDWe2MNHJeY3phGs";
 
 /// The only place where this server hashes passwords.

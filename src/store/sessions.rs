@@ -1,0 +1,111 @@
+//! Browser sessions.
+
+use super::accounts::account;
+use super::{Columns, Result, Tx, on};
+use crate::domain::session::{Account, Session};
+use crate::secret::Secret;
+
+/// A session to write.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// The `sid`.
+    pub id: &'a str,
+    /// Whose.
+    pub account_id: &'a str,
+    /// Of the cookie.
+    pub token_hash: &'a str,
+    /// For its forms.
+    pub csrf: &'a Secret,
+    /// What the browser calls itself.
+    pub user_agent: Option<&'a str>,
+    /// Now: also its `auth_time`.
+    pub now: i64,
+    /// Seconds since the epoch.
+    pub expires_at: i64,
+}
+
+pub(super) fn session(r: &impl Columns) -> Result<Session> {
+    Ok(Session {
+        id: r.text("session_id")?,
+        account_id: r.text("account_id")?,
+        csrf: Secret::new(r.text("csrf")?),
+        auth_time: r.int("auth_time")?,
+        expires_at: r.int("session_expires_at")?,
+    })
+}
+
+impl Tx {
+    /// Writes a session.
+    pub async fn add_session(&mut self, new: &NewSession<'_>) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "INSERT INTO session (id, issuer_id, account_id, token_hash, csrf, auth_time, user_agent, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8)",
+            )
+            .bind(new.id)
+            .bind(&*id)
+            .bind(new.account_id)
+            .bind(new.token_hash)
+            .bind(new.csrf.expose())
+            .bind(new.now)
+            .bind(new.user_agent)
+            .bind(new.expires_at)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// The live session behind a cookie, with its enabled account.
+    pub async fn session_by_token(&mut self, token_hash: &str, now: i64) -> Result<Option<(Session, Account)>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at,
+                        a.id AS account_id, a.sub, a.email, a.email_verified_at, a.name, a.phone_number, a.phone_verified_at,
+                        a.version AS account_version
+                   FROM session s JOIN account a ON a.id = s.account_id
+                  WHERE s.issuer_id = $1 AND s.token_hash = $2 AND s.ended_at IS NULL AND s.expires_at > $3 AND a.disabled_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(token_hash)
+            .bind(now)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| Ok((session(&r)?, account(&r)?))).transpose()
+        })
+    }
+
+    /// Records that the user of a session has just authenticated again, and gives the browser a new token for it.
+    pub async fn reauthenticate(&mut self, session_id: &str, token_hash: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE session SET auth_time = $4, token_hash = $3 WHERE issuer_id = $1 AND id = $2 AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(session_id)
+            .bind(token_hash)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+
+    /// Ends a session. `false` when it was over.
+    pub async fn end_session(&mut self, session_id: &str, now: i64) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done =
+                sqlx::query("UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND id = $2 AND ended_at IS NULL")
+                    .bind(&*id)
+                    .bind(session_id)
+                    .bind(now)
+                    .execute(c)
+                    .await?;
+            Ok(done.rows_affected() == 1)
+        })
+    }
+}
