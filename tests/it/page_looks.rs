@@ -12,8 +12,6 @@ type Seen = Result<(), BrowserError>;
 /// Names that try to be markup, to turn the text around, to pass for somebody else, and not to end.
 const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">";
 const TURNED: &str = "\u{5d0}\u{5d1}\u{5d2} {{7*7}} &amp; \"'` \u{5d3}\u{5d4}";
-/// In a name the configuration refuses this; a request may bring it.
-const OVERRIDDEN: &str = "\u{202E}moc.elgoog\u{202D}";
 const LONG: &str = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft";
 const LONG_EMAIL: &str =
     "alice.with.a.name.that.never.ends.and.no.place.to.break@mail.department.subsidiary.example.com";
@@ -78,7 +76,7 @@ async fn every_page_fits_and_no_name_breaks_it() -> Seen {
     let tokens = stage.tokens("desk-agent").await?;
 
     let scope = format!("api.read {LONG_SCOPE}");
-    let asked = [("scope", scope.as_str()), ("agent_context_id", OVERRIDDEN), ("agent_platform", LONG)];
+    let asked = [("scope", scope.as_str()), ("agent_context_id", TURNED), ("agent_platform", LONG)];
     browser.goto(&stage.asked(&tokens, &asked).await).await?;
     stage.look("consent").await?;
     // What stands beside a name that turns the text around keeps its place: each name is an island.
