@@ -15,7 +15,7 @@
 //! | 6749 §5.1 `no-store` | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
 //! | 6749 §6; 9700 §4.14.2 rotation, reuse detection | [`flow::refresh::run`](crate::flow::refresh::run) | `refresh::each_token_is_used_once_and_its_reuse_ends_the_family` |
 //! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`RedirectUri::admits`](crate::domain::redirect_uri::RedirectUri::admits) | `domain::redirect_uri::tests::only_the_port_of_a_loopback_address_may_differ` |
-//! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::login` | `http::login::tests::the_way_back_is_ours`, `authorize::nothing_is_sent_where_it_may_not_go` |
+//! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::way_back` | `http::way_back::tests::the_way_back_is_ours`, `authorize::nothing_is_sent_where_it_may_not_go` |
 //! | 9700 §4.12 303 after posts | `http::reply` | `authorize::the_answer_names_its_issuer_and_state` |
 //! | 9700 §4.16 no framing; no cross-site posts | `http::reply`, `http::csrf` | `page_attacks`, `sign_in::posts_from_other_sites_do_nothing` |
 //! | 7636 §4.6 S256, for every client | [`flow::code::run`](crate::flow::code::run) | `code::what_does_not_fit_gives_nothing_and_costs_nothing` |
