@@ -11,10 +11,6 @@ use super::client_metadata::{AuthMethod, ClientMetadata, Door};
 use super::ids::{IdError, absolute, is_loopback_host};
 use super::members::MemberError;
 
-/// Most bytes of a document, counted as they are read (section 8.7 recommends it). Whoever reads one from outside applies it before
-/// parsing.
-pub const MAX_DOCUMENT: usize = 5 * 1024;
-
 /// Most bytes of `scope`.
 const MAX_SCOPE: usize = 1024;
 
