@@ -8,7 +8,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::flow::{issuers, notify, sweep, withdraw};
+use crate::flow::notify::{self, Cursor};
+use crate::flow::{issuers, sweep, withdraw};
 use crate::host::Host;
 
 /// Hosts that are told at the same time: well above the number of those that could hang.
@@ -27,6 +28,7 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
     let worker = host.id();
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut under_way = JoinSet::new();
+    let mut cursor = Cursor::default();
     // By time and not by looks: where withdrawals never pause, no look waits out its second.
     let (mut look, mut sweep_at) = (Instant::now(), Instant::now());
     while !*stop.borrow() {
@@ -40,7 +42,7 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
             log(sweep::run(&host).await, "sweeping");
         }
         log(withdraw::lapse(&host).await.map(drop), "ending what lapsed");
-        while start_due(&host, &worker, &permits, &mut under_way).await {}
+        while start_due(&host, &worker, &permits, &mut cursor, &mut under_way).await {}
         while under_way.try_join_next().is_some() {}
         tokio::select! {
             () = host.outbox_signal.notified() => {}
@@ -55,12 +57,18 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
 }
 
 /// Starts telling the hosts that something is due for, as far as permits go. Says whether there may be more.
-async fn start_due(host: &Host, worker: &str, permits: &Arc<Semaphore>, under_way: &mut JoinSet<()>) -> bool {
+async fn start_due(
+    host: &Host,
+    worker: &str,
+    permits: &Arc<Semaphore>,
+    cursor: &mut Cursor,
+    under_way: &mut JoinSet<()>,
+) -> bool {
     let free = permits.available_permits().min(AT_A_TIME);
     if free == 0 {
         return false;
     }
-    let claimed = match notify::claim(host, worker, i64::try_from(free).unwrap_or(1)).await {
+    let claimed = match notify::claim(host, worker, i64::try_from(free).unwrap_or(1), cursor).await {
         Ok(claimed) => claimed,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "claiming notices failed");
@@ -81,10 +89,10 @@ async fn start_due(host: &Host, worker: &str, permits: &Arc<Semaphore>, under_wa
 
 /// Sends everything that is due, one host after the other, until nothing is: for tests and the end of a script, with a clock that stands.
 pub async fn run_until_idle(host: &Host) {
-    let worker = host.id();
+    let (worker, mut cursor) = (host.id(), Cursor::default());
     loop {
         log(withdraw::lapse(host).await.map(drop), "ending what lapsed");
-        let claimed = notify::claim(host, &worker, 1).await.unwrap_or_default();
+        let claimed = notify::claim(host, &worker, 1, &mut cursor).await.unwrap_or_default();
         if claimed.is_empty() {
             return;
         }

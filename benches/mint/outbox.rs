@@ -61,7 +61,7 @@ async fn time(engine: &str, hosts: usize, database: &Database) -> Outcome<()> {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let mut tx = database.begin().await?;
-        taken = tx.claim("bench", NOW + 1, 10, CLAIM.0, CLAIM.1).await?.len();
+        taken = tx.claim("bench", NOW + 1, 10, CLAIM, "").await?.len();
         times.push(start.elapsed());
         drop(tx);
     }

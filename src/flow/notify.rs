@@ -25,20 +25,39 @@ const RUN: i64 = 16;
 /// Most bytes of an answer that are read; none of them matter.
 const MAX_ANSWER: usize = 16 * 1024;
 
+/// Where a worker's last claim ended: the next one goes on there, so that all hosts have their turn.
+#[derive(Debug, Default)]
+pub struct Cursor(String);
+
 /// Leases what is due, for `worker`: of at most `hosts` hosts, each one's notices together.
 ///
 /// # Errors
 /// Faults.
-pub async fn claim(host: &Host, worker: &str, hosts: i64) -> Result<Vec<Vec<Delivery>>, Error> {
+pub async fn claim(
+    host: &Host,
+    worker: &str,
+    hosts: i64,
+    Cursor(after): &mut Cursor,
+) -> Result<Vec<Vec<Delivery>>, Error> {
     let now = host.now();
     // Most of the time nothing is due, and to find that out takes no transaction.
     if host.database.read().await?.next_due(now).await?.is_none_or(|due| due > now) {
         return Ok(Vec::new());
     }
     let mut tx = host.database.begin().await?;
-    let claimed = tx.claim(worker, now, LEASE, hosts, RUN).await?;
+    let mut claimed = by_host(&tx.claim(worker, now, LEASE, (hosts, RUN), after).await?);
+    let left = hosts - i64::try_from(claimed.len()).unwrap_or(hosts);
+    if left > 0 && !after.is_empty() {
+        // Round again, from the first.
+        claimed.extend(by_host(&tx.claim(worker, now, LEASE, (left, RUN), "").await?));
+    }
     tx.commit().await?;
-    Ok(claimed.chunk_by(|a, b| a.host == b.host).map(<[Delivery]>::to_vec).collect())
+    *after = claimed.last().map(|notices| notices[0].host.clone()).unwrap_or_default();
+    Ok(claimed)
+}
+
+fn by_host(notices: &[Delivery]) -> Vec<Vec<Delivery>> {
+    notices.chunk_by(|a, b| a.host == b.host).map(<[Delivery]>::to_vec).collect()
 }
 
 /// Tells one host, notice by notice over one connection, the oldest first. Stops at the first that it does not take, and when the lease

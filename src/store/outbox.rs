@@ -97,19 +97,17 @@ macro_rules! claim {
     ($oldest:literal, $skip_locked:literal) => {
         concat!(
             "WITH RECURSIVE hosts (host) AS (
-                SELECT MIN(host) FROM delivery WHERE state = 'queued'
+                SELECT MIN(host) FROM delivery WHERE state = 'queued' AND host > $6
                 UNION ALL
                 SELECT (SELECT MIN(d.host) FROM delivery d WHERE d.state = 'queued' AND d.host > h.host)
                   FROM hosts h WHERE h.host IS NOT NULL
              ),
-             waiting AS MATERIALIZED (
-                SELECT h.host, (SELECT MIN(d.due_at) FROM delivery d WHERE d.state = 'queued' AND d.host = h.host) AS since
-                  FROM hosts h
-                 WHERE h.host IS NOT NULL
-                   AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.state = 'queued' AND b.host = h.host AND b.leased_until > $2)
-             ),
              chosen AS MATERIALIZED (
-                SELECT w.host FROM waiting w WHERE w.since <= $2 ORDER BY w.since, w.host LIMIT $4
+                SELECT h.host FROM hosts h
+                 WHERE h.host IS NOT NULL
+                   AND (SELECT MIN(d.due_at) FROM delivery d WHERE d.state = 'queued' AND d.host = h.host) <= $2
+                   AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.state = 'queued' AND b.host = h.host AND b.leased_until > $2)
+                 LIMIT $4
              ),
              ",
             // Materialised, so that it is computed once: as a mere subquery PostgreSQL may run it again for each row, and with
@@ -196,14 +194,20 @@ impl HostTx {
         })
     }
 
-    /// Leases due notices of all issuers to a worker: of at most `hosts` hosts, those that have waited longest first, the `run` oldest
-    /// of each; of no host that has a leased one already, so that each is told by one worker at a time and one that hangs holds up
-    /// nobody else. They come host by host, the oldest first. Counts the attempts before they are made, so that a crash cannot try for
-    /// ever.
+    /// Leases due notices of all issuers to a worker: of at most `hosts` hosts, the first by name after `after`, the `run` oldest of
+    /// each; of no host that has a leased one already, so that each is told by one worker at a time and one that hangs holds up nobody
+    /// else. They come host by host, the oldest first. Counts the attempts before they are made, so that a crash cannot try for ever.
     ///
-    /// It goes from host to host by the index instead of through the rows: what it does not take costs nothing, however much waits for
-    /// one host.
-    pub async fn claim(&mut self, worker: &str, now: i64, lease: i64, hosts: i64, run: i64) -> Result<Vec<Delivery>> {
+    /// It goes from host to host by the index instead of through the rows, and no further than it needs: what it does not take costs
+    /// nothing, however much waits for one host.
+    pub async fn claim(
+        &mut self,
+        worker: &str,
+        now: i64,
+        lease: i64,
+        (hosts, run): (i64, i64),
+        after: &str,
+    ) -> Result<Vec<Delivery>> {
         let sql = per_engine!(self.0, claim_of!(sqlite), claim_of!(postgres));
         if self.0.is_postgres() {
             on!(self.0, |c| {
@@ -212,8 +216,15 @@ impl HostTx {
             });
         }
         let mut claimed: Vec<Delivery> = on!(self.0, |c| {
-            let rows =
-                sqlx::query(sql).bind(worker).bind(now).bind(now + lease).bind(hosts).bind(run).fetch_all(c).await?;
+            let rows = sqlx::query(sql)
+                .bind(worker)
+                .bind(now)
+                .bind(now + lease)
+                .bind(hosts)
+                .bind(run)
+                .bind(after)
+                .fetch_all(c)
+                .await?;
             rows.iter().map(delivery).collect::<Result<_>>()?
         });
         claimed.sort_by(|a, b| (&a.host, a.due_at, &a.id).cmp(&(&b.host, b.due_at, &b.id)));
@@ -292,6 +303,7 @@ mod tests {
             .bind(0)
             .bind(1)
             .bind(1)
+            .bind("")
             .fetch_all(c)
             .await
             .unwrap();

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use avouch::delivery;
 use avouch::domain::ids::authority;
 use avouch::domain::notice::{Format, Round};
 use avouch::flow::issuers_admin;
+use avouch::flow::notify::{self, Cursor};
 use avouch::host::Host;
 use avouch::store::NewDelivery;
-use avouch::{delivery, flow::notify};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
@@ -253,26 +254,33 @@ async fn a_host_has_one_notice_at_a_time() {
     world.delegated().await;
     owe(&world, &format!("{}/a", world.service.url), 3).await;
     owe(&world, &format!("{}/b", world.service.url), 3).await;
-    let claimed = notify::claim(&world.host, "one", 100).await.unwrap();
+    let claimed = notify::claim(&world.host, "one", 100, &mut Cursor::default()).await.unwrap();
     assert_eq!(claimed.len(), 1);
-    assert!(notify::claim(&world.host, "two", 100).await.unwrap().is_empty());
+    assert!(notify::claim(&world.host, "two", 100, &mut Cursor::default()).await.unwrap().is_empty());
     world.database.column("UPDATE delivery SET due_at = due_at - 5 WHERE lease IS NULL RETURNING id").await;
-    assert!(notify::claim(&world.host, "two", 100).await.unwrap().is_empty(), "also when another is due for longer");
+    assert!(
+        notify::claim(&world.host, "two", 100, &mut Cursor::default()).await.unwrap().is_empty(),
+        "also when another is due for longer"
+    );
     notify::tell(&world.host, &claimed[0], "one").await.unwrap();
     assert_eq!(world.service.received().len(), 6);
     owe(&world, &format!("{}/a", world.service.url), 1).await;
-    assert_eq!(notify::claim(&world.host, "two", 100).await.unwrap().len(), 1, "the host is free again");
+    assert_eq!(
+        notify::claim(&world.host, "two", 100, &mut Cursor::default()).await.unwrap().len(),
+        1,
+        "the host is free again"
+    );
 }
 
 both! {
     async fn a_lost_lease_is_taken_over(world: World) {
         let id = one_owed(&world).await;
-        let lost = notify::claim(&world.host, "gone", 10).await.unwrap();
+        let lost = notify::claim(&world.host, "gone", 10, &mut Cursor::default()).await.unwrap();
         assert_eq!((lost.len(), lost[0][0].attempts), (1, 1));
         world.clock.advance(notify::LEASE - 1);
-        assert!(notify::claim(&world.host, "next", 10).await.unwrap().is_empty(), "leased");
+        assert!(notify::claim(&world.host, "next", 10, &mut Cursor::default()).await.unwrap().is_empty(), "leased");
         world.clock.advance(1);
-        let taken = notify::claim(&world.host, "next", 10).await.unwrap();
+        let taken = notify::claim(&world.host, "next", 10, &mut Cursor::default()).await.unwrap();
         assert_eq!((taken.len(), taken[0][0].attempts), (1, 2), "the lost attempt is counted");
         // The first worker was only slow: its answer is in the journal, but it decides nothing any more.
         world.service.behave(Behaviour::Status(404));
@@ -294,9 +302,9 @@ async fn leases_are_cleared_at_start_on_sqlite_only() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let world = World::start(engine).await;
         one_owed(&world).await;
-        assert_eq!(notify::claim(&world.host, "killed", 10).await.unwrap().len(), 1);
+        assert_eq!(notify::claim(&world.host, "killed", 10, &mut Cursor::default()).await.unwrap().len(), 1);
         let next = world.replica(&declarations(&world.service.url)).await;
-        let found = notify::claim(&next.host, "next", 10).await.unwrap().len();
+        let found = notify::claim(&next.host, "next", 10, &mut Cursor::default()).await.unwrap().len();
         assert_eq!(found, usize::from(engine == Engine::Sqlite), "{engine:?}: elsewhere another process may hold it");
     }
 }
@@ -345,7 +353,7 @@ async fn claims_at_the_same_time_share_nothing() {
         let (host, start) = (if n % 2 == 0 { world.host.clone() } else { replica.host.clone() }, start.clone());
         tokio::spawn(async move {
             start.wait().await;
-            notify::claim(&host, &format!("w{n}"), 10).await.unwrap()
+            notify::claim(&host, &format!("w{n}"), 10, &mut Cursor::default()).await.unwrap()
         })
     });
     let mut hosts = HashSet::new();
@@ -368,14 +376,14 @@ both! {
             ids.extend(owe(&world, &endpoint, 1).await);
             world.clock.advance(1);
         }
-        let claimed = notify::claim(&world.host, "one", 10).await.unwrap();
+        let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default()).await.unwrap();
         let leased: Vec<String> = claimed[0].iter().map(|delivery| delivery.id.clone()).collect();
         assert_eq!((claimed.len(), &leased[..]), (1, &ids[..16]), "the oldest of the host, in their order");
         notify::tell(&world.host, &claimed[0], "one").await.unwrap();
         assert_eq!(world.service.received().len(), 16);
 
         world.service.behave(Behaviour::Status(503));
-        let claimed = notify::claim(&world.host, "one", 10).await.unwrap();
+        let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default()).await.unwrap();
         assert_eq!(claimed[0].len(), 4);
         notify::tell(&world.host, &claimed[0], "one").await.unwrap();
         assert_eq!(world.service.received().len(), 17, "one attempt, and no more at a host that does not answer well");
@@ -385,19 +393,22 @@ both! {
 }
 
 both! {
-    async fn hosts_that_wait_longest_go_first(world: World) {
+    async fn hosts_take_turns(world: World) {
         world.delegated().await;
         for host in ["c", "a", "b"] {
-            owe(&world, &format!("https://{host}.example/revoke"), 2).await;
-            world.clock.advance(1);
+            owe(&world, &format!("https://{host}.example/revoke"), 20).await;
         }
-        let hosts = async |worker: &str, n| -> Vec<String> {
-            let claimed = notify::claim(&world.host, worker, n).await.unwrap();
+        let mut cursor = Cursor::default();
+        let mut hosts = async |n| -> Vec<String> {
+            let claimed = notify::claim(&world.host, "one", n, &mut cursor).await.unwrap();
             claimed.iter().map(|notices| notices[0].host.clone()).collect()
         };
-        assert_eq!(hosts("one", 2).await, ["a.example", "c.example"], "those that wait longest, by name");
-        assert_eq!(hosts("two", 2).await, ["b.example"]);
-        assert!(hosts("three", 2).await.is_empty());
+        assert_eq!(hosts(2).await, ["a.example", "b.example"]);
+        // Their leases run out; whoever comes first by name does not come first again.
+        world.clock.advance(notify::LEASE);
+        assert_eq!(hosts(2).await, ["c.example", "a.example"], "on from where it was, and round");
+        assert_eq!(hosts(2).await, ["b.example"], "the others are leased");
+        assert!(hosts(2).await.is_empty());
     }
 }
 

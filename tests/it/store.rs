@@ -438,16 +438,16 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     tx.commit().await.unwrap();
     assert_eq!(all.read().await.unwrap().next_due(NOW).await.unwrap(), Some(NOW));
     tx!(all, |tx| {
-        assert_eq!(tx.claim("w", NOW, 10, 9, 16).await.unwrap().len(), 1);
-        assert_eq!(tx.claim("w2", NOW, 10, 9, 16).await.unwrap().len(), 0, "leased");
+        assert_eq!(tx.claim("w", NOW, 10, (9, 16), "").await.unwrap().len(), 1);
+        assert_eq!(tx.claim("w2", NOW, 10, (9, 16), "").await.unwrap().len(), 0, "leased");
     });
     tx!(all, |tx| assert_eq!(tx.clear_leases().await.unwrap(), 1));
-    tx!(all, |tx| assert_eq!(tx.claim("w", NOW, 10, 9, 16).await.unwrap()[0].attempts, 2));
+    tx!(all, |tx| assert_eq!(tx.claim("w", NOW, 10, (9, 16), "").await.unwrap()[0].attempts, 2));
     tx!(all, |tx| {
         tx.release(&["o"], "another").await.unwrap();
-        assert_eq!(tx.claim("w2", NOW, 10, 9, 16).await.unwrap().len(), 0, "only its worker gives it back");
+        assert_eq!(tx.claim("w2", NOW, 10, (9, 16), "").await.unwrap().len(), 0, "only its worker gives it back");
         tx.release(&["o"], "w").await.unwrap();
-        assert_eq!(tx.claim("w2", NOW, 10, 9, 16).await.unwrap()[0].attempts, 2, "it was not tried");
+        assert_eq!(tx.claim("w2", NOW, 10, (9, 16), "").await.unwrap()[0].attempts, 2, "it was not tried");
     });
     let mut tx = store.begin().await.unwrap();
     let settled = Settled { state: DeliveryState::Delivered, due_at: NOW, status: Some(200), error: None };
