@@ -17,7 +17,7 @@ const AT_ONCE: usize = 128;
 /// How often to look for what replicas enqueued and changed, and what has come due.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Hosts that are leased by one claim, so that it stays short: others write meanwhile.
-const AT_A_TIME: usize = 32;
+const AT_A_TIME: usize = 16;
 /// Time between two looks for work at least: each goes over all hosts that something waits for.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often expired rows are deleted.
