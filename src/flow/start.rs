@@ -100,12 +100,19 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, Star
     Ok((host, report))
 }
 
-/// Opens the database of a server, which may be running, for a command that changes something in it. Makes nothing, applies nothing.
+/// Opens the database of a server, which may be running, for a command that works on it. Makes no database and no key, and applies
+/// nothing of what is declared.
 ///
 /// # Errors
 /// [`StartError`], also when no server was ever started on it.
 pub async fn connect(config: &Config, clock: Clock, rng: Rng) -> Result<Host, StartError> {
     check(config)?;
+    // Opening it would make the file.
+    if let config::Database::Sqlite(file) = &config.database
+        && !file.exists()
+    {
+        return Err(never_started());
+    }
     host(config, open_database(&config.database).await?, net(config)?, clock, rng).await
 }
 
@@ -228,9 +235,7 @@ async fn bootstrap(
 async fn known(config: &Config, database: &Database) -> Result<SealingKey, StartError> {
     let store = database.of(DEFAULT_ISSUER.into());
     let Some(row) = store.read().await?.issuer().await? else {
-        return Err(StartError::Configuration(
-            "database_url: this database is empty. Start `avouch serve` on it once, which makes the keys".into(),
-        ));
+        return Err(never_started());
     };
     if row.url != config.issuer.as_str() {
         return Err(StartError::Configuration(format!(
@@ -242,6 +247,12 @@ async fn known(config: &Config, database: &Database) -> Result<SealingKey, Start
     // A key file that opens none of the keys stops the start rather than the first request.
     keyring::open(&sealing, DEFAULT_ISSUER, &store.read().await?.published_keys().await?)?;
     Ok(sealing)
+}
+
+fn never_started() -> StartError {
+    StartError::Configuration(
+        "database_url: this database is empty. Start `avouch serve` on it once, which makes the keys".into(),
+    )
 }
 
 fn sealing_path(config: &Config) -> PathBuf {

@@ -1,7 +1,9 @@
 //! Issuers by path: declared, added, changed and disabled, and how soon other processes know.
 
+use avouch::clock::Clock;
 use avouch::config::Config;
-use avouch::flow::{issuers, issuers_admin};
+use avouch::flow::{issuers, issuers_admin, start};
+use avouch::rng::Rng;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -250,4 +252,16 @@ fn a_configuration_that_names_an_issuer_nobody_declared() {
         .unwrap();
     let error = Config::load(Some(&file), Vec::new()).unwrap_err().to_string();
     assert!(error.contains("\"acne\" is not declared") && error.contains("\"acme\""), "{error}");
+}
+
+/// A command that works on a server's database makes none where no server was ever started.
+#[tokio::test]
+async fn a_command_makes_no_database() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (file, data) = (folder.path().join("avouch.toml"), folder.path().join("data/avouch.db"));
+    std::fs::write(&file, format!("database_url = 'sqlite://{}'", data.display())).unwrap();
+    let config = Config::load(Some(&file), Vec::new()).unwrap();
+    let Err(error) = start::connect(&config, Clock::System, Rng::Os).await else { panic!("there is nothing to open") };
+    assert!(error.is_configuration() && error.to_string().contains("empty"), "{error}");
+    assert!(!data.parent().unwrap().exists(), "nothing was made");
 }
