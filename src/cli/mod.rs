@@ -82,6 +82,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Print what /api/v1 is, as an OpenAPI 3.1 document
+    Openapi,
     /// Issuers by path, on the database of a server that may be running
     #[command(subcommand)]
     Issuer(issuer::Command),
@@ -116,6 +118,10 @@ pub fn run() -> ExitCode {
             Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
             Command::CheckConfig { config } => config::check(config.as_deref()),
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
+            Command::Openapi => {
+                out(format_args!("{}", crate::http::openapi()));
+                Ok(())
+            }
             Command::Issuer(command) => issuer::run(command).await,
             Command::User(command) => user::run(&command),
         }

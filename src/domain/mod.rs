@@ -1,5 +1,11 @@
 //! The rules, without I/O: what may be said, to whom, and when it ends.
 
+/// All words of an enum that is stored and published.
+pub trait Vocabulary {
+    /// In the order of its variants.
+    const WORDS: &'static [&'static str];
+}
+
 /// An enum of words that are stored and published: each word stands once, beside its variant.
 macro_rules! vocabulary {
     ($(#[$about:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
@@ -7,6 +13,10 @@ macro_rules! vocabulary {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $crate::domain::Vocabulary for $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
         }
 
         impl $name {

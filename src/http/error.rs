@@ -3,6 +3,8 @@
 
 mod forms;
 
+pub(super) use forms::Problem;
+
 use std::sync::Arc;
 
 use axum::extract::Request;

@@ -62,6 +62,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         // REST.
         (Everywhere, "/api/v1/delegations", get(api::delegations::list)),
         (Everywhere, "/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete)),
+        (Everywhere, "/api/v1/openapi.json", get(api::openapi::get)),
         (Root, "/api/v1/issuers", get(api::issuers::list).post(api::issuers::post)),
         (Root, "/api/v1/issuers/{id}", get(api::issuers::get).patch(api::issuers::patch).delete(api::issuers::delete)),
         // Operations.
@@ -82,6 +83,14 @@ pub enum Where {
 /// Every route's path, for tests that try all of them.
 pub fn paths() -> Vec<(Where, &'static str)> {
     routes().into_iter().map(|(at, path, _)| (at, path)).collect()
+}
+
+/// What `/api/v1` is (OpenAPI 3.1), as JSON; its addresses are relative to wherever it is put.
+///
+/// # Panics
+/// Never: the document holds texts and numbers.
+pub fn openapi() -> String {
+    api::openapi::document("/").to_pretty_json().expect("the document is JSON")
 }
 
 /// The server.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{ALICE, Answer, Engine, World, both, claims, declarations, twins};
 
-async fn manage(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Answer {
+pub(crate) async fn manage(world: &World, method: &str, path: &str, token: &str, body: &Value) -> Answer {
     let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
     let request = world.http.request(method, format!("{}/api/v1/issuers{path}", world.url)).bearer_auth(token);
     let request = request.header("content-type", "application/json").body(body.to_string());

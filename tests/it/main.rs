@@ -20,6 +20,7 @@ mod issuers;
 mod layers;
 mod locks;
 mod mint;
+mod openapi;
 mod page_attacks;
 mod page_looks;
 mod pages;

@@ -4,12 +4,13 @@ use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
 use super::super::wording::rfc3339;
-use super::{List, and_one, known, limit};
+use super::{List, Refused, and_one, known, limit, word_of};
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::{Delegation, Filter, Status};
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
@@ -20,6 +21,19 @@ use crate::flow::connections::{self, Connection, connection};
 use crate::flow::withdraw::withdraw;
 use crate::host::App;
 
+/// The delegations that the caller may see, the newest first.
+#[utoipa::path(
+    get, path = "/api/v1/delegations", tag = "delegations", operation_id = "list_delegations",
+    params(
+        ("sub" = Option<String>, Query, description = "Only this user's"),
+        ("aud" = Option<String>, Query, description = "Only those for this service"),
+        ("client_id" = Option<String>, Query, description = "Only those that this client holds a consent under"),
+        ("status" = Option<String>, Query, description = "`active`, `withdrawing` or `withdrawn`"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 200, description = "Rows of a page; 50 unless said"),
+    ),
+    responses((status = 200, body = inline(List<DelegationItem>)), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let query = Pairs::parse(query.unwrap_or_default().as_bytes());
     known(&query, &["sub", "aud", "client_id", "status", "cursor", "limit"])?;
@@ -50,33 +64,50 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     Ok(private_json(StatusCode::OK, &List { items, next }))
 }
 
+/// One delegation, with its consents and deliveries.
+#[utoipa::path(
+    get, path = "/api/v1/delegations/{id}", tag = "delegations", operation_id = "get_delegation",
+    params(("id" = String, Path)),
+    responses((status = 200, body = WholeDelegation), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
     let found = connection(&app, &caller, &id).await?;
     Ok(private_json(StatusCode::OK, &WholeDelegation::of(&found)))
 }
 
-/// Withdraws. 202, for the service is told afterwards.
+/// Withdraws a delegation. Nothing is minted under it from the answer on; the service is told afterwards.
+#[utoipa::path(
+    delete, path = "/api/v1/delegations/{id}", tag = "delegations", operation_id = "withdraw_delegation",
+    params(("id" = String, Path)),
+    responses((status = 202, body = Withdrawn), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn delete(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
     let (delegation, deliveries) = withdraw(&app, &caller, &id).await?;
     let deliveries = deliveries.iter().map(DeliveryItem::of).collect();
     Ok(private_json(StatusCode::ACCEPTED, &Withdrawn { delegation: DelegationItem::of(&delegation), deliveries }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delegation)]
 struct DelegationItem<'a> {
     id: &'a str,
     iss: &'a str,
     sub: &'a str,
     aud: &'a str,
+    #[schema(schema_with = word_of::<Status>)]
     status: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_used_at: Option<String>,
     mint_count: i64,
     pending_notices: i64,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DelegationWithConsents)]
 struct WholeDelegation<'a> {
     #[serde(flatten)]
     delegation: DelegationItem<'a>,
@@ -84,35 +115,48 @@ struct WholeDelegation<'a> {
     deliveries: Vec<DeliveryItem<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WithdrawnDelegation)]
 struct Withdrawn<'a> {
     #[serde(flatten)]
     delegation: DelegationItem<'a>,
     deliveries: Vec<DeliveryItem<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Consent)]
 struct ConsentItem<'a> {
     id: &'a str,
     client_id: &'a str,
+    /// `once`, `until`, `always` or `denied`.
     mode: &'static str,
+    #[schema(format = DateTime)]
     until: Option<String>,
     scope: String,
     resource: &'a [String],
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_used_at: Option<String>,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
 struct DeliveryItem<'a> {
     id: &'a str,
+    #[schema(schema_with = word_of::<Format>)]
     format: Format,
+    #[schema(schema_with = word_of::<Round>)]
     round: Round,
     endpoint: &'a str,
+    #[schema(schema_with = word_of::<DeliveryState>)]
     state: DeliveryState,
     attempts: i64,
+    #[schema(format = DateTime)]
     due_at: String,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
     last_status: Option<i64>,
     last_error: Option<&'a str>,

@@ -7,12 +7,13 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
 use super::super::wording::rfc3339;
-use super::{List, and_one, json, known, limit};
+use super::{List, Refused, and_one, json, known, limit};
 use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo};
 use crate::domain::refusal::Refusal;
@@ -25,6 +26,15 @@ use crate::host::Host;
 /// Most bytes of a body: a logo in base64, and the rest.
 const MAX_BODY: usize = logo::MAX_BYTES / 3 * 4 + 64 * 1024;
 
+/// The issuers of this server, by id. Root token only, as everything about issuers.
+#[utoipa::path(
+    get, path = "/api/v1/issuers", tag = "issuers", operation_id = "list_issuers",
+    params(
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 200, description = "Rows of a page; 50 unless said"),
+    ),
+    responses((status = 200, body = inline(List<IssuerItem>)), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn list(
     State(host): State<Host>,
     caller: Caller,
@@ -40,6 +50,12 @@ pub(in crate::http) async fn list(
     Ok(private_json(StatusCode::OK, &List { items, next }))
 }
 
+/// One issuer.
+#[utoipa::path(
+    get, path = "/api/v1/issuers/{id}", tag = "issuers", operation_id = "get_issuer",
+    params(("id" = String, Path)),
+    responses((status = 200, body = IssuerItem), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn get(
     State(host): State<Host>,
     caller: Caller,
@@ -51,6 +67,11 @@ pub(in crate::http) async fn get(
 }
 
 /// Adds an issuer. The answer is the only one that holds its admin token.
+#[utoipa::path(
+    post, path = "/api/v1/issuers", tag = "issuers", operation_id = "add_issuer",
+    request_body = NewIssuer,
+    responses((status = 201, body = AddedIssuer), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn post(
     State(host): State<Host>,
     caller: Caller,
@@ -78,6 +99,12 @@ pub(in crate::http) async fn post(
 }
 
 /// Changes what it names and nothing else; `null` takes a colour or a logo away.
+#[utoipa::path(
+    patch, path = "/api/v1/issuers/{id}", tag = "issuers", operation_id = "change_issuer",
+    params(("id" = String, Path)),
+    request_body = IssuerPatch,
+    responses((status = 200, body = IssuerItem), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn patch(
     State(host): State<Host>,
     caller: Caller,
@@ -106,6 +133,11 @@ pub(in crate::http) async fn patch(
 }
 
 /// Disables an issuer: what was agreed to and signed there is kept, and it can be enabled again.
+#[utoipa::path(
+    delete, path = "/api/v1/issuers/{id}", tag = "issuers", operation_id = "disable_issuer",
+    params(("id" = String, Path)),
+    responses((status = 200, body = IssuerItem), (status = "default", response = Refused)),
+)]
 pub(in crate::http) async fn delete(
     State(host): State<Host>,
     caller: Caller,
@@ -136,7 +168,7 @@ async fn drawn(picture: String) -> Result<Logo, Error> {
     Ok(drawn.map_err(|e| Refusal::Malformed("logo", e.0))?)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewIssuer {
     id: String,
@@ -148,14 +180,16 @@ struct NewIssuer {
     logo: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct IssuerPatch {
     #[serde(default)]
     name: Option<String>,
     #[serde(default, deserialize_with = "patch_of")]
+    #[schema(value_type = Option<String>)]
     colour: Patch<String>,
     #[serde(default, deserialize_with = "patch_of")]
+    #[schema(value_type = Option<String>)]
     logo: Patch<String>,
     #[serde(default)]
     disabled: Option<bool>,
@@ -166,20 +200,26 @@ fn patch_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Patch<String>,
     Ok(Option::deserialize(deserializer)?.map_or(Patch::Remove, Patch::Set))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Issuer)]
 struct IssuerItem<'a> {
     id: &'a str,
     issuer: &'a str,
     name: &'a str,
     colour: Option<&'a str>,
+    /// Whether it has one.
     logo: bool,
+    /// `active` or `disabled`.
     status: &'static str,
+    /// Whether the configuration declares it.
     declared: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     disabled_at: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct AddedIssuer<'a> {
     #[serde(flatten)]
     issuer: IssuerItem<'a>,

@@ -2,13 +2,18 @@
 
 pub(super) mod delegations;
 pub(super) mod issuers;
+pub(super) mod openapi;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::openapi::{Object, ObjectBuilder, Type};
+use utoipa::{ToResponse, ToSchema};
 
+use super::error::Problem;
 use super::form::{Pairs, whole};
+use crate::domain::Vocabulary;
 use crate::domain::refusal::Refusal;
 
 /// Rows of a page, unless `limit` says less or more.
@@ -17,10 +22,24 @@ const USUAL: usize = 50;
 const MAX_PAGE: usize = 200;
 
 /// The shape of every list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct List<'a, T> {
     items: Vec<T>,
+    /// `cursor` of the next page; `null` on the last.
     next: Option<&'a str>,
+}
+
+/// What every operation answers when it refuses.
+#[derive(ToResponse)]
+#[response(
+    description = "Refused, and nothing changed: problem details with a stable `code` (RFC 9457)",
+    content_type = "application/problem+json"
+)]
+struct Refused(#[expect(dead_code, reason = "stands for its type")] Problem<'static>);
+
+/// The schema of one word of a vocabulary.
+fn word_of<V: Vocabulary>() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(V::WORDS.iter().copied())).build()
 }
 
 /// How many rows a page shall have.

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::pages::{ErrorPage, Site};
 use super::super::reply;
@@ -56,13 +57,19 @@ pub(super) fn redirect(back: &Back, error: &PublicError<'_>) -> Response {
 }
 
 /// Problem details (RFC 9457 section 3).
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Problem<'a> {
+    /// Always `about:blank`: `code` says more than an address would.
     r#type: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The status.
     status: u16,
+    /// Which refusal it is; never renamed.
     code: &'static str,
+    /// What was wrong, for whoever wrote the request.
     detail: &'a str,
+    /// Where to find it in the log; only when the fault is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }
