@@ -60,7 +60,7 @@ CREATE TABLE consent (
 );
 CREATE INDEX consent_live ON consent (account_id, aud, client_id) WHERE ended_at IS NULL;
 CREATE INDEX consent_delegation ON consent (delegation_id);
-CREATE INDEX consent_until ON consent (until_at) WHERE ended_at IS NULL AND until_at IS NOT NULL;
+CREATE INDEX consent_until ON consent (until_at, id) WHERE ended_at IS NULL AND until_at IS NOT NULL;
 
 -- Append-only: every decision, assertion, withdrawal, attempt and admin act. No foreign keys: each would lock a row per assertion.
 CREATE TABLE journal (

@@ -91,16 +91,29 @@ pub async fn end_client(
 /// Faults.
 pub async fn lapse(host: &Host) -> Result<usize, Error> {
     const AT_ONCE: i64 = 100;
-    let lapsed = host.database.read().await?.lapsed_delegations(host.now(), AT_ONCE).await?;
-    let lapsed: BTreeSet<_> = lapsed.into_iter().collect();
-    for (issuer_id, id) in &lapsed {
-        // One that fails is tried again at the next look; the others do not wait for it.
-        let ended = async { lapse_one(&issuers::owing(host, issuer_id).await?, id).await };
-        if let Err(error) = ended.await {
-            tracing::error!(error = &error as &dyn std::error::Error, delegation = id, "ending what lapsed failed");
+    let mut failed = 0;
+    loop {
+        let lapsed = host.database.read().await?.lapsed_delegations(host.now(), failed, AT_ONCE).await?;
+        let page = i64::try_from(lapsed.len()).unwrap_or(AT_ONCE);
+        let mut ended = 0;
+        for (issuer_id, id) in lapsed.into_iter().collect::<BTreeSet<_>>() {
+            match async { lapse_one(&issuers::owing(host, &issuer_id).await?, &id).await }.await {
+                Ok(()) => ended += 1,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        delegation = id,
+                        "ending what lapsed failed"
+                    );
+                }
+            }
         }
+        // What fails is tried again at the next look; however much of it there is, the others do not wait for it.
+        if ended > 0 || page < AT_ONCE {
+            return Ok(ended);
+        }
+        failed += page;
     }
-    Ok(lapsed.len())
 }
 
 async fn lapse_one(app: &App, id: &str) -> Result<(), Error> {

@@ -196,16 +196,17 @@ impl Tx {
 
 impl HostTx {
     /// (Our key of the issuer, id) of the delegations that have a consent whose time is over, those first that are over for longest.
-    /// At most `limit`; one may come twice.
-    pub async fn lapsed_delegations(&mut self, now: i64, limit: i64) -> Result<Vec<(String, String)>> {
+    /// At most `limit`, after the first `passed`; one may come twice.
+    pub async fn lapsed_delegations(&mut self, now: i64, passed: i64, limit: i64) -> Result<Vec<(String, String)>> {
         on!(self.0, |c| {
             let rows = sqlx::query(
                 "SELECT issuer_id, delegation_id FROM consent
                   WHERE ended_at IS NULL AND until_at IS NOT NULL AND until_at <= $1 AND delegation_id IS NOT NULL
-                  ORDER BY until_at LIMIT $2",
+                  ORDER BY until_at, id LIMIT $2 OFFSET $3",
             )
             .bind(now)
             .bind(limit)
+            .bind(passed)
             .fetch_all(c)
             .await?;
             rows.iter().map(|r| Ok((r.text("issuer_id")?, r.text("delegation_id")?))).collect()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::browser::{Browser, BrowserError};
-use crate::harness::{ALICE, BOB, Behaviour, CALLBACK, Engine, PASSWORD, VERIFIER, World, declarations, query};
+use crate::harness::{ALICE, BOB, Behaviour, CALLBACK, Engine, PASSWORD, VERIFIER, World, declarations, query, twice};
 
 type Seen = Result<(), BrowserError>;
 
@@ -87,7 +87,7 @@ impl Stage {
         browser.evaluate("document.querySelector('[name=email]').select()").await?;
         browser.find("[name=email]").await?.type_into(email).await?;
         browser.find("[name=password]").await?.type_into(password).await?;
-        browser.follow("form[action='/login'] button").await
+        browser.follow("form[action$='/login'] button").await
     }
 
     /// The tokens for the code that the browser has brought back to the agent.
@@ -251,6 +251,50 @@ async fn a_user_signs_in_agrees_refuses_and_stops() -> Seen {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_it_works_without_scripts() -> Seen {
     journey(false).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_issuers_are_signed_into_side_by_side() -> Seen {
+    let verified = |ours: &str| ours.replace(&format!("{BOB}\"\n"), &format!("{BOB}\"\nemail_verified = true\n"));
+    let stage = Stage::with(|ours| twice(&verified(ours))).await;
+    stage.arrive("desk-agent", ALICE).await?;
+    let Stage { world: root, browser, agent } = stage;
+    let acme = Stage { world: root.under("acme").await, browser, agent };
+    let browser = &acme.browser;
+    let tokens = acme.arrive("desk-agent", BOB).await?;
+    browser.goto(&acme.asked(&tokens, &[]).await).await?;
+    assert!(browser.text("h1").await?.contains(BOB), "whoever signed in here");
+    browser.follow("button[value=allow]").await?;
+
+    // Each page has its own looks, its own user and its own connections.
+    let looks = async |page: &str| -> Result<(String, Value), BrowserError> {
+        browser.goto(page).await?;
+        let accent = "getComputedStyle(document.documentElement).getPropertyValue('--accent')";
+        Ok((browser.text(".bar").await?, browser.evaluate(accent).await?))
+    };
+    let (at_root, at_acme) = (format!("{}/connections", root.issuer()), acme.page("/connections"));
+    let ((bar, accent), (other_bar, other_accent)) = (looks(&at_root).await?, looks(&at_acme).await?);
+    assert!(bar.contains("Avouch") && bar.contains(ALICE), "{bar}");
+    assert!(other_bar.contains("Acme Agents") && other_bar.contains(BOB), "{other_bar}");
+    assert!(accent != other_accent && other_accent != "", "{accent} {other_accent}");
+    assert!(browser.find("article").await.is_ok(), "what was agreed to at acme");
+    let names = async |page: &str| -> Result<Vec<Value>, BrowserError> {
+        browser.goto(page).await?;
+        let cookies = browser.cookies().await?.into_iter();
+        Ok(cookies
+            .filter(|c| c["name"].as_str().unwrap().starts_with("avouch-session"))
+            .map(|c| c["path"].clone())
+            .collect())
+    };
+    assert_eq!(names(&at_root).await?, ["/"], "a session at acme is not even sent to the root");
+    assert!(browser.find("article").await.is_err(), "nothing was agreed to at the root");
+
+    // Signed out of one, one is still signed in to the other.
+    browser.follow("form[action='/logout'] button").await?;
+    browser.goto(&at_root).await?;
+    assert_eq!(browser.text("h1").await?, "Sign in to Avouch");
+    assert!(looks(&at_acme).await?.0.contains(BOB));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -229,6 +229,55 @@ both! {
     }
 }
 
+/// As many as one look takes, and more, which cannot be ended, and one that can.
+async fn a_neighbour_that_cannot_be_read(engine: Engine) {
+    let world = World::with(engine, crate::harness::twins).await;
+    let acme = world.under("acme").await;
+    for world in [&acme, &world] {
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        world.agree(&browser, "desk-agent", &tokens, "until:3600", &[]).await;
+        world.clock.advance(1);
+    }
+    let of = |table: &str, columns: &str, own: &str| {
+        let tens = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9))";
+        format!(
+            "INSERT INTO {table} (id, {columns}) SELECT id || '-' || a.column1 || b.column1, {own} FROM {table} CROSS JOIN {tens} AS a
+             CROSS JOIN {tens} AS b WHERE issuer_id = 'acme'"
+        )
+    };
+    let (delegation, consent) = (
+        "issuer_id, account_id, iss, sub, created_at, mint_count, last_exp",
+        "issuer_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources, ground, request_key, created_at",
+    );
+    world
+        .database
+        .column(&of(
+            "delegation",
+            &format!("{delegation}, aud"),
+            &format!("{delegation}, aud || a.column1 || b.column1"),
+        ))
+        .await;
+    let own = format!("{consent}, delegation_id || '-' || a.column1 || b.column1");
+    world.database.column(&of("consent", &format!("{consent}, delegation_id"), &own)).await;
+    world.database.column("UPDATE issuer SET url = 'unreadable' WHERE id = 'acme'").await;
+    world.host.issuers.remove("acme");
+    world.clock.advance(3600);
+    assert_eq!(withdraw::lapse(&world.host).await.unwrap(), 1);
+    let left = world.database.column("SELECT DISTINCT issuer_id FROM consent WHERE ended_at IS NULL").await;
+    assert_eq!(left, ["acme"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_does_not_keep_the_others_from_their_end_sqlite() {
+    a_neighbour_that_cannot_be_read(Engine::Sqlite).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_does_not_keep_the_others_from_their_end_postgres() {
+    a_neighbour_that_cannot_be_read(Engine::Postgres).await;
+}
+
 both! {
     async fn a_time_that_lapses_leaves_what_else_stands(world: World) {
         let (browser, tokens, id, _) = world.delegated().await;

@@ -217,8 +217,12 @@ revocation_uri = "{service}/agent/auth/revoke"
 
 /// The declarations twice: for the default issuer, and to the letter the same for a path issuer `acme`.
 pub(crate) fn twins(service: &str) -> String {
-    let ours = declarations(service);
-    let mut acme = ours.clone();
+    twice(&declarations(service))
+}
+
+/// What [`twins`] does, for any declarations.
+pub(crate) fn twice(ours: &str) -> String {
+    let mut acme = ours.to_owned();
     for table in ["[[users]]", "[[clients]]", "[[services]]"] {
         acme = acme.replace(table, &format!("{table}\nissuer = \"acme\""));
     }
