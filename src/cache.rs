@@ -4,38 +4,40 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::domain::time::{Seconds, Timestamp};
+
 /// A cache of what was read: forgotten when any of its kind is written here, and after a few seconds because replicas write too.
 /// It may be stale; whatever it says is compared again where it matters.
 pub struct Cache<K, V> {
     held: Mutex<Held<K, V>>,
-    /// Seconds an entry may be used.
-    lifetime: i64,
+    /// How long an entry may be used.
+    lifetime: Seconds,
 }
 
 struct Held<K, V> {
     changes: u64,
-    entries: HashMap<K, (V, i64)>,
+    entries: HashMap<K, (V, Timestamp)>,
 }
 
 /// Most entries of a cache.
 const MAX_ENTRIES: usize = 10_000;
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    /// An empty cache whose entries may be used for `lifetime` seconds.
+    /// An empty cache whose entries may be used for a `lifetime`.
     #[must_use]
-    pub fn new(lifetime: i64) -> Self {
+    pub fn new(lifetime: Seconds) -> Self {
         Self { held: Mutex::new(Held { changes: 0, entries: HashMap::new() }), lifetime }
     }
 
     /// What was put in while the store counted `changes`.
-    pub fn get(&self, key: &K, changes: u64, now: i64) -> Option<V> {
+    pub fn get(&self, key: &K, changes: u64, now: Timestamp) -> Option<V> {
         let held = lock(&self.held);
         let (value, at) = held.entries.get(key).filter(|_| held.changes == changes)?;
-        (now - at < self.lifetime).then(|| value.clone())
+        (now - *at < self.lifetime).then(|| value.clone())
     }
 
     /// Keeps what was read after the store's count was `changes`.
-    pub fn put(&self, key: K, value: V, changes: u64, now: i64) {
+    pub fn put(&self, key: K, value: V, changes: u64, now: Timestamp) {
         let mut held = lock(&self.held);
         if held.changes > changes {
             return;
@@ -118,14 +120,18 @@ mod tests {
 
     #[test]
     fn a_cache_forgets() {
-        let cache = Cache::new(2);
-        cache.put("k", 1, 7, 100);
-        assert_eq!(cache.get(&"k", 7, 101), Some(1));
-        assert_eq!(cache.get(&"k", 7, 102), None, "too old");
-        assert_eq!(cache.get(&"k", 8, 101), None, "something was written");
-        cache.put("k", 2, 8, 101);
-        cache.put("k", 3, 7, 101);
-        assert_eq!(cache.get(&"k", 8, 101), Some(2), "what was read before it was written is not kept after");
+        let cache = Cache::new(Seconds(2));
+        cache.put("k", 1, 7, Timestamp(100));
+        assert_eq!(cache.get(&"k", 7, Timestamp(101)), Some(1));
+        assert_eq!(cache.get(&"k", 7, Timestamp(102)), None, "too old");
+        assert_eq!(cache.get(&"k", 8, Timestamp(101)), None, "something was written");
+        cache.put("k", 2, 8, Timestamp(101));
+        cache.put("k", 3, 7, Timestamp(101));
+        assert_eq!(
+            cache.get(&"k", 8, Timestamp(101)),
+            Some(2),
+            "what was read before it was written is not kept after"
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::domain::time::{Seconds, Timestamp};
+
 /// Where the time comes from: the machine, or a test's hand.
-///
-/// Times are whole seconds since the Unix epoch, as in every JWT (RFC 7519 section 2, `NumericDate`).
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's clock.
@@ -16,29 +16,29 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock that stands at `seconds` since the epoch until [`Clock::advance`] moves it.
+    /// A clock that stands at a time until [`Clock::advance`] moves it.
     #[must_use]
-    pub fn fixed(seconds: i64) -> Self {
-        Self::Fixed(Arc::new(AtomicI64::new(seconds)))
+    pub fn fixed(at: Timestamp) -> Self {
+        Self::Fixed(Arc::new(AtomicI64::new(at.0)))
     }
 
-    /// Seconds since the epoch.
+    /// The time.
     #[must_use]
-    pub fn now(&self) -> i64 {
+    pub fn now(&self) -> Timestamp {
         match self {
             #[expect(clippy::disallowed_methods, reason = "this is the clock's home")]
             Self::System => match SystemTime::now().duration_since(UNIX_EPOCH) {
-                Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-                Err(_) => 0,
+                Ok(since) => i64::try_from(since.as_secs()).map_or(Timestamp::MAX, Timestamp),
+                Err(_) => Timestamp::EPOCH,
             },
-            Self::Fixed(seconds) => seconds.load(Ordering::SeqCst),
+            Self::Fixed(at) => Timestamp(at.load(Ordering::SeqCst)),
         }
     }
 
     /// Moves a fixed clock forward; the machine's clock does not listen.
-    pub fn advance(&self, seconds: i64) {
+    pub fn advance(&self, span: Seconds) {
         if let Self::Fixed(at) = self {
-            at.fetch_add(seconds, Ordering::SeqCst);
+            at.fetch_add(span.0, Ordering::SeqCst);
         }
     }
 }

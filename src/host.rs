@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::client::Client;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::issuer::Colour;
+use crate::domain::time::Timestamp;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
 use crate::passwords::Hashing;
@@ -103,9 +104,9 @@ impl Revision {
 }
 
 impl Process {
-    /// Seconds since the epoch.
+    /// The time.
     #[must_use]
-    pub fn now(&self) -> i64 {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 

@@ -7,6 +7,8 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::domain::time::Timestamp;
+
 /// Counts the identifiers of this process.
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -53,10 +55,10 @@ impl Rng {
     }
 
     /// A row's identifier: a UUID of version 7 (RFC 9562 section 5.7) as 32 hex digits. Those of one process sort in the order they were
-    /// made, also within a second; `now` is in seconds.
+    /// made, also within a second.
     #[must_use]
-    pub fn id(&self, now: i64) -> String {
-        let millis = u64::try_from(now).unwrap_or(0).saturating_mul(1000);
+    pub fn id(&self, now: Timestamp) -> String {
+        let millis = u64::try_from(now.0).unwrap_or(0).saturating_mul(1000);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         let [r0, r1, r2, r3, r4, r5] = self.bytes::<6>();
         // Version and variant take the upper four bits of the first byte and the upper two of the third.
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn identifiers_sort_as_they_were_made() {
         let rng = Rng::Os;
-        let ids: Vec<String> = (0..100_000).map(|_| rng.id(1_800_000_000)).collect();
+        let ids: Vec<String> = (0..100_000).map(|_| rng.id(Timestamp(1_800_000_000))).collect();
         assert!(ids.is_sorted());
         assert!(ids.iter().all(|id| id.len() == 32 && &id[12..13] == "7"));
     }

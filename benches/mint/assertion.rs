@@ -1,6 +1,7 @@
 //! What is signed here: by the server, by the floor, and alone.
 
 use avouch::domain::claims::{ASSERTION_LIFETIME, IdJag};
+use avouch::domain::time::Timestamp;
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
 
@@ -14,7 +15,7 @@ pub(crate) fn key() -> SigningKey {
 }
 
 /// The claims of an assertion as the server makes them here.
-pub(crate) fn claims(rng: &Rng, now: i64) -> IdJag {
+pub(crate) fn claims(rng: &Rng, now: Timestamp) -> IdJag {
     IdJag {
         iss: "http://localhost:4000".into(),
         sub: "0197f2f0c7d57e6f8a3b0c1d2e3f4a5b".into(),

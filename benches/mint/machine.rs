@@ -113,7 +113,7 @@ pub(crate) fn description(folder: &Path, meter: Meter) -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("unknown CPU", |m| m.1);
     let cores = cpu.lines().filter(|l| l.starts_with("processor")).count();
-    let now = chrono::DateTime::from_timestamp(avouch::clock::Clock::System.now(), 0);
+    let now = chrono::DateTime::from_timestamp(avouch::clock::Clock::System.now().0, 0);
     let kernel = said("uname", ["-sr"]).unwrap_or_default();
     let disk = said("stat", [OsStr::new("-f"), OsStr::new("-c"), OsStr::new("%T"), folder.as_os_str()]);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use avouch::domain::issuer::{IssuerRecord, Origin};
 use avouch::domain::notice::{Format, Round};
+use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{Database, NewAccount, NewDelivery, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
@@ -18,7 +19,7 @@ const HOSTS: [usize; 3] = [1, 200, 2_000];
 /// Hosts and notices of each that a worker leases at a time.
 const CLAIM: (i64, i64) = (16, 16);
 const ROUNDS: usize = 20;
-const NOW: i64 = 1_000_000;
+const NOW: Timestamp = Timestamp(1_000_000);
 
 pub(crate) async fn run(options: &Options) -> Outcome<()> {
     println!(
@@ -61,12 +62,12 @@ async fn time(engine: &str, hosts: usize, database: &Database) -> Outcome<()> {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let mut tx = database.begin().await?;
-        taken = tx.claim("bench", NOW + 1, 10, CLAIM, "").await?.len();
+        taken = tx.claim("bench", NOW + Seconds(1), Seconds(10), CLAIM, "").await?.len();
         times.push(start.elapsed());
         drop(tx);
     }
     let start = Instant::now();
-    database.read().await?.next_due(NOW + 1).await?;
+    database.read().await?.next_due(NOW + Seconds(1)).await?;
     let look = start.elapsed();
     times.sort_unstable();
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
@@ -120,7 +121,7 @@ async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
             aud: "https://service.example",
             created_at: NOW,
             due_at: NOW,
-            give_up_at: NOW + 1000,
+            give_up_at: NOW + Seconds(1000),
         })
         .await?;
     }

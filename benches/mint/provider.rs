@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use avouch::domain::time::Seconds;
 use avouch::jose::SigningKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -238,7 +239,7 @@ impl Provider {
             Client::Key => {
                 let now = avouch::clock::Clock::System.now();
                 let jti = avouch::rng::Rng::Os.token();
-                let claims = json!({"iss": client.id(), "sub": client.id(), "aud": self.issuer(), "iat": now, "exp": now + 60, "jti": jti});
+                let claims = json!({"iss": client.id(), "sub": client.id(), "aud": self.issuer(), "iat": now, "exp": now + Seconds(60), "jti": jti});
                 let assertion = self.key.sign("JWT", &claims).expect("claims are signed");
                 let mut pairs = pairs.to_vec();
                 pairs.extend([("client_assertion_type", JWT_BEARER), ("client_assertion", &assertion)]);

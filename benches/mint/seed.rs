@@ -1,6 +1,7 @@
 //! Users, sessions, tokens, delegations and journal rows in numbers that no form could make, written into the database directly.
 
 use avouch::clock::Clock;
+use avouch::domain::time::Seconds;
 use avouch::host::DEFAULT_ISSUER;
 use avouch::rng::Rng;
 use avouch::secret::token_hash;
@@ -114,7 +115,7 @@ pub(crate) async fn fill(url: &str, size: Size) -> Outcome<Vec<String>> {
     let tokens = people(&mut database, DEFAULT_ISSUER, size.users).await?;
     let now = Clock::System.now();
     for n in 0..size.assertions {
-        database.run(DEFAULT_ISSUER, JOURNAL, "", now - i64::try_from(size.assertions - n)?).await?;
+        database.run(DEFAULT_ISSUER, JOURNAL, "", (now - Seconds(i64::try_from(size.assertions - n)?)).0).await?;
     }
     database.settle().await?;
     Ok(tokens)
@@ -126,7 +127,7 @@ pub(crate) async fn fill_issuers(url: &str, issuers: &[String], users: usize) ->
     let mut tokens = Vec::new();
     for issuer in issuers {
         for sql in DECLARED {
-            database.run(issuer, sql, issuer, Clock::System.now()).await?;
+            database.run(issuer, sql, issuer, Clock::System.now().0).await?;
         }
         let of_issuer = people(&mut database, issuer, users).await?;
         tokens.extend(of_issuer.into_iter().map(|token| (issuer.clone(), token)));
@@ -160,7 +161,7 @@ async fn people(database: &mut Database, issuer: &str, count: usize) -> Outcome<
             .collect();
         let rows = serde_json::to_string(&rows)?;
         for sql in STATEMENTS {
-            database.run(issuer, sql, &rows, now).await?;
+            database.run(issuer, sql, &rows, now.0).await?;
         }
     }
     Ok(tokens)

@@ -68,6 +68,7 @@ mod tests {
     use super::super::tests::{accepts, load, refuses_with};
     use crate::domain::notice::Format;
     use crate::domain::service_policy::Claim;
+    use crate::domain::time::Seconds;
 
     #[test]
     fn a_service_as_declared() {
@@ -80,7 +81,7 @@ mod tests {
         assert_eq!(service.audience.as_str(), "https://a.example/");
         let policy = &service.policy;
         assert_eq!(policy.client_ids["desk"], "https://b.example/c.json");
-        assert_eq!((policy.claims.as_slice(), policy.max_auth_age), (&[] as &[Claim], Some(900)));
+        assert_eq!((policy.claims.as_slice(), policy.max_auth_age), (&[] as &[Claim], Some(Seconds(900))));
         assert_eq!(policy.endpoint_for(Format::LogoutJwt), Some("https://a.example/revoke"));
         assert!(policy.requires_verified_contact, "it speaks auth.md");
         let plain = load("[[services]]\naudience = 'https://a.example'").unwrap().services.remove(0).policy;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, Database};
+use crate::domain::time::Seconds;
 
 pub(super) const SECRET: &str = "Xo3rW9vKq27LhYtZ5bNfUeMd8JcGpAsQ1iTzRk4wBmE";
 
@@ -85,7 +86,7 @@ fn the_default_issuer_follows_the_port() {
 fn the_example_is_complete_and_works() {
     let config = Config::load(Some(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/avouch.toml")), []).unwrap();
     assert_eq!((config.users.len(), config.clients.len(), config.services.len()), (1, 1, 1));
-    assert_eq!(config.services[0].policy.max_auth_age, Some(3600));
+    assert_eq!(config.services[0].policy.max_auth_age, Some(Seconds(3600)));
     assert_eq!(config.clients[0].policy.audiences, [config.services[0].audience.as_str()]);
     let shown = format!("{config:?}");
     assert!(!shown.contains("example-only") && !shown.contains("correct horse"), "{shown}");

@@ -9,6 +9,7 @@ use url::Url;
 use super::Database;
 use crate::domain::ids;
 use crate::domain::members::quote;
+use crate::domain::time::Seconds;
 use crate::secret::Secret;
 
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
@@ -87,8 +88,8 @@ pub(super) fn public_url(text: &str, http_too: bool) -> Result<(), String> {
     }
 }
 
-/// A span of time such as `90s`, `15m`, `1h` or `30d`, in seconds.
-pub(super) fn seconds(text: &str) -> Result<i64, String> {
+/// A span of time such as `90s`, `15m`, `1h` or `30d`.
+pub(super) fn seconds(text: &str) -> Result<Seconds, String> {
     const LONGEST: i64 = 3650 * 86_400;
     let wrong = || format!("{} is not a duration such as \"90s\", \"15m\", \"1h\" or \"30d\"", quote(text));
     let unit = match text.bytes().last() {
@@ -105,7 +106,7 @@ pub(super) fn seconds(text: &str) -> Result<i64, String> {
     }
     let count: i64 = digits.parse().map_err(|_| wrong())?;
     match count.checked_mul(unit) {
-        Some(seconds @ 1..=LONGEST) => Ok(seconds),
+        Some(seconds @ 1..=LONGEST) => Ok(Seconds(seconds)),
         _ => Err(format!("{} is outside of 1 second to 3650 days", quote(text))),
     }
 }
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn durations() {
         for (text, expected) in [("90s", 90), ("15m", 900), ("1h", 3600), ("30d", 2_592_000), ("3650d", 315_360_000)] {
-            assert_eq!(seconds(text), Ok(expected));
+            assert_eq!(seconds(text), Ok(Seconds(expected)));
         }
         for text in [
             "",

@@ -5,13 +5,14 @@ use super::client_metadata::{AUTHORIZATION_CODE, REFRESH_TOKEN};
 use super::refusal::Refusal;
 use super::scope::{self, Scope};
 use super::session::Session;
+use super::time::{Seconds, Timestamp};
 
 /// Seconds an authorization code is valid.
-pub const CODE_LIFETIME: i64 = 60;
+pub const CODE_LIFETIME: Seconds = Seconds(60);
 /// Seconds an access token is valid.
-pub const ACCESS_LIFETIME: i64 = 3600;
+pub const ACCESS_LIFETIME: Seconds = Seconds(3600);
 /// Seconds an unused refresh token is valid.
-pub const REFRESH_LIFETIME: i64 = 30 * 24 * 3600;
+pub const REFRESH_LIFETIME: Seconds = Seconds(30 * 24 * 3600);
 
 /// Longest `state` and `nonce` that are carried along.
 const MAX_OPAQUE: usize = 1024;
@@ -32,7 +33,7 @@ pub struct Request {
     /// What to do about the user.
     pub prompt: Prompt,
     /// Seconds since the last sign-in at most.
-    pub max_age: Option<i64>,
+    pub max_age: Option<Seconds>,
     /// Prefills the sign-in page.
     pub login_hint: Option<String>,
 }
@@ -103,14 +104,14 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
     let max_age = match param("max_age")? {
         None => None,
         Some(text) => match text.parse::<i64>() {
-            Ok(seconds) if seconds >= 0 => Some(seconds),
+            Ok(seconds) if seconds >= 0 => Some(Seconds(seconds)),
             _ => return Err(Refusal::Malformed("max_age", "must be a number of seconds")),
         },
     };
     let mut prompt = prompt(param("prompt")?.as_deref())?;
     // "Equivalent to prompt=login" (OpenID Connect Core section 3.1.2.1). As an age it would ask again whenever the way back from the
     // sign-in page takes a second.
-    prompt.login |= max_age == Some(0);
+    prompt.login |= max_age == Some(Seconds(0));
     Ok(Request {
         redirect_uri,
         state: bounded("state", param("state")?)?,
@@ -118,7 +119,7 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
         nonce: bounded("nonce", param("nonce")?)?,
         code_challenge,
         prompt,
-        max_age: max_age.filter(|seconds| *seconds > 0),
+        max_age: max_age.filter(|seconds| *seconds > Seconds(0)),
         login_hint: param("login_hint")?.filter(|hint| hint.len() <= 254),
     })
 }
@@ -160,7 +161,7 @@ impl Request {
     /// Whether a session is fresh enough for it. The way back from the sign-in page no longer says `prompt=login` or `max_age=0`,
     /// which would otherwise ask for ever.
     #[must_use]
-    pub fn accepts(&self, session: &Session, now: i64) -> bool {
+    pub fn accepts(&self, session: &Session, now: Timestamp) -> bool {
         !self.prompt.login && self.max_age.is_none_or(|max| now - session.auth_time <= max)
     }
 }
@@ -254,15 +255,15 @@ mod tests {
             id: String::new(),
             account_id: String::new(),
             csrf: Secret::default(),
-            auth_time: 100,
-            expires_at: 999,
+            auth_time: Timestamp(100),
+            expires_at: Timestamp(999),
         };
         let max = with(&[("max_age", "10")]).unwrap();
-        assert!(max.accepts(&session, 110));
-        assert!(!max.accepts(&session, 111));
-        assert!(!with(&[("max_age", "0")]).unwrap().accepts(&session, 100));
-        assert!(!with(&[("max_age", "0"), ("prompt", "none")]).unwrap().accepts(&session, 100));
-        assert!(!with(&[("prompt", "login")]).unwrap().accepts(&session, 100));
-        assert!(with(&[]).unwrap().accepts(&session, 9_999));
+        assert!(max.accepts(&session, Timestamp(110)));
+        assert!(!max.accepts(&session, Timestamp(111)));
+        assert!(!with(&[("max_age", "0")]).unwrap().accepts(&session, Timestamp(100)));
+        assert!(!with(&[("max_age", "0"), ("prompt", "none")]).unwrap().accepts(&session, Timestamp(100)));
+        assert!(!with(&[("prompt", "login")]).unwrap().accepts(&session, Timestamp(100)));
+        assert!(with(&[]).unwrap().accepts(&session, Timestamp(9_999)));
     }
 }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::time::{Seconds, Timestamp};
+
 /// `typ` of an ID-JAG (ID-JAG draft section 3.1).
 pub const ID_JAG: &str = "oauth-id-jag+jwt";
 /// `typ` of our ID tokens.
@@ -11,11 +13,11 @@ pub const ID_TOKEN: &str = "JWT";
 pub const LOGOUT: &str = "logout+jwt";
 
 /// Most seconds between `iat` and `exp` of an assertion (Cloudflare's and others' limit; auth.md: five minutes).
-pub const ASSERTION_LIFETIME: i64 = 300;
+pub const ASSERTION_LIFETIME: Seconds = Seconds(300);
 /// Seconds an ID token is valid.
-pub const ID_TOKEN_LIFETIME: i64 = 3600;
+pub const ID_TOKEN_LIFETIME: Seconds = Seconds(3600);
 /// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
-pub const LOGOUT_LIFETIME: i64 = 120;
+pub const LOGOUT_LIFETIME: Seconds = Seconds(120);
 
 /// The one event of auth.md.
 pub const REVOKED_EVENT: &str = "https://schemas.workos.com/events/agent/auth/identity/assertion/revoked";
@@ -33,12 +35,12 @@ pub struct IdJag {
     pub client_id: String,
     /// Never reused, in any kind of token.
     pub jti: String,
-    /// Seconds since the epoch.
-    pub iat: i64,
-    /// Seconds since the epoch.
-    pub exp: i64,
+    /// When it was issued.
+    pub iat: Timestamp,
+    /// When it expires.
+    pub exp: Timestamp,
     /// When the user really signed in last.
-    pub auth_time: i64,
+    pub auth_time: Timestamp,
     /// Verified or not says the next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
@@ -86,7 +88,7 @@ impl IdJag {
     ///
     /// # Errors
     /// The rule that is broken. That is a fault of ours, never the caller's.
-    pub fn check(&self, issuer: &str, now: i64) -> Result<(), &'static str> {
+    pub fn check(&self, issuer: &str, now: Timestamp) -> Result<(), &'static str> {
         let filled = [&self.iss, &self.sub, &self.aud, &self.client_id, &self.jti].iter().all(|v| !v.is_empty());
         let rules = [
             (filled, "iss, sub, aud, client_id and jti are not empty"),
@@ -95,7 +97,7 @@ impl IdJag {
             (self.sub.len() <= 255 && self.sub.is_ascii(), "sub has at most 255 ASCII characters"),
             (self.iat <= now && now < self.exp, "it is valid now"),
             (self.exp - self.iat <= ASSERTION_LIFETIME, "it lives at most 300 seconds"),
-            (0 < self.auth_time && self.auth_time <= self.iat, "auth_time is a past sign-in"),
+            (Timestamp::EPOCH < self.auth_time && self.auth_time <= self.iat, "auth_time is a past sign-in"),
             (self.email.is_some() || self.email_verified.is_none(), "email_verified comes with email"),
             (
                 self.phone_number.is_some() || self.phone_number_verified.is_none(),
@@ -116,12 +118,12 @@ pub struct IdToken {
     pub sub: String,
     /// The client it was issued to.
     pub aud: String,
-    /// Seconds since the epoch.
-    pub exp: i64,
-    /// Seconds since the epoch.
-    pub iat: i64,
+    /// When it expires.
+    pub exp: Timestamp,
+    /// When it was issued.
+    pub iat: Timestamp,
     /// When the user really signed in.
-    pub auth_time: i64,
+    pub auth_time: Timestamp,
     /// The session.
     pub sid: String,
     /// Echoed.
@@ -157,10 +159,10 @@ pub struct LogoutToken {
     pub aud: String,
     /// Fresh for each attempt: receivers refuse a `jti` they have seen.
     pub jti: String,
-    /// Seconds since the epoch.
-    pub iat: i64,
+    /// When it was issued.
+    pub iat: Timestamp,
     /// `iat` + 120.
-    pub exp: i64,
+    pub exp: Timestamp,
     /// [`REVOKED_EVENT`], with an empty object.
     pub events: Map<String, Value>,
 }
@@ -168,7 +170,7 @@ pub struct LogoutToken {
 impl LogoutToken {
     /// The notice that a delegation is withdrawn.
     #[must_use]
-    pub fn revoked(iss: &str, sub: &str, aud: &str, jti: String, now: i64) -> Self {
+    pub fn revoked(iss: &str, sub: &str, aud: &str, jti: String, now: Timestamp) -> Self {
         let mut events = Map::new();
         events.insert(REVOKED_EVENT.to_owned(), json!({}));
         Self { iss: iss.into(), sub: sub.into(), aud: aud.into(), jti, iat: now, exp: now + LOGOUT_LIFETIME, events }
@@ -186,9 +188,9 @@ mod tests {
             aud: "https://a.example".into(),
             client_id: "c".into(),
             jti: "j".into(),
-            iat: 1000,
-            exp: 1300,
-            auth_time: 900,
+            iat: Timestamp(1000),
+            exp: Timestamp(1300),
+            auth_time: Timestamp(900),
             email: None,
             email_verified: None,
             name: None,
@@ -205,24 +207,24 @@ mod tests {
     #[test]
     fn the_last_look() {
         type Spoil = fn(&mut IdJag);
-        assert_eq!(good().check("https://id.example", 1000), Ok(()));
+        assert_eq!(good().check("https://id.example", Timestamp(1000)), Ok(()));
         let cases: [(&str, Spoil); 11] = [
             ("no sub", |c| c.sub.clear()),
             ("no jti", |c| c.jti.clear()),
             ("other issuer", |c| c.iss = "https://x.example".into()),
             ("for ourselves", |c| c.aud = c.iss.clone()),
             ("long sub", |c| c.sub = "u".repeat(256)),
-            ("not yet valid", |c| c.iat = 1001),
-            ("over", |c| c.exp = 1000),
-            ("too long", |c| c.exp = 1301),
-            ("sign-in in the future", |c| c.auth_time = 1001),
+            ("not yet valid", |c| c.iat = Timestamp(1001)),
+            ("over", |c| c.exp = Timestamp(1000)),
+            ("too long", |c| c.exp = Timestamp(1301)),
+            ("sign-in in the future", |c| c.auth_time = Timestamp(1001)),
             ("verified nothing", |c| c.email_verified = Some(true)),
             ("empty scope", |c| c.scope = Some(String::new())),
         ];
         for (name, spoil) in cases {
             let mut claims = good();
             spoil(&mut claims);
-            assert!(claims.check("https://id.example", 1000).is_err(), "{name}");
+            assert!(claims.check("https://id.example", Timestamp(1000)).is_err(), "{name}");
         }
     }
 }

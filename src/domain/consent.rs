@@ -4,16 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
 use super::scope::Scope;
+use super::time::{Seconds, Timestamp};
 
 /// Seconds a question stays open.
-pub const TICKET_LIFETIME: i64 = 600;
+pub const TICKET_LIFETIME: Seconds = Seconds(600);
 /// Seconds an agent waits between two requests while a question is open.
-pub const POLL_INTERVAL: i64 = 5;
+pub const POLL_INTERVAL: Seconds = Seconds(5);
 /// Most open questions per (user, client).
 pub const MAX_OPEN_TICKETS: i64 = 5;
-/// What "until" may be, in seconds from the decision, with the words for it.
-pub const UNTIL_CHOICES: [(i64, &str); 3] =
-    [(3600, "For one hour"), (86_400, "For one day"), (2_592_000, "For 30 days")];
+/// What "until" may be, from the decision on, with the words for it.
+pub const UNTIL_CHOICES: [(Seconds, &str); 3] =
+    [(Seconds(3600), "For one hour"), (Seconds(86_400), "For one day"), (Seconds(2_592_000), "For 30 days")];
 
 /// How far a decision goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub const UNTIL_CHOICES: [(i64, &str); 3] =
 pub enum Mode {
     /// One assertion, for the question it was given on.
     Once,
-    /// Until a time, seconds since the epoch.
-    Until(i64),
+    /// Until a time.
+    Until(Timestamp),
     /// Until the user stops it.
     Always,
     /// No.
@@ -43,7 +44,7 @@ impl Mode {
 
     /// Reads the stored columns. An unknown word denies.
     #[must_use]
-    pub fn stored(name: &str, until: Option<i64>) -> Self {
+    pub fn stored(name: &str, until: Option<Timestamp>) -> Self {
         match (name, until) {
             ("once", _) => Self::Once,
             ("until", Some(at)) => Self::Until(at),
@@ -56,14 +57,14 @@ impl Mode {
     ///
     /// # Errors
     /// [`Refusal::Malformed`] for anything else.
-    pub fn posted(text: &str, now: i64) -> Result<Self, Refusal> {
+    pub fn posted(text: &str, now: Timestamp) -> Result<Self, Refusal> {
         match text {
             "once" => Ok(Self::Once),
             "always" => Ok(Self::Always),
             _ => text
                 .strip_prefix("until:")
                 .and_then(|seconds| UNTIL_CHOICES.iter().find(|(s, _)| s.to_string() == seconds))
-                .map(|(seconds, _)| Self::Until(now + seconds))
+                .map(|(seconds, _)| Self::Until(now + *seconds))
                 .ok_or(Refusal::Malformed("mode", "must be once, always or one of the offered durations")),
         }
     }
@@ -88,12 +89,12 @@ pub struct Consent {
     pub resources: Vec<String>,
     /// The request it answers.
     pub request_key: String,
-    /// Seconds since the epoch.
-    pub created_at: i64,
-    /// Seconds since the epoch.
-    pub last_used_at: Option<i64>,
-    /// Seconds since the epoch.
-    pub ended_at: Option<i64>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What a request needs a consent for.
@@ -111,7 +112,7 @@ impl Consent {
     /// Whether it covers a query. A `once` covers only the question it was given on; a denial only what it denied, whatever
     /// session or chat asks again; the others anything within what the user was shown.
     #[must_use]
-    pub fn covers(&self, query: ConsentQuery<'_>, now: i64) -> bool {
+    pub fn covers(&self, query: ConsentQuery<'_>, now: Timestamp) -> bool {
         if self.ended_at.is_some() {
             return false;
         }
@@ -133,14 +134,14 @@ impl Consent {
 /// The decision that stands for a query: the user's last word if that was no; else a consent, a standing one before a `once`. Of two
 /// decisions in one second nobody knows the later one: then it is the denial.
 #[must_use]
-pub fn applicable_consent<'a>(consents: &'a [Consent], query: ConsentQuery<'_>, now: i64) -> Option<&'a Consent> {
+pub fn applicable_consent<'a>(consents: &'a [Consent], query: ConsentQuery<'_>, now: Timestamp) -> Option<&'a Consent> {
     let covering = || consents.iter().filter(move |c| c.covers(query, now));
     let denial = covering().filter(|c| c.mode == Mode::Denied).max_by_key(|c| c.created_at);
     let later = |c: &Consent| denial.is_none_or(|d| c.created_at > d.created_at);
     let given = covering().filter(|c| c.mode != Mode::Denied && later(c)).max_by_key(|c| match c.mode {
-        Mode::Always => (2, i64::MAX),
+        Mode::Always => (2, Timestamp::MAX),
         Mode::Until(at) => (1, at),
-        Mode::Once | Mode::Denied => (0, 0),
+        Mode::Once | Mode::Denied => (0, Timestamp::EPOCH),
     });
     given.or(denial)
 }
@@ -159,7 +160,7 @@ mod tests {
             scope: Scope::stored(given),
             resources: vec!["https://r.example/".into()],
             request_key: "key".into(),
-            created_at: id.parse().unwrap(),
+            created_at: Timestamp(id.parse().unwrap()),
             last_used_at: None,
             ended_at: None,
         }
@@ -178,15 +179,15 @@ mod tests {
             ("always, more", Mode::Always, "a", "other", Some("a b"), &r, false),
             ("always, no scope asked", Mode::Always, "a", "other", None, &r, true),
             ("always, another resource", Mode::Always, "a", "other", Some("a"), &other, false),
-            ("until, before", Mode::Until(101), "a", "other", Some("a"), &r, true),
-            ("until, at the second", Mode::Until(100), "a", "other", Some("a"), &r, false),
+            ("until, before", Mode::Until(Timestamp(101)), "a", "other", Some("a"), &r, true),
+            ("until, at the second", Mode::Until(Timestamp(100)), "a", "other", Some("a"), &r, false),
             ("denied, the same again", Mode::Denied, "a", "other", Some("a"), &r, true),
             ("denied, something else", Mode::Denied, "a b", "other", Some("a"), &r, false),
         ];
         for (name, mode, asked, key, scope, resources, expected) in cases {
             let scope = scope.map(Scope::stored);
             let query = ConsentQuery { request_key: key, scope: scope.as_ref(), resources };
-            assert_eq!(consent("1", *mode, asked, asked).covers(query, 100), *expected, "{name}");
+            assert_eq!(consent("1", *mode, asked, asked).covers(query, Timestamp(100)), *expected, "{name}");
         }
     }
 
@@ -195,8 +196,8 @@ mod tests {
         let narrowed = consent("1", Mode::Always, "a b", "a");
         let (ab, b) = (Scope::stored("a b"), Scope::stored("b"));
         let query = |s| ConsentQuery { request_key: "x", scope: Some(s), resources: &[] };
-        assert!(narrowed.covers(query(&ab), 0));
-        assert!(!narrowed.covers(query(&b), 0), "nothing of it was given");
+        assert!(narrowed.covers(query(&ab), Timestamp(0)));
+        assert!(!narrowed.covers(query(&b), Timestamp(0)), "nothing of it was given");
     }
 
     #[test]
@@ -207,11 +208,11 @@ mod tests {
         let once = consent("1", Mode::Once, "a", "a");
         let always = consent("2", Mode::Always, "a", "a");
         let no = consent("3", Mode::Denied, "a", "a");
-        let later = consent("4", Mode::Until(200), "a", "a");
-        let pick = |all: &[Consent]| applicable_consent(all, query, 100).map(|c| c.id.clone());
+        let later = consent("4", Mode::Until(Timestamp(200)), "a", "a");
+        let pick = |all: &[Consent]| applicable_consent(all, query, Timestamp(100)).map(|c| c.id.clone());
         assert_eq!(pick(&[once.clone(), always.clone()]), Some("2".into()));
         assert_eq!(pick(&[once.clone(), always.clone(), no.clone()]), Some("3".into()));
-        let at_once = Consent { created_at: 3, ..later.clone() };
+        let at_once = Consent { created_at: Timestamp(3), ..later.clone() };
         assert_eq!(pick(&[at_once, no.clone()]), Some("3".into()), "in one second the denial stands");
         assert_eq!(pick(&[once, always, no, later]), Some("4".into()));
         assert_eq!(pick(&[]), None);

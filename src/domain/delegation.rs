@@ -1,5 +1,7 @@
 //! Delegations: the standing record of one user at one service, keyed on the wire by (sub, aud).
 
+use super::time::Timestamp;
+
 vocabulary! {
     /// Where a delegation stands.
     pub enum Status {
@@ -25,18 +27,18 @@ pub struct Delegation {
     pub sub: String,
     /// The service's name on the wire.
     pub aud: String,
-    /// Seconds since the epoch.
-    pub created_at: i64,
-    /// Seconds since the epoch.
-    pub last_used_at: Option<i64>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
     /// Name of the client that used it last.
     pub last_client: Option<String>,
     /// How many assertions were minted.
     pub mint_count: i64,
     /// The latest `exp` of them; 0 when there was none.
-    pub last_exp: i64,
-    /// Seconds since the epoch; `None` while active.
-    pub ended_at: Option<i64>,
+    pub last_exp: Timestamp,
+    /// When it ended; `None` while active.
+    pub ended_at: Option<Timestamp>,
     /// Notices that are still on their way.
     pub pending_notices: i64,
 }

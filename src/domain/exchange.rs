@@ -10,6 +10,7 @@ use super::scope::Scope;
 use super::service::Service;
 use super::service_policy::{Claim, ClientIdSource};
 use super::session::Account;
+use super::time::Timestamp;
 
 /// The kinds of subject token that are taken (RFC 8693 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +60,7 @@ pub struct Facts<'a> {
     /// Who is vouched for; alive, as are the session and the tokens that the subject token belongs to.
     pub account: &'a Account,
     /// When they really signed in last.
-    pub auth_time: i64,
+    pub auth_time: Timestamp,
     /// Who asks.
     pub client: &'a Client,
     /// Whom it is for.
@@ -119,7 +120,7 @@ pub fn decide(
     facts: Facts<'_>,
     request_key: &str,
     jti: &str,
-    now: i64,
+    now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let Facts { account, auth_time, client, .. } = facts;
     let service = &facts.service.policy;
@@ -164,7 +165,7 @@ pub fn decide(
     })))
 }
 
-fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &str, now: i64) -> IdJag {
+fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &str, now: Timestamp) -> IdJag {
     let Facts { account, auth_time, client, service, .. } = facts;
     let leaves = |claim| service.policy.claims.contains(&claim);
     let scope = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
@@ -217,11 +218,12 @@ mod tests {
     use super::*;
     use crate::domain::client::ClientPolicy;
     use crate::domain::service_policy::{Dialect, ServicePolicy};
+    use crate::domain::time::Seconds;
 
     /// Rows to decide on.
     struct Rows {
         account: Account,
-        auth_time: i64,
+        auth_time: Timestamp,
         client: Client,
         service: Service,
         consents: Vec<Consent>,
@@ -250,7 +252,7 @@ mod tests {
         let policy = ServicePolicy {
             resources: vec!["https://a.example/api".into()],
             scopes: vec!["read".into(), "write".into()],
-            max_auth_age: Some(3600),
+            max_auth_age: Some(Seconds(3600)),
             ..ServicePolicy::of(Dialect::AuthMd)
         };
         let service = Service { id: None, audience: Audience::parse("https://a.example").unwrap(), policy, version: 1 };
@@ -266,7 +268,7 @@ mod tests {
                 phone_verified: false,
                 version: 1,
             },
-            auth_time: 1000,
+            auth_time: Timestamp(1000),
             client: Client {
                 id: "c".into(),
                 client_id: "desk".into(),
@@ -288,7 +290,7 @@ mod tests {
                 scope: Scope::stored("read"),
                 resources: vec!["https://a.example/api".into()],
                 request_key: "q".into(),
-                created_at: 0,
+                created_at: Timestamp(0),
                 last_used_at: None,
                 ended_at: None,
             }],
@@ -309,7 +311,7 @@ mod tests {
     }
 
     fn mint(request: &Request, rows: &Rows) -> IdJag {
-        match decide(request, rows.facts(), "q", "j", 2000) {
+        match decide(request, rows.facts(), "q", "j", Timestamp(2000)) {
             Ok(Decision::Mint(grant)) => grant.claims,
             other => panic!("{other:?}"),
         }
@@ -318,11 +320,11 @@ mod tests {
     #[test]
     fn a_covered_request_is_granted_what_the_consent_gives() {
         let claims = mint(&request(None), &rows());
-        assert_eq!(claims.check("https://id.example", 2000), Ok(()));
+        assert_eq!(claims.check("https://id.example", Timestamp(2000)), Ok(()));
         assert_eq!(claims.scope.as_deref(), Some("read"));
         assert_eq!(claims.resource, Some(OneOrMany::One("https://a.example/api".into())));
         assert_eq!(claims.client_id, "https://id.example/agent-auth.json");
-        assert_eq!((claims.auth_time, claims.sub.as_str()), (1000, "first sub"));
+        assert_eq!((claims.auth_time, claims.sub.as_str()), (Timestamp(1000), "first sub"));
         assert_eq!((claims.email_verified, claims.phone_number_verified), (Some(true), None));
         assert_eq!(mint(&request(Some("read write")), &rows()).scope.as_deref(), Some("read"), "narrowed");
     }
@@ -337,7 +339,7 @@ mod tests {
             ("resource", |r, _| r.resources = vec!["https://b.example/".into()], Refusal::ResourceNotOfAudience),
             ("scope", |r, _| r.scope = Some(Scope::stored("admin")), Refusal::ScopeNotGrantable("admin".into())),
             ("contact", |_, f| f.account.email_verified = false, Refusal::NoVerifiedContact),
-            ("old sign-in", |_, f| f.auth_time = -1601, Refusal::StepUp { max_age: 3600 }),
+            ("old sign-in", |_, f| f.auth_time = Timestamp(-1601), Refusal::StepUp { max_age: Seconds(3600) }),
             (
                 "denied",
                 |_, f| {
@@ -351,7 +353,11 @@ mod tests {
         for (name, spoil, expected) in cases {
             let (mut r, mut f) = (request(None), rows());
             spoil(&mut r, &mut f);
-            assert_eq!(decide(&r, f.facts(), "q", "j", 2000).map(|d| format!("{d:?}")), Err(expected), "{name}");
+            assert_eq!(
+                decide(&r, f.facts(), "q", "j", Timestamp(2000)).map(|d| format!("{d:?}")),
+                Err(expected),
+                "{name}"
+            );
         }
         let unanswered: [(&str, Spoil); 4] = [
             ("nobody asked", |_, f| f.consents.clear()),
@@ -362,7 +368,7 @@ mod tests {
         for (name, spoil) in unanswered {
             let (mut r, mut f) = (request(None), rows());
             spoil(&mut r, &mut f);
-            assert!(matches!(decide(&r, f.facts(), "q", "j", 2000), Ok(Decision::Ask)), "{name}");
+            assert!(matches!(decide(&r, f.facts(), "q", "j", Timestamp(2000)), Ok(Decision::Ask)), "{name}");
         }
     }
 
@@ -393,7 +399,7 @@ mod tests {
             f.issuer = IssuerUrl::parse(issuer).unwrap();
             f.client.policy.audiences = vec!["*".into()];
             f.service.id = declared.then(|| "v".into());
-            let decided = decide(&r, f.facts(), "q", "j", 2000).map(|_| ());
+            let decided = decide(&r, f.facts(), "q", "j", Timestamp(2000)).map(|_| ());
             let expected = if allowed { Ok(()) } else { Err(Refusal::AudienceOwn) };
             assert_eq!(decided, expected, "{issuer} for {audience}, declared: {declared}");
         }

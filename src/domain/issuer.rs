@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::ids::{IdError, IssuerUrl};
+use super::time::Timestamp;
 
 /// First path segments that are, or by the contract will be, pages and endpoints of the default issuer; and its own id.
 /// Those with a dot or an underscore cannot be written as an id anyway.
@@ -129,10 +130,10 @@ pub struct IssuerRecord {
     pub admin_token_hash: String,
     /// Who had the last word on it.
     pub origin: Origin,
-    /// Seconds since the epoch.
-    pub created_at: i64,
-    /// Seconds since the epoch.
-    pub disabled_at: Option<i64>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was disabled.
+    pub disabled_at: Option<Timestamp>,
 }
 
 impl IssuerRecord {

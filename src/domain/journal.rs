@@ -7,6 +7,7 @@ use super::claims::OneOrMany;
 use super::consent::Mode;
 use super::issuer::Origin;
 use super::notice::{Attempt, Round};
+use super::time::Timestamp;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,8 +129,8 @@ pub struct Assertion {
     pub sub: String,
     /// The service.
     pub aud: String,
-    /// Seconds since the epoch.
-    pub exp: i64,
+    /// When it expires.
+    pub exp: Timestamp,
     /// The key that signed it.
     pub kid: String,
     /// What was granted.
@@ -167,8 +168,8 @@ pub struct Notice {
     pub id: String,
     /// Which of the withdrawal's.
     pub round: Round,
-    /// Seconds since the epoch.
-    pub due_at: i64,
+    /// When it is due.
+    pub due_at: Timestamp,
 }
 
 /// What was disabled.
@@ -247,13 +248,13 @@ mod tests {
             status: None,
             error: Some("no answer in time".into()),
             state: DeliveryState::Queued,
-            due_at: 5,
+            due_at: Timestamp(5),
             held: true,
         };
         let assertion = Assertion {
             sub: "u".into(),
             aud: "https://s.example".into(),
-            exp: 9,
+            exp: Timestamp(9),
             kid: "k".into(),
             scope: None,
             resource: Some(OneOrMany::One("https://s.example".into())),
@@ -266,7 +267,7 @@ mod tests {
             why: Why::User,
             consents: 2,
             client: None,
-            notices: vec![Notice { id: "o".into(), round: Round::Second, due_at: 7 }],
+            notices: vec![Notice { id: "o".into(), round: Round::Second, due_at: Timestamp(7) }],
         };
         let events = [
             ("session.opened", Event::SessionOpened { sid: sid() }),
@@ -275,7 +276,7 @@ mod tests {
             ("signin_consent.given", Event::SigninConsentGiven { scope: "openid".into() }),
             ("code.reused", Event::CodeReused { family: "f".into() }),
             ("refresh_token.reused", Event::RefreshTokenReused { family: "f".into() }),
-            ("consent.given", Event::ConsentGiven(decision(Mode::Until(7)))),
+            ("consent.given", Event::ConsentGiven(decision(Mode::Until(Timestamp(7))))),
             ("consent.denied", Event::ConsentDenied(decision(Mode::Denied))),
             ("consent.revised", Event::ConsentRevised {}),
             ("assertion", Event::Assertion(assertion)),
@@ -294,7 +295,7 @@ mod tests {
             assert_eq!(written, kind);
             assert_eq!(Event::read(kind, &body), Some(event), "{body}");
         }
-        let (_, body) = Event::ConsentGiven(decision(Mode::Until(7))).columns();
+        let (_, body) = Event::ConsentGiven(decision(Mode::Until(Timestamp(7)))).columns();
         assert!(body.contains(r#""mode":"until","until":7,"scope":"r""#), "{body}");
         assert_eq!(Event::ConsentRevised {}.columns().1, "{}");
         assert_eq!(Event::read("assertion", "{}"), None);

@@ -64,3 +64,4 @@ pub mod service;
 pub mod service_policy;
 pub mod session;
 pub mod ticket;
+pub mod time;

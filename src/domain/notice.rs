@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::time::{Seconds, Timestamp};
+
 /// Seconds after an assertion's `exp` at which no service takes it any more: our lifetime plus twice the usual leeway.
-pub const REDEEMABLE_AFTER_EXP: i64 = 120;
+pub const REDEEMABLE_AFTER_EXP: Seconds = Seconds(120);
 
 /// Seconds a notice is tried.
-pub const LIFETIME: i64 = 7 * 24 * 3600;
+pub const LIFETIME: Seconds = Seconds(7 * 24 * 3600);
 
 vocabulary! {
     /// What a notice looks like on the wire.
@@ -52,9 +54,9 @@ vocabulary! {
 
 /// The notices of a withdrawal at `now`, given the latest `exp` minted, and when each is due: one at once, and a second when the last
 /// assertion can no longer be redeemed, since a service might have taken it after the first.
-pub fn rounds(now: i64, last_exp: i64) -> impl Iterator<Item = (Round, i64)> {
+pub fn rounds(now: Timestamp, last_exp: Timestamp) -> impl Iterator<Item = (Round, Timestamp)> {
     let dead = last_exp + REDEEMABLE_AFTER_EXP;
-    let second = (last_exp > 0 && dead > now).then_some((Round::Second, dead));
+    let second = (last_exp > Timestamp::EPOCH && dead > now).then_some((Round::Second, dead));
     std::iter::once((Round::First, now)).chain(second)
 }
 
@@ -85,14 +87,14 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// Attempts made.
     pub attempts: i64,
-    /// When the next one is due, seconds since the epoch.
-    pub due_at: i64,
-    /// Seconds since the epoch.
-    pub created_at: i64,
+    /// When the next one is due.
+    pub due_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
     /// After which nothing is tried.
-    pub give_up_at: i64,
-    /// Seconds since the epoch.
-    pub ended_at: Option<i64>,
+    pub give_up_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
     /// The last answer.
     pub last_status: Option<i64>,
     /// Why there was none.
@@ -119,7 +121,7 @@ pub struct Attempt {
     /// How it left the notice, if `held`.
     pub state: DeliveryState,
     /// When the next one is due, if it left the notice queued.
-    pub due_at: i64,
+    pub due_at: Timestamp,
     /// Whether the worker still held the lease afterwards: only then did the outcome count.
     pub held: bool,
 }
@@ -130,11 +132,11 @@ mod tests {
 
     #[test]
     fn a_second_notice_follows_a_fresh_assertion_only() {
-        let due = |last_exp| rounds(1000, last_exp).collect::<Vec<_>>();
-        assert_eq!(due(0), [(Round::First, 1000)]);
-        assert_eq!(due(880), [(Round::First, 1000)]);
-        assert_eq!(due(881), [(Round::First, 1000), (Round::Second, 1001)]);
-        assert_eq!(due(1300), [(Round::First, 1000), (Round::Second, 1420)]);
+        let due = |last_exp| rounds(Timestamp(1000), Timestamp(last_exp)).collect::<Vec<_>>();
+        assert_eq!(due(0), [(Round::First, Timestamp(1000))]);
+        assert_eq!(due(880), [(Round::First, Timestamp(1000))]);
+        assert_eq!(due(881), [(Round::First, Timestamp(1000)), (Round::Second, Timestamp(1001))]);
+        assert_eq!(due(1300), [(Round::First, Timestamp(1000)), (Round::Second, Timestamp(1420))]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Every way of saying no. It knows nothing of HTTP: the one map to codes and statuses is `http/error.rs`.
 
+use super::time::Seconds;
+
 /// A refusal: somebody asked for what they may not have, or asked in a way we cannot take.
 ///
 /// The text of each is fit for an `error_description`: it says what was wrong with the request and nothing that the
@@ -129,16 +131,16 @@ pub enum Refusal {
     ConsentRequired {
         /// Where the user is asked.
         consent_uri: String,
-        /// Seconds until the question expires.
-        expires_in: i64,
+        /// Until the question expires.
+        expires_in: Seconds,
         /// Seconds to wait between two requests.
-        interval: i64,
+        interval: Seconds,
     },
     /// Asked again before `interval` was over.
     #[error("ask again no sooner than every {interval} seconds")]
     SlowDown {
         /// Seconds to wait.
-        interval: i64,
+        interval: Seconds,
     },
     /// Five questions of this client already wait for this user.
     #[error("too many questions of this client already wait for this user")]
@@ -154,7 +156,7 @@ pub enum Refusal {
     #[error("the user has to sign in again: this service takes no sign-in older than {max_age} seconds")]
     StepUp {
         /// Seconds.
-        max_age: i64,
+        max_age: Seconds,
     },
 
     // Bearer tokens (RFC 6750 section 3.1).
@@ -174,7 +176,7 @@ pub enum Refusal {
     CredentialsWrong,
     /// Too many failed sign-ins.
     #[error("Too many attempts. You can try again in {0} seconds.")]
-    Throttled(i64),
+    Throttled(Seconds),
     /// The form was not sent by a page of ours.
     #[error("This form was not sent from a page of ours, or it is too old. Go back, reload the page and try again.")]
     CrossSite,

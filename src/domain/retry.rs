@@ -1,13 +1,16 @@
 //! When a notice is tried again, and when it is given up.
 
-/// Seconds between the attempts; the last one repeats.
-const SCHEDULE: [i64; 8] = [5, 15, 60, 300, 900, 1800, 3600, 10_800];
+use super::time::{Seconds, Timestamp};
+
+/// The time between the attempts; the last one repeats.
+const SCHEDULE: [Seconds; 8] =
+    [Seconds(5), Seconds(15), Seconds(60), Seconds(300), Seconds(900), Seconds(1800), Seconds(3600), Seconds(10_800)];
 
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// A status, and the seconds of a `Retry-After`.
-    Status(u16, Option<i64>),
+    /// A status, and a `Retry-After`.
+    Status(u16, Option<Seconds>),
     /// None: refused address, time-out, broken connection.
     None,
 }
@@ -17,8 +20,8 @@ pub enum Answer {
 pub enum Next {
     /// The service has it.
     Delivered,
-    /// Try again at this time, seconds since the epoch.
-    Again(i64),
+    /// Try again at this time.
+    Again(Timestamp),
     /// Time is up, and the last answer was a 4xx.
     Refused,
     /// Time is up.
@@ -28,14 +31,14 @@ pub enum Next {
 /// Judges the `attempt`-th attempt (from 1). Only a 2xx ends a notice; `jitter` is in `0.0..1.0` and spreads a delay by a fifth
 /// either way; `Retry-After` may stretch a delay to twice its length, so that no service can postpone its own withdrawal for days.
 #[must_use]
-pub fn next(attempt: i64, answer: Answer, now: i64, give_up_at: i64, jitter: f64) -> Next {
+pub fn next(attempt: i64, answer: Answer, now: Timestamp, give_up_at: Timestamp, jitter: f64) -> Next {
     if let Answer::Status(200..=299, _) = answer {
         return Next::Delivered;
     }
     let step = usize::try_from(attempt.max(1) - 1).unwrap_or(usize::MAX).min(SCHEDULE.len() - 1);
     let planned = SCHEDULE[step];
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a delay of hours fits in both")]
-    let spread = (planned as f64 * (0.8 + 0.4 * jitter)).ceil() as i64;
+    let spread = Seconds((planned.0 as f64 * (0.8 + 0.4 * jitter)).ceil() as i64);
     let delay = match answer {
         Answer::Status(_, Some(asked)) => asked.clamp(spread, planned * 2),
         _ => spread,
@@ -56,22 +59,22 @@ mod tests {
 
     #[test]
     fn schedule() {
-        let far = 1_000_000;
+        let far = Timestamp(1_000_000);
         let cases = [
             ("200 ends it", 1, Answer::Status(200, None), far, Next::Delivered),
             ("202 ends it", 9, Answer::Status(202, None), far, Next::Delivered),
-            ("a redirect does not", 1, Answer::Status(307, None), far, Next::Again(105)),
-            ("the second waits longer", 2, Answer::None, far, Next::Again(115)),
-            ("the last delay repeats", 99, Answer::Status(500, None), far, Next::Again(100 + 10_800)),
-            ("Retry-After stretches", 3, Answer::Status(503, Some(90)), far, Next::Again(190)),
-            ("but not beyond twice", 3, Answer::Status(503, Some(9999)), far, Next::Again(220)),
-            ("nor below the plan", 3, Answer::Status(429, Some(1)), far, Next::Again(160)),
-            ("over, after a 4xx", 9, Answer::Status(410, None), 200, Next::Refused),
-            ("over, after silence", 9, Answer::None, 200, Next::GivenUp),
+            ("a redirect does not", 1, Answer::Status(307, None), far, Next::Again(Timestamp(105))),
+            ("the second waits longer", 2, Answer::None, far, Next::Again(Timestamp(115))),
+            ("the last delay repeats", 99, Answer::Status(500, None), far, Next::Again(Timestamp(100 + 10_800))),
+            ("Retry-After stretches", 3, Answer::Status(503, Some(Seconds(90))), far, Next::Again(Timestamp(190))),
+            ("but not beyond twice", 3, Answer::Status(503, Some(Seconds(9999))), far, Next::Again(Timestamp(220))),
+            ("nor below the plan", 3, Answer::Status(429, Some(Seconds(1))), far, Next::Again(Timestamp(160))),
+            ("over, after a 4xx", 9, Answer::Status(410, None), Timestamp(200), Next::Refused),
+            ("over, after silence", 9, Answer::None, Timestamp(200), Next::GivenUp),
         ];
         for (name, attempt, answer, give_up_at, expected) in cases {
-            assert_eq!(next(attempt, answer, 100, give_up_at, 0.5), expected, "{name}");
+            assert_eq!(next(attempt, answer, Timestamp(100), give_up_at, 0.5), expected, "{name}");
         }
-        assert_eq!(next(7, Answer::None, 0, far, 0.0), Next::Again(2880));
+        assert_eq!(next(7, Answer::None, Timestamp(0), far, 0.0), Next::Again(Timestamp(2880)));
     }
 }

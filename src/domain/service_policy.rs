@@ -10,11 +10,12 @@ use super::ids::{MAX_URL, absolute, is_loopback_host};
 use super::members::{self, MemberError, check_list, quote};
 use super::notice::Format;
 use super::scope;
+use super::time::Seconds;
 
 /// Most entries of a list.
 const MAX_ENTRIES: usize = 128;
-/// The longest that a sign-in can be asked to be young, in seconds: ten years.
-const MAX_AUTH_AGE: i64 = 3650 * 86_400;
+/// The longest that a sign-in can be asked to be young: ten years.
+const MAX_AUTH_AGE: Seconds = Seconds(3650 * 86_400);
 
 /// A claim that may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +109,7 @@ pub struct ServicePolicy {
     /// What leaves about a user.
     pub claims: Vec<Claim>,
     /// Seconds: an older sign-in is refused.
-    pub max_auth_age: Option<i64>,
+    pub max_auth_age: Option<Seconds>,
     /// Whether it finds its users by a verified e-mail or phone number, so that somebody with neither cannot be vouched for there.
     pub requires_verified_contact: bool,
     /// Which id of the client it knows.
@@ -175,7 +176,7 @@ impl ServicePolicy {
                 return Err(MemberError::new("client_ids", problem));
             }
         }
-        if self.max_auth_age.is_some_and(|age| !(1..=MAX_AUTH_AGE).contains(&age)) {
+        if self.max_auth_age.is_some_and(|age| !(Seconds(1)..=MAX_AUTH_AGE).contains(&age)) {
             return Err(MemberError::new("max_auth_age", "it is outside of 1 second to 3650 days"));
         }
         Ok(())
@@ -223,7 +224,10 @@ mod tests {
     #[test]
     fn what_is_said_is_laid_over_what_the_dialect_stands_for() {
         let policy = with(&json!({"name": " Billing ", "claims": [], "max_auth_age": 900})).unwrap();
-        assert_eq!((policy.name.unwrap().as_str(), policy.claims, policy.max_auth_age), ("Billing", vec![], Some(900)));
+        assert_eq!(
+            (policy.name.unwrap().as_str(), policy.claims, policy.max_auth_age),
+            ("Billing", vec![], Some(Seconds(900)))
+        );
         assert!(policy.requires_verified_contact && policy.takes_id_jag);
         assert_eq!(policy.client_id_source, ClientIdSource::Provider);
         let notices = json!([{"format": "logout+jwt", "endpoint": "http://127.0.0.1:8000/r"}]);

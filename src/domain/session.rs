@@ -1,9 +1,10 @@
 //! Browser sessions and the sign-in they rest on.
 
+use super::time::{Seconds, Timestamp};
 use crate::secret::Secret;
 
 /// Seconds a session lasts, whatever happens in it.
-pub const LIFETIME: i64 = 14 * 24 * 3600;
+pub const LIFETIME: Seconds = Seconds(14 * 24 * 3600);
 
 /// A signed-in browser.
 #[derive(Clone, Debug)]
@@ -14,10 +15,10 @@ pub struct Session {
     pub account_id: String,
     /// What each form of a page must carry.
     pub csrf: Secret,
-    /// Seconds since the epoch of the last real authentication (OpenID Connect Core section 2, `auth_time`).
-    pub auth_time: i64,
-    /// Seconds since the epoch.
-    pub expires_at: i64,
+    /// When they last really authenticated (OpenID Connect Core section 2, `auth_time`).
+    pub auth_time: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
 }
 
 /// Who is vouched for.

@@ -1,6 +1,7 @@
 //! What a user is asked.
 
 use super::scope::Scope;
+use super::time::Timestamp;
 
 /// A request that waits for its user's answer; it never changes but for its end.
 #[derive(Clone, Debug)]
@@ -25,14 +26,14 @@ pub struct Ticket {
     pub agent_platform: Option<String>,
     /// As the agent named it.
     pub agent_context_id: Option<String>,
-    /// Seconds since the epoch.
-    pub created_at: i64,
-    /// Seconds since the epoch.
-    pub expires_at: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
     /// When the agent last asked.
-    pub polled_at: i64,
+    pub polled_at: Timestamp,
     /// When it was decided.
-    pub closed_at: Option<i64>,
+    pub closed_at: Option<Timestamp>,
     /// By which decision.
     pub consent_id: Option<String>,
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::domain::client::Client;
 use crate::domain::client_metadata::AuthMethod;
 use crate::domain::refusal::Refusal;
+use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::host::{App, Registered};
 use crate::jose::{Jwks, Unverified};
@@ -15,9 +16,9 @@ use crate::secret::{Secret, same, token_hash};
 use crate::store::UnspentJti;
 
 /// Most seconds a client assertion may be valid for.
-const MAX_LIFETIME: i64 = 300;
+const MAX_LIFETIME: Seconds = Seconds(300);
 /// Seconds a client's clock may be ahead of ours.
-const LEEWAY: i64 = 60;
+const LEEWAY: Seconds = Seconds(60);
 
 /// What a request says about its client. Unverified.
 #[derive(Debug)]
@@ -164,12 +165,12 @@ struct Assertion {
     iss: String,
     sub: String,
     aud: String,
-    exp: i64,
+    exp: Timestamp,
     jti: String,
     #[serde(default)]
-    iat: Option<i64>,
+    iat: Option<Timestamp>,
     #[serde(default)]
-    nbf: Option<i64>,
+    nbf: Option<Timestamp>,
 }
 
 async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> Result<ProvenClient, Error> {

@@ -10,6 +10,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::domain::session::Account;
 use crate::domain::ticket::Ticket;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::host::App;
@@ -29,7 +30,7 @@ pub struct Connection {
     /// Its notices.
     pub deliveries: Vec<Delivery>,
     /// The attempts at them with their times, the oldest first; none while it is active.
-    pub attempts: Vec<(i64, Attempt)>,
+    pub attempts: Vec<(Timestamp, Attempt)>,
 }
 
 /// Everything the dashboard shows.

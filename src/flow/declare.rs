@@ -7,6 +7,7 @@ use crate::domain::client::Client;
 use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::IssuerId;
 use crate::domain::journal::{Disabled, Event, Why};
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::{issuers, withdraw};
 use crate::host::{App, DEFAULT_ISSUER, Host};
@@ -35,7 +36,7 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
     Ok(())
 }
 
-async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result<(), Error> {
+async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> Result<(), Error> {
     let (id, sub) = (app.id(), app.rng.token());
     let new = NewAccount {
         id: &id,
@@ -56,7 +57,7 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: i64) -> Result
     Ok(())
 }
 
-async fn apply_client(app: &App, tx: &mut Tx, declared: &ClientDecl, now: i64) -> Result<(), Error> {
+async fn apply_client(app: &App, tx: &mut Tx, declared: &ClientDecl, now: Timestamp) -> Result<(), Error> {
     let client = Client {
         id: app.id(),
         client_id: declared.client_id.clone(),
@@ -68,12 +69,12 @@ async fn apply_client(app: &App, tx: &mut Tx, declared: &ClientDecl, now: i64) -
     Ok(tx.apply_client(&client, now).await?)
 }
 
-async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: i64) -> Result<(), Error> {
+async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Timestamp) -> Result<(), Error> {
     Ok(tx.apply_service(&app.id(), &declared.audience, &declared.policy, now).await?)
 }
 
 /// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.
-async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now: i64) -> Result<(), Error> {
+async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now: Timestamp) -> Result<(), Error> {
     let users: HashSet<&str> = declared.users.iter().map(|u| u.email.as_str()).collect();
     let clients: HashSet<&str> = declared.clients.iter().map(|c| c.client_id.as_str()).collect();
     let services: HashSet<&str> = declared.services.iter().map(|s| s.audience.as_str()).collect();
@@ -131,7 +132,13 @@ async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now:
 }
 
 /// An admin act by way of the configuration, for the journal.
-async fn disabled(app: &App, tx: &mut Tx, what: fn(Disabled) -> Event, name: &str, now: i64) -> Result<(), Error> {
+async fn disabled(
+    app: &App,
+    tx: &mut Tx,
+    what: fn(Disabled) -> Event,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
     let event = what(Disabled { name: name.to_owned(), why: Why::Configuration });
     Ok(tx.record(Entry::new(app.id(), now, event)).await?)
 }

@@ -8,6 +8,7 @@ use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICK
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::refusal::Refusal;
 use crate::domain::ticket::Ticket;
+use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
 use crate::flow::{issuers, keyring};
@@ -22,7 +23,7 @@ pub struct Minted {
     /// The ID-JAG.
     pub assertion: Secret,
     /// Seconds.
-    pub expires_in: i64,
+    pub expires_in: Seconds,
     /// To be told the client: when it asked for one, or got less than it might expect.
     pub scope: Option<String>,
 }

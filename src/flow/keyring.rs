@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::domain::claims::{ID_JAG, IdJag};
 use crate::domain::rotation::KeyState;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::host::App;
 use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
@@ -27,7 +28,13 @@ pub fn open(sealing: &SealingKey, issuer_id: &str, rows: &[KeyRow]) -> Result<Ke
 ///
 /// # Errors
 /// Faults.
-pub async fn add_first(tx: &mut Tx, sealing: &SealingKey, issuer_id: &str, rng: &Rng, now: i64) -> Result<(), Error> {
+pub async fn add_first(
+    tx: &mut Tx,
+    sealing: &SealingKey,
+    issuer_id: &str,
+    rng: &Rng,
+    now: Timestamp,
+) -> Result<(), Error> {
     let (key, sealed) = SigningKey::generate(sealing, issuer_id, rng)?;
     tx.add_active_key(key.kid(), &key.public_jwk().to_string(), &sealed, now).await?;
     Ok(())

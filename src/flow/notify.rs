@@ -8,6 +8,7 @@ use crate::domain::claims::{LOGOUT, LogoutToken};
 use crate::domain::journal::Event;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState};
 use crate::domain::retry::{Answer, Next, next};
+use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::issuers;
 use crate::host::{App, Host};
@@ -17,9 +18,9 @@ use crate::store::{Entry, Settled};
 /// Time for the whole exchange with a service.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Seconds a worker holds the notices of a host.
-pub const LEASE: i64 = 10;
+pub const LEASE: Seconds = Seconds(10);
 /// Seconds after which no further attempt is begun under a lease: one that takes as long as it may still ends under it.
-const LEASE_MARGIN: i64 = 3;
+const LEASE_MARGIN: Seconds = Seconds(3);
 /// Most notices of one host that are leased together.
 const RUN: i64 = 16;
 /// Most bytes of an answer that are read; none of them matter.
@@ -146,7 +147,7 @@ async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, E
 }
 
 /// Posts a token in its format. Answers with the status and the seconds of a `Retry-After`.
-async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Option<i64>), &'static str> {
+async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Option<Seconds>), &'static str> {
     let url = Url::parse(&delivery.endpoint).map_err(|_| "the endpoint is no URL")?;
     let headers =
         vec![("content-type", delivery.format.content_type().to_owned()), ("accept", "application/json".to_owned())];
@@ -159,7 +160,9 @@ async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Opt
         max_body: MAX_ANSWER,
     };
     match app.net.send(request).await {
-        Ok(response) => Ok((response.status, response.header("retry-after").and_then(|v| v.trim().parse().ok()))),
+        Ok(response) => {
+            Ok((response.status, response.header("retry-after").and_then(|v| v.trim().parse().ok().map(Seconds))))
+        }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a notice found no answer");
             Err(match error {

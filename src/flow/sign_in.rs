@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
+use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::host::App;
 use crate::passwords::DUMMY_HASH;
@@ -12,13 +13,13 @@ use crate::secret::{Secret, sha256, token_hash};
 use crate::store::{Entry, NewSession, Tx};
 
 /// Seconds after which a failed attempt no longer counts.
-const FORGET: i64 = 900;
+const FORGET: Seconds = Seconds(900);
 /// Failed attempts for one e-mail before it has to wait.
 const FREE_FOR_EMAIL: i64 = 5;
 /// Failed attempts from one address before it has to wait.
 const FREE_FOR_ADDRESS: i64 = 50;
-/// Longest wait, in seconds.
-const LONGEST_WAIT: i64 = 900;
+/// Longest wait.
+const LONGEST_WAIT: Seconds = Seconds(900);
 
 /// What the sign-in form says.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ async fn count(app: &App, names: &[(String, i64)]) -> Result<(), Error> {
         }
         if failures >= *free {
             let doublings = u32::try_from(failures - free).unwrap_or(u32::MAX).min(10);
-            tx.block(name, now + (5_i64 << doublings).min(LONGEST_WAIT)).await?;
+            tx.block(name, now + Seconds(5 << doublings).min(LONGEST_WAIT)).await?;
         }
     }
     tx.commit().await?;

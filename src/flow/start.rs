@@ -10,6 +10,7 @@ use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::issuer::{IssuerId, IssuerRecord, Logo, Origin};
+use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::issuers_admin::{self, Declared, Looks};
 use crate::flow::keyfile::{self, KeyFileError};
@@ -25,7 +26,7 @@ use crate::store::{Database, StoreError};
 /// How often the configuration is applied again after a deadlock.
 const APPLY_TRIES: usize = 5;
 /// Seconds a cached client may be used without looking again.
-const CLIENTS_LIFETIME: i64 = 2;
+const CLIENTS_LIFETIME: Seconds = Seconds(2);
 /// Issuers kept in memory lie between this number and twice it; each takes a few kilobytes.
 const ISSUERS_KEPT: usize = 1024;
 
@@ -200,7 +201,7 @@ async fn bootstrap(
     path: &Path,
     database: &Database,
     rng: &Rng,
-    now: i64,
+    now: Timestamp,
     report: &mut StartReport,
 ) -> Result<(), StartError> {
     let store = database.of(DEFAULT_ISSUER.into());

@@ -5,6 +5,7 @@ use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken};
 use crate::domain::client::Client;
 use crate::domain::client_metadata::REFRESH_TOKEN;
 use crate::domain::scope::Scope;
+use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::host::App;
 use crate::secret::{Secret, token_hash};
@@ -16,7 +17,7 @@ pub struct TokenSet {
     /// Opaque.
     pub access_token: Secret,
     /// Seconds.
-    pub expires_in: i64,
+    pub expires_in: Seconds,
     /// For clients registered for the grant.
     pub refresh_token: Option<Secret>,
     /// With the scope `openid`.

@@ -15,6 +15,7 @@ use crate::domain::delegation::Status;
 use crate::domain::ids::Audience;
 use crate::domain::notice::{Delivery, DeliveryState};
 use crate::domain::service::Service;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::connections::{Connection, Dashboard, connection, dashboard};
@@ -130,7 +131,7 @@ fn item(connection: &Connection) -> pages::Connection {
 
 /// The notices of the end that is shown, not those of earlier ones.
 fn notices(connection: &Connection) -> Vec<Delivery> {
-    let since = connection.delegation.ended_at.unwrap_or(i64::MAX);
+    let since = connection.delegation.ended_at.unwrap_or(Timestamp::MAX);
     connection.deliveries.iter().filter(|d| d.created_at >= since).cloned().collect()
 }
 
@@ -141,9 +142,9 @@ fn state(connection: &Connection, notices: &[Delivery]) -> State {
         Status::Active => {
             let standing = consents.iter().map(|(_, consent)| consent).filter(|c| c.ended_at.is_none());
             let furthest = standing.map(|c| c.mode).max_by_key(|mode| match mode {
-                Mode::Always => (2, 0),
+                Mode::Always => (2, Timestamp::MAX),
                 Mode::Until(at) => (1, *at),
-                Mode::Once | Mode::Denied => (0, 0),
+                Mode::Once | Mode::Denied => (0, Timestamp::EPOCH),
             });
             State::Active(match furthest {
                 Some(Mode::Always) => "Active until you stop it".to_owned(),

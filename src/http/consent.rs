@@ -107,7 +107,7 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -
         .collect::<Vec<_>>()
         .join(", ");
     let mut modes = vec![ModeChoice::once()];
-    modes.extend(UNTIL_CHOICES.iter().map(|(seconds, label)| ModeChoice::until(seconds.unsigned_abs(), label)));
+    modes.extend(UNTIL_CHOICES.iter().map(|(seconds, label)| ModeChoice::until(*seconds, label)));
     modes.push(ModeChoice::always());
     pages::Consent {
         site: reply::site(app),
@@ -122,7 +122,7 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -
         context: Some(context).filter(|c| !c.is_empty()),
         modes,
         no_revocation: view.service.policy.notices.is_empty(),
-        expires_in_minutes: u32::try_from((ticket.expires_at - app.now() + 59) / 60).unwrap_or(1),
+        expires_in_minutes: u32::try_from(((ticket.expires_at - app.now()).0 + 59) / 60).unwrap_or(1),
         ticket: ticket.id.clone(),
         digest: view.digest.clone(),
         error: error.map(str::to_owned),

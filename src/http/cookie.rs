@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 
 use crate::domain::session::LIFETIME;
+use crate::domain::time::Seconds;
 use crate::host::App;
 use crate::secret::sha256;
 
@@ -44,7 +45,7 @@ pub(super) fn set(app: &App, response: &mut Response, name: &str, value: &str) {
     let url = &app.issuer.url;
     let secure = if url.is_https() { "; Secure" } else { "" };
     let path = if url.base().is_empty() { "/" } else { url.base() };
-    let age = if value.is_empty() { 0 } else { LIFETIME };
+    let age = if value.is_empty() { Seconds(0) } else { LIFETIME };
     let name = full_name(app, name);
     let text = format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
     if let Ok(value) = HeaderValue::try_from(text) {

@@ -16,6 +16,7 @@ use super::place::Family;
 use super::reply;
 use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::issuers;
 use crate::host::{App, DEFAULT_ISSUER, Host};
@@ -186,10 +187,10 @@ impl<'a> PublicError<'a> {
         }
     }
 
-    /// Seconds after which the same request may succeed (RFC 9110 section 10.2.3).
-    fn retry_after(&self) -> Option<i64> {
+    /// How long until the same request may succeed (RFC 9110 section 10.2.3).
+    fn retry_after(&self) -> Option<Seconds> {
         match self.refusal {
-            Some(Refusal::Busy) => Some(1),
+            Some(Refusal::Busy) => Some(Seconds(1)),
             Some(Refusal::Throttled(seconds)) => Some(*seconds),
             _ => None,
         }
@@ -238,7 +239,7 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
 fn with_headers(mut response: Response, asked: &Asked, error: &PublicError<'_>) -> Response {
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.0));
     }
     if let Some(challenge) = error.challenge(asked).and_then(|c| HeaderValue::try_from(c).ok()) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -273,8 +274,8 @@ mod tests {
         let basic = Some(r#"Basic realm="avouch", charset="UTF-8""#);
         let cases: [Case; 8] = [
             (Refusal::Busy, false, Some("1"), None),
-            (Refusal::Throttled(30), false, Some("30"), None),
-            (Refusal::SlowDown { interval: 5 }, false, None, None),
+            (Refusal::Throttled(Seconds(30)), false, Some("30"), None),
+            (Refusal::SlowDown { interval: Seconds(5) }, false, None, None),
             (Refusal::ClientAuthenticationFailed, true, None, basic),
             (Refusal::ClientAuthenticationFailed, false, None, None),
             (Refusal::BearerMissing, false, None, Some("Bearer")),

@@ -92,7 +92,7 @@ pub(super) async fn post(
     let shown = Shown { to, email, error: Some(refusal.to_string()), reauthenticate: current.is_some() };
     let mut response = form(&app, &headers, shown, error::status(&refusal)).await?;
     if let Refusal::Throttled(seconds) = refusal {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.0));
     }
     Ok(response)
 }

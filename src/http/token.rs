@@ -14,6 +14,7 @@ use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::ids::{Audience, absolute};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
+use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::client_auth::authenticate;
 use crate::flow::exchange::Minted;
@@ -97,7 +98,7 @@ struct Answer<'a> {
     issued_token_type: Option<&'static str>,
     access_token: &'a str,
     token_type: &'static str,
-    expires_in: i64,
+    expires_in: Seconds,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

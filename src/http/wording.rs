@@ -5,20 +5,22 @@ use chrono::DateTime;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Round};
 use crate::domain::service_policy::Claim;
+use crate::domain::time::Timestamp;
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
-pub(super) fn time(at: i64) -> String {
-    DateTime::from_timestamp(at, 0).map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M UTC").to_string())
+pub(super) fn time(at: Timestamp) -> String {
+    DateTime::from_timestamp(at.0, 0).map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M UTC").to_string())
 }
 
 /// A time to the second.
-pub(super) fn to_the_second(at: i64) -> String {
-    DateTime::from_timestamp(at, 0).map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string())
+pub(super) fn to_the_second(at: Timestamp) -> String {
+    DateTime::from_timestamp(at.0, 0)
+        .map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string())
 }
 
 /// RFC 3339, for the API.
-pub(super) fn rfc3339(at: i64) -> String {
-    DateTime::from_timestamp(at, 0).map_or_else(|| at.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+pub(super) fn rfc3339(at: Timestamp) -> String {
+    DateTime::from_timestamp(at.0, 0).map_or_else(|| at.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// What a sign-in scope lets a client know or do.
@@ -95,10 +97,10 @@ const MAX_LISTED: usize = 8;
 
 /// What became of telling a service, in order: when, and what.
 pub(super) fn delivery_timeline(
-    ended_at: i64,
+    ended_at: Timestamp,
     host: &str,
     deliveries: &[Delivery],
-    attempts: &[(i64, Attempt)],
+    attempts: &[(Timestamp, Attempt)],
 ) -> Vec<(String, String)> {
     let mut lines = vec![(to_the_second(ended_at), "stopped here: no agent can use it from now on".to_owned())];
     let of = |attempt: &Attempt| deliveries.iter().find(|d| d.id == attempt.delivery_id);
@@ -185,6 +187,7 @@ mod tests {
     }
 
     fn delivery(id: &str, round: Round, state: DeliveryState, attempts: i64, due_at: i64) -> Delivery {
+        let due_at = Timestamp(due_at);
         Delivery {
             id: id.into(),
             issuer_id: String::new(),
@@ -199,15 +202,15 @@ mod tests {
             state,
             attempts,
             due_at,
-            created_at: 0,
-            give_up_at: LIFETIME,
+            created_at: Timestamp(0),
+            give_up_at: Timestamp::EPOCH + LIFETIME,
             ended_at: Some(due_at).filter(|_| state != DeliveryState::Queued),
             last_status: Some(410),
             last_error: None,
         }
     }
 
-    fn attempt(delivery_id: &str, at: i64, status: Option<i64>, error: Option<&str>) -> (i64, Attempt) {
+    fn attempt(delivery_id: &str, at: i64, status: Option<i64>, error: Option<&str>) -> (Timestamp, Attempt) {
         let attempt = Attempt {
             delivery_id: delivery_id.into(),
             number: 1,
@@ -217,18 +220,22 @@ mod tests {
             status,
             error: error.map(str::to_owned),
             state: DeliveryState::Queued,
-            due_at: 0,
+            due_at: Timestamp(0),
             held: true,
         };
-        (at, attempt)
+        (Timestamp(at), attempt)
     }
 
     #[test]
     fn what_became_of_a_notice() {
         use DeliveryState::{Delivered, Queued, Refused};
         use Round::{First, Second};
-        let texts = |deliveries: &[Delivery], attempts: &[(i64, Attempt)]| -> Vec<String> {
-            delivery_timeline(0, "s.example", deliveries, attempts).into_iter().map(|(_, text)| text).skip(1).collect()
+        let texts = |deliveries: &[Delivery], attempts: &[(Timestamp, Attempt)]| -> Vec<String> {
+            delivery_timeline(Timestamp(0), "s.example", deliveries, attempts)
+                .into_iter()
+                .map(|(_, text)| text)
+                .skip(1)
+                .collect()
         };
         let waiting = [delivery("a", First, Queued, 0, 0), delivery("b", Second, Queued, 0, 420)];
         let because =

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use url::Url;
 
 use super::document::{Document, DocumentError, Limits};
+use crate::domain::time::{Seconds, Timestamp};
 
 /// What is kept of each kind of document; kinds are counted apart, so that one cannot push out another. Bytes are those
 /// that were fetched: parsed, a hostile document takes some thirty times as many.
@@ -14,7 +15,7 @@ pub(super) const BOUNDS: Bounds = Bounds { documents: 1000, bytes: 4 * 1024 * 10
 
 /// Seconds between two forced fetches of one document. Whoever sends us an unknown `kid` would else decide how often we
 /// call somebody's key set.
-const REFETCH_AFTER: i64 = 30;
+const REFETCH_AFTER: Seconds = Seconds(30);
 
 pub(super) struct Cache {
     bounds: Bounds,
@@ -44,7 +45,7 @@ pub(super) struct State {
     document: Option<Arc<Document>>,
     bytes: usize,
     used: u64,
-    forced_at: Option<i64>,
+    forced_at: Option<Timestamp>,
     /// How many fetches ended, and how the last one did: an error is told to those who waited, and to nobody after them.
     pub(super) fetches: u64,
     outcome: Option<Outcome>,
@@ -100,13 +101,13 @@ impl Cache {
 
 impl State {
     /// A clock that was set back does not make a document fresh for longer.
-    pub(super) fn fresh(&self, now: i64) -> Option<Arc<Document>> {
+    pub(super) fn fresh(&self, now: Timestamp) -> Option<Arc<Document>> {
         self.document.clone().filter(|document| (document.fetched_at..document.fresh_until).contains(&now))
     }
 
     /// Takes the leave to force a fetch, if it is there.
-    pub(super) fn force(&mut self, now: i64) -> bool {
-        let recent = |at: i64| (at..at.saturating_add(REFETCH_AFTER)).contains(&now);
+    pub(super) fn force(&mut self, now: Timestamp) -> bool {
+        let recent = |at: Timestamp| (at..at + REFETCH_AFTER).contains(&now);
         let free = !self.forced_at.is_some_and(recent);
         if free {
             self.forced_at = Some(now);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::NetError;
+use crate::domain::time::{Seconds, Timestamp};
 
 /// What one kind of document may take, in size and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,23 +12,23 @@ pub struct Limits {
     /// Most bytes.
     pub max_bytes: usize,
     /// Seconds it is kept at least, whatever its server says.
-    pub floor: i64,
+    pub floor: Seconds,
     /// Seconds it is kept at most.
-    pub ceiling: i64,
+    pub ceiling: Seconds,
     /// Time for the whole exchange.
     pub timeout: Duration,
 }
 
 impl Limits {
     /// Client ID Metadata Documents; the size is the one that -02 section 8.7 recommends.
-    pub const CIMD: Self = Self { max_bytes: 5 * 1024, floor: 60, ceiling: DAY, timeout: FETCH_TIMEOUT };
+    pub const CIMD: Self = Self { max_bytes: 5 * 1024, floor: Seconds(60), ceiling: DAY, timeout: FETCH_TIMEOUT };
     /// JSON Web Key Sets (RFC 7517 section 5).
-    pub const JWKS: Self = Self { max_bytes: 64 * 1024, floor: 600, ceiling: DAY, timeout: FETCH_TIMEOUT };
+    pub const JWKS: Self = Self { max_bytes: 64 * 1024, floor: Seconds(600), ceiling: DAY, timeout: FETCH_TIMEOUT };
     /// Metadata of authorization servers (RFC 8414) and protected resources (RFC 9728).
-    pub const METADATA: Self = Self { max_bytes: 64 * 1024, floor: 300, ceiling: DAY, timeout: FETCH_TIMEOUT };
+    pub const METADATA: Self = Self { max_bytes: 64 * 1024, floor: Seconds(300), ceiling: DAY, timeout: FETCH_TIMEOUT };
 }
 
-const DAY: i64 = 24 * 60 * 60;
+const DAY: Seconds = Seconds(24 * 60 * 60);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A fetched document.
@@ -35,10 +36,10 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Document {
     /// The document; always a JSON object.
     pub body: serde_json::Value,
-    /// When it was fetched, in seconds since the epoch.
-    pub fetched_at: i64,
-    /// From when on it is fetched again, in seconds since the epoch.
-    pub fresh_until: i64,
+    /// When it was fetched.
+    pub fetched_at: Timestamp,
+    /// From when on it is fetched again.
+    pub fresh_until: Timestamp,
 }
 
 /// Why there is no document. As with [`NetError`], the text and its sources are for the log.

@@ -10,6 +10,7 @@ use url::Url;
 use super::cache::{BOUNDS, Bounds, Cache, Key, Outcome, Slot, key, lock};
 use super::document::{Document, DocumentError, Limits};
 use super::{Headers, Method, Net, Request};
+use crate::domain::time::{Seconds, Timestamp};
 
 /// Fetches and keeps documents; cheap to clone, all clones share the cache.
 #[derive(Clone)]
@@ -30,9 +31,9 @@ impl Documents {
         Self(Arc::new(Inner { net, cache: Mutex::new(Cache::new(bounds)) }))
     }
 
-    /// The document at `url`: from the cache while it is fresh at `now` (seconds since the epoch), else fetched. Callers
+    /// The document at `url`: from the cache while it is fresh at `now`, else fetched. Callers
     /// who come while a fetch is under way get that fetch's outcome.
-    pub async fn get(&self, url: &Url, limits: Limits, now: i64) -> Result<Arc<Document>, DocumentError> {
+    pub async fn get(&self, url: &Url, limits: Limits, now: Timestamp) -> Result<Arc<Document>, DocumentError> {
         let key = key(url, limits);
         let slot = lock(&self.0.cache).slot(&key);
         let seen = {
@@ -47,7 +48,7 @@ impl Documents {
 
     /// Fetches the document anew though it may be fresh, as for a key that it does not hold; but at most once in 30 s
     /// for each URL, and otherwise as [`Documents::get`]. A failure leaves the copy that is there.
-    pub async fn refetch(&self, url: &Url, limits: Limits, now: i64) -> Result<Arc<Document>, DocumentError> {
+    pub async fn refetch(&self, url: &Url, limits: Limits, now: Timestamp) -> Result<Arc<Document>, DocumentError> {
         let key = key(url, limits);
         let slot = lock(&self.0.cache).slot(&key);
         let (seen, force) = {
@@ -77,7 +78,7 @@ impl Documents {
 
     /// `seen` is how many fetches had ended when the caller decided that it needs one. The gate frees itself when a
     /// caller goes away in the middle; the next one then fetches in its place.
-    async fn fetch(&self, key: &Key, slot: &Slot, seen: u64, now: i64) -> Outcome {
+    async fn fetch(&self, key: &Key, slot: &Slot, seen: u64, now: Timestamp) -> Outcome {
         let gate = slot.gate.lock().await;
         let already = lock(&slot.state).since(seen);
         if let Some(outcome) = already {
@@ -90,7 +91,7 @@ impl Documents {
         outcome
     }
 
-    async fn download(&self, (limits, url): &Key, now: i64) -> Result<(Arc<Document>, usize), DocumentError> {
+    async fn download(&self, (limits, url): &Key, now: Timestamp) -> Result<(Arc<Document>, usize), DocumentError> {
         let request = Request {
             method: Method::Get,
             url: url.clone(),
@@ -111,7 +112,7 @@ impl Documents {
         if !body.is_object() {
             return Err(DocumentError::NotAnObject);
         }
-        let fresh_until = now.saturating_add(lifetime(&response.headers, *limits));
+        let fresh_until = now + lifetime(&response.headers, *limits);
         Ok((Arc::new(Document { body, fetched_at: now, fresh_until }), response.body.len()))
     }
 }
@@ -125,7 +126,7 @@ fn is_json(content_type: &str) -> bool {
 
 /// Seconds a document stays fresh: `max-age` less `Age` (RFC 9111 sections 4.2 and 5.1), within our own bounds. Without
 /// a usable `max-age`, or where its server wants it not kept, it is the floor.
-fn lifetime(headers: &Headers, limits: Limits) -> i64 {
+fn lifetime(headers: &Headers, limits: Limits) -> Seconds {
     let mut max_age = None;
     for directive in headers.all("cache-control").flat_map(|value| value.split(',')) {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
@@ -140,7 +141,7 @@ fn lifetime(headers: &Headers, limits: Limits) -> i64 {
         }
     }
     let age = headers.get("age").and_then(|age| age.trim().parse().ok()).unwrap_or(0).max(0);
-    max_age.unwrap_or(0).saturating_sub(age).max(limits.floor).min(limits.ceiling)
+    Seconds(max_age.unwrap_or(0).saturating_sub(age)).max(limits.floor).min(limits.ceiling)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{Columns, Result, Tx, on};
 use crate::domain::session::Account;
+use crate::domain::time::Timestamp;
 
 /// An account with what never leaves the store's callers.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl Tx {
     }
 
     /// Writes an account of the configuration: made, or changed if anything differs, or enabled again.
-    pub async fn apply_account(&mut self, new: &NewAccount<'_>, now: i64) -> Result<()> {
+    pub async fn apply_account(&mut self, new: &NewAccount<'_>, now: Timestamp) -> Result<()> {
         let id = self.issuer.clone();
         let email_verified_at = new.email_verified.then_some(now);
         let phone_verified_at = new.phone_verified.then_some(now);
@@ -147,7 +148,7 @@ impl Tx {
     }
 
     /// Disables an account and ends its sessions. `false` when it was disabled already.
-    pub async fn disable_account(&mut self, account_id: &str, now: i64) -> Result<bool> {
+    pub async fn disable_account(&mut self, account_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         let disabled = on!(self, |c| {
             sqlx::query(

@@ -7,6 +7,7 @@ use super::record::{Record as _, Value, bind_all, declare, record};
 use super::{Columns, Result, Tx, on};
 use crate::domain::client::{Client, ClientPolicy};
 use crate::domain::client_metadata::ClientMetadata;
+use crate::domain::time::Timestamp;
 
 /// The columns of what a client says about itself: from this one list they are written, compared and read.
 macro_rules! metadata_columns {
@@ -74,7 +75,7 @@ impl Tx {
 
     /// Writes a client of the configuration. Its key is used when there is none with this `client_id` yet; its version is ours, and grows
     /// when anything differs.
-    pub async fn apply_client(&mut self, new: &Client, now: i64) -> Result<()> {
+    pub async fn apply_client(&mut self, new: &Client, now: Timestamp) -> Result<()> {
         static DECLARE: LazyLock<String> = LazyLock::new(|| {
             declare("client", "client_id", &[&["secret_hash"], ClientMetadata::COLUMNS, ClientPolicy::COLUMNS].concat())
         });
@@ -105,7 +106,7 @@ impl Tx {
     }
 
     /// Disables a client. `false` when it was disabled already.
-    pub async fn disable_client(&mut self, key: &str, now: i64) -> Result<bool> {
+    pub async fn disable_client(&mut self, key: &str, now: Timestamp) -> Result<bool> {
         self.wrote_client = true;
         let id = self.issuer.clone();
         on!(self, |c| {

@@ -6,6 +6,7 @@ use super::json_row::list;
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
 use crate::domain::scope::Scope;
+use crate::domain::time::Timestamp;
 
 macro_rules! consent_columns {
     ($shape:ident $($table:literal)?) => {
@@ -22,14 +23,14 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
         id: r.text("id")?,
         delegation_id: r.maybe_text("delegation_id")?,
         client_id: r.text("client_id")?,
-        mode: Mode::stored(&r.text("mode")?, r.maybe_int("until_at")?),
+        mode: Mode::stored(&r.text("mode")?, r.maybe_time("until_at")?),
         asked_scope: Scope::stored(&r.text("asked_scope")?),
         scope: Scope::stored(&r.text("scope")?),
         resources: r.json("resources")?,
         request_key: r.text("request_key")?,
-        created_at: r.int("created_at")?,
-        last_used_at: r.maybe_int("last_used_at")?,
-        ended_at: r.maybe_int("ended_at")?,
+        created_at: r.time("created_at")?,
+        last_used_at: r.maybe_time("last_used_at")?,
+        ended_at: r.maybe_time("ended_at")?,
     })
 }
 
@@ -112,7 +113,7 @@ impl Tx {
                 .bind(consent_id)
                 .fetch_optional(c)
                 .await?;
-            row.map(|r| Ok(Mode::stored(&r.text("mode")?, r.maybe_int("until_at")?))).transpose()
+            row.map(|r| Ok(Mode::stored(&r.text("mode")?, r.maybe_time("until_at")?))).transpose()
         })
     }
 
@@ -165,7 +166,7 @@ impl Tx {
     }
 
     /// Ends a user's denial. `false` when there is none of that name.
-    pub async fn end_denial(&mut self, account_id: &str, consent_id: &str, now: i64) -> Result<bool> {
+    pub async fn end_denial(&mut self, account_id: &str, consent_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -182,7 +183,7 @@ impl Tx {
     }
 
     /// Ends the standing consents of a delegation, of one client or of all.
-    pub async fn end_consents(&mut self, delegation_id: &str, client_id: Option<&str>, now: i64) -> Result<u64> {
+    pub async fn end_consents(&mut self, delegation_id: &str, client_id: Option<&str>, now: Timestamp) -> Result<u64> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -200,7 +201,7 @@ impl Tx {
     }
 
     /// Ends the consents of a delegation whose time is over.
-    pub async fn end_lapsed(&mut self, delegation_id: &str, now: i64) -> Result<u64> {
+    pub async fn end_lapsed(&mut self, delegation_id: &str, now: Timestamp) -> Result<u64> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(

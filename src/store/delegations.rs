@@ -2,6 +2,7 @@
 
 use super::{Columns, HostTx, Result, Tx, on};
 use crate::domain::delegation::{Delegation, Filter, Status};
+use crate::domain::time::Timestamp;
 
 macro_rules! delegation_query {
     ($rest:literal) => {
@@ -22,12 +23,12 @@ fn delegation(r: &impl Columns) -> Result<Delegation> {
         iss: r.text("iss")?,
         sub: r.text("sub")?,
         aud: r.text("aud")?,
-        created_at: r.int("created_at")?,
-        last_used_at: r.maybe_int("last_used_at")?,
+        created_at: r.time("created_at")?,
+        last_used_at: r.maybe_time("last_used_at")?,
         last_client: r.maybe_text("last_client")?,
         mint_count: r.int("mint_count")?,
-        last_exp: r.int("last_exp")?,
-        ended_at: r.maybe_int("ended_at")?,
+        last_exp: r.time("last_exp")?,
+        ended_at: r.maybe_time("ended_at")?,
         pending_notices: r.int("pending_notices")?,
     })
 }
@@ -107,7 +108,7 @@ impl Tx {
         iss: &str,
         sub: &str,
         aud: &str,
-        now: i64,
+        now: Timestamp,
     ) -> Result<String> {
         let id = self.issuer.clone();
         on!(self, |c| {
@@ -146,7 +147,7 @@ impl Tx {
     }
 
     /// Ends a delegation. `false` when it was over.
-    pub async fn end_delegation(&mut self, delegation_id: &str, now: i64) -> Result<bool> {
+    pub async fn end_delegation(&mut self, delegation_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -197,7 +198,12 @@ impl Tx {
 impl HostTx {
     /// (Our key of the issuer, id) of the delegations that have a consent whose time is over, those first that are over for longest.
     /// At most `limit`, after the first `passed`; one may come twice.
-    pub async fn lapsed_delegations(&mut self, now: i64, passed: i64, limit: i64) -> Result<Vec<(String, String)>> {
+    pub async fn lapsed_delegations(
+        &mut self,
+        now: Timestamp,
+        passed: i64,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>> {
         on!(self.0, |c| {
             let rows = sqlx::query(
                 "SELECT issuer_id, delegation_id FROM consent

@@ -5,6 +5,7 @@ use super::sessions::session;
 use super::{Columns, Result, Tx, on};
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
+use crate::domain::time::Timestamp;
 
 /// A family of tokens to write, with the code it starts from.
 #[derive(Debug)]
@@ -27,10 +28,10 @@ pub struct NewFamily<'a> {
     pub code_challenge: &'a str,
     /// Of the request.
     pub nonce: Option<&'a str>,
-    /// Seconds since the epoch.
-    pub now: i64,
+    /// The time.
+    pub now: Timestamp,
     /// When the code expires.
-    pub expires_at: i64,
+    pub expires_at: Timestamp,
 }
 
 /// A family, found by a code or refresh token of it.
@@ -49,7 +50,7 @@ pub struct Family {
     /// In which session.
     pub session: Session,
     /// When this code or refresh token expires.
-    pub expires_at: i64,
+    pub expires_at: Timestamp,
     /// Whether it was used before.
     pub used: bool,
     /// Of the code's request; empty for a refresh token.
@@ -79,7 +80,7 @@ macro_rules! family_columns {
     };
 }
 
-fn family(r: &impl Columns, now: i64) -> Result<Family> {
+fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
     let session = session(r)?;
     let ended = r.is_set("family_ended_at")?
         || r.is_set("session_ended_at")?
@@ -92,7 +93,7 @@ fn family(r: &impl Columns, now: i64) -> Result<Family> {
         ended,
         account: account(r)?,
         session,
-        expires_at: r.int("expires_at")?,
+        expires_at: r.time("expires_at")?,
         used: r.is_set("used_at")?,
         redirect_uri: r.text("redirect_uri")?,
         code_challenge: r.text("code_challenge")?,
@@ -129,7 +130,7 @@ impl Tx {
         account_id: &str,
         client_id: &str,
         scope: &Scope,
-        now: i64,
+        now: Timestamp,
     ) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
@@ -186,7 +187,7 @@ impl Tx {
     }
 
     /// The family of a code.
-    pub async fn family_by_code(&mut self, hash: &str, now: i64) -> Result<Option<Family>> {
+    pub async fn family_by_code(&mut self, hash: &str, now: Timestamp) -> Result<Option<Family>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(concat!(
@@ -205,7 +206,7 @@ impl Tx {
     }
 
     /// The family of a refresh token.
-    pub async fn family_by_refresh(&mut self, hash: &str, now: i64) -> Result<Option<Family>> {
+    pub async fn family_by_refresh(&mut self, hash: &str, now: Timestamp) -> Result<Option<Family>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(concat!(
@@ -224,7 +225,7 @@ impl Tx {
     }
 
     /// Uses a code. `false` when somebody used it before.
-    pub async fn use_code(&mut self, hash: &str, now: i64) -> Result<bool> {
+    pub async fn use_code(&mut self, hash: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -240,7 +241,7 @@ impl Tx {
     }
 
     /// Uses a refresh token. `false` when somebody used it before.
-    pub async fn use_refresh(&mut self, hash: &str, now: i64) -> Result<bool> {
+    pub async fn use_refresh(&mut self, hash: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -256,7 +257,7 @@ impl Tx {
     }
 
     /// Ends a family: every token of it is dead. `false` when it was over.
-    pub async fn end_family(&mut self, family_id: &str, now: i64) -> Result<bool> {
+    pub async fn end_family(&mut self, family_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -277,8 +278,8 @@ impl Tx {
         hash: &str,
         family_id: &str,
         scope: &Scope,
-        now: i64,
-        expires_at: i64,
+        now: Timestamp,
+        expires_at: Timestamp,
     ) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
@@ -296,7 +297,13 @@ impl Tx {
     }
 
     /// Writes a refresh token.
-    pub async fn add_refresh_token(&mut self, hash: &str, family_id: &str, now: i64, expires_at: i64) -> Result<()> {
+    pub async fn add_refresh_token(
+        &mut self,
+        hash: &str,
+        family_id: &str,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query("INSERT INTO refresh_token (hash, issuer_id, family_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
@@ -312,7 +319,7 @@ impl Tx {
     }
 
     /// Whom an access token speaks for, while token, family, session and account are alive.
-    pub async fn subject_by_access_token(&mut self, hash: &str, now: i64) -> Result<Option<Subject>> {
+    pub async fn subject_by_access_token(&mut self, hash: &str, now: Timestamp) -> Result<Option<Subject>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(concat!(

@@ -2,6 +2,7 @@
 
 use super::{Columns, HostTx, Result, StoreError, Tx, on, word};
 use crate::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
+use crate::domain::time::Timestamp;
 
 macro_rules! issuer_columns {
     () => {
@@ -20,8 +21,8 @@ fn issuer(r: &impl Columns) -> Result<IssuerRecord> {
         cimd: r.text("cimd")?,
         admin_token_hash: r.text("admin_token_hash")?,
         origin: word(r, "origin", Origin::parse)?,
-        created_at: r.int("created_at")?,
-        disabled_at: r.maybe_int("disabled_at")?,
+        created_at: r.time("created_at")?,
+        disabled_at: r.maybe_time("disabled_at")?,
     })
 }
 
@@ -120,7 +121,7 @@ impl Tx {
     }
 
     /// Disables this issuer, or enables it again. `false` when it is so already.
-    pub async fn set_issuer_disabled(&mut self, disabled_at: Option<i64>) -> Result<bool> {
+    pub async fn set_issuer_disabled(&mut self, disabled_at: Option<Timestamp>) -> Result<bool> {
         let id = self.issuer.clone();
         let changed = on!(self, |c| {
             sqlx::query("UPDATE issuer SET disabled_at = $2 WHERE id = $1 AND (disabled_at IS NULL) <> ($2 IS NULL)")

@@ -3,14 +3,15 @@
 use super::{Columns as _, Result, StoreError, Tx, on};
 use crate::domain::journal::Event;
 use crate::domain::notice::Attempt;
+use crate::domain::time::Timestamp;
 
 /// One row of it.
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// Sorts by time.
     pub id: String,
-    /// Seconds since the epoch.
-    pub at: i64,
+    /// When.
+    pub at: Timestamp,
     /// What happened.
     pub event: Event,
     /// Whose.
@@ -26,7 +27,7 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// A row about nobody in particular.
     #[must_use]
-    pub fn new(id: String, at: i64, event: Event) -> Self {
+    pub fn new(id: String, at: Timestamp, event: Event) -> Self {
         Self { id, at, event, account_id: None, client_id: None, delegation_id: None, consent_id: None }
     }
 }
@@ -58,9 +59,9 @@ impl Tx {
 
     /// The attempts at telling a service of a delegation that ended, with their times, the oldest first, looked for among the newest
     /// `most` rows under it: the assertions, which may be very many, are all older.
-    pub async fn attempts(&mut self, delegation_id: &str, most: i64) -> Result<Vec<(i64, Attempt)>> {
+    pub async fn attempts(&mut self, delegation_id: &str, most: i64) -> Result<Vec<(Timestamp, Attempt)>> {
         let id = self.issuer.clone();
-        let rows: Vec<(i64, String, String)> = on!(self, |c| {
+        let rows: Vec<(Timestamp, String, String)> = on!(self, |c| {
             let rows = sqlx::query(
                 "SELECT at, kind, body FROM (SELECT id, kind, at, body FROM journal WHERE issuer_id = $1 AND delegation_id = $2
                                               ORDER BY id DESC LIMIT $3) AS newest
@@ -71,7 +72,7 @@ impl Tx {
             .bind(most)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| Ok((r.int("at")?, r.text("kind")?, r.text("body")?))).collect::<Result<_>>()?
+            rows.iter().map(|r| Ok((r.time("at")?, r.text("kind")?, r.text("body")?))).collect::<Result<_>>()?
         });
         rows.into_iter()
             .map(|(at, kind, body)| match Event::read(&kind, &body) {

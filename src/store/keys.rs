@@ -2,6 +2,7 @@
 
 use super::{Columns as _, Result, Tx, on, word};
 use crate::domain::rotation::KeyState;
+use crate::domain::time::Timestamp;
 
 /// A key's row.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Tx {
     }
 
     /// Writes a key that signs from now on. `false` when there is an active one already.
-    pub async fn add_active_key(&mut self, kid: &str, public_jwk: &str, sealed: &str, now: i64) -> Result<bool> {
+    pub async fn add_active_key(&mut self, kid: &str, public_jwk: &str, sealed: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(

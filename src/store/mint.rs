@@ -20,6 +20,7 @@ use crate::domain::exchange::{self, Decision, Grant, Request};
 use crate::domain::ids::IssuerUrl;
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
+use crate::domain::time::Timestamp;
 use crate::secret::sha256;
 
 /// A token exchange whose client has proved who it is.
@@ -43,8 +44,8 @@ pub struct Mint {
     pub jti: String,
     /// The journal row's id.
     pub entry_id: String,
-    /// Seconds since the epoch.
-    pub now: i64,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What a subject token says, judged as far as it can be without a row.
@@ -71,12 +72,12 @@ pub enum SubjectToken {
 pub struct UnspentJti {
     client: String,
     jti: String,
-    expires_at: i64,
+    expires_at: Timestamp,
 }
 
 impl UnspentJti {
     /// Of a client (our key), kept until a time.
-    pub fn new(client: String, jti: String, expires_at: i64) -> Self {
+    pub fn new(client: String, jti: String, expires_at: Timestamp) -> Self {
         Self { client, jti, expires_at }
     }
 
@@ -196,7 +197,7 @@ pub(super) async fn run(pools: &Pools, mints: &[Waiting], spendings: &[Spending]
 }
 
 /// Judges one mint. A row that cannot be read is the misfortune of those that need it.
-fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: i64) -> Result<Verdict> {
+fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: Timestamp) -> Result<Verdict> {
     let refused = |refusal| Ok(Verdict::Said(Outcome::Refused(refusal)));
     match facts.client(rows.client)? {
         Some(client) if !client.disabled && client.version == mint.client.version => {}

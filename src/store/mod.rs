@@ -4,6 +4,7 @@
 //! names, so that no row of another issuer can be reached by accident. Portable rules: `migrations/README.md`.
 
 mod accounts;
+mod bind;
 mod clients;
 mod commit;
 mod consents;
@@ -46,6 +47,7 @@ pub use sessions::NewSession;
 pub use sweep::{SWEPT, Swept};
 
 use crate::domain::consent::Consent;
+use crate::domain::time::Timestamp;
 
 /// What went wrong below. The text never leaves the process.
 #[derive(Debug, thiserror::Error)]
@@ -371,6 +373,16 @@ trait Columns {
     fn maybe_text(&self, name: &'static str) -> Result<Option<String>>;
     fn int(&self, name: &'static str) -> Result<i64>;
     fn maybe_int(&self, name: &'static str) -> Result<Option<i64>>;
+
+    /// A time.
+    fn time(&self, name: &'static str) -> Result<Timestamp> {
+        self.int(name).map(Timestamp)
+    }
+
+    /// A nullable time.
+    fn maybe_time(&self, name: &'static str) -> Result<Option<Timestamp>> {
+        Ok(self.maybe_int(name)?.map(Timestamp))
+    }
 
     /// A nullable time read as yes or no.
     fn is_set(&self, name: &'static str) -> Result<bool> {

@@ -2,6 +2,7 @@
 
 use super::{Columns, HostTx, Result, Tx, json, on, per_engine, word};
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
+use crate::domain::time::{Seconds, Timestamp};
 
 /// A notice to send.
 #[derive(Debug)]
@@ -25,11 +26,11 @@ pub struct NewDelivery<'a> {
     /// As first emitted.
     pub aud: &'a str,
     /// Now.
-    pub created_at: i64,
+    pub created_at: Timestamp,
     /// When to send it.
-    pub due_at: i64,
+    pub due_at: Timestamp,
     /// After which nothing is tried.
-    pub give_up_at: i64,
+    pub give_up_at: Timestamp,
 }
 
 /// How an attempt left its delivery.
@@ -38,7 +39,7 @@ pub struct Settled<'a> {
     /// Queued again, or an end.
     pub state: DeliveryState,
     /// When the next attempt is due.
-    pub due_at: i64,
+    pub due_at: Timestamp,
     /// The answer.
     pub status: Option<i64>,
     /// Why there was none.
@@ -66,10 +67,10 @@ fn delivery(r: &impl Columns) -> Result<Delivery> {
         aud: r.text("aud")?,
         state: word(r, "state", DeliveryState::parse)?,
         attempts: r.int("attempts")?,
-        due_at: r.int("due_at")?,
-        created_at: r.int("created_at")?,
-        give_up_at: r.int("give_up_at")?,
-        ended_at: r.maybe_int("ended_at")?,
+        due_at: r.time("due_at")?,
+        created_at: r.time("created_at")?,
+        give_up_at: r.time("give_up_at")?,
+        ended_at: r.maybe_time("ended_at")?,
         last_status: r.maybe_int("last_status")?,
         last_error: r.maybe_text("last_error")?,
     })
@@ -156,7 +157,13 @@ impl Tx {
     }
 
     /// Ends an attempt of a worker that still holds the lease. `false` when it lost it.
-    pub async fn settle(&mut self, delivery_id: &str, worker: &str, settled: &Settled<'_>, now: i64) -> Result<bool> {
+    pub async fn settle(
+        &mut self,
+        delivery_id: &str,
+        worker: &str,
+        settled: &Settled<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
         let id = self.issuer.clone();
         let ended_at = (settled.state != DeliveryState::Queued).then_some(now);
         on!(self, |c| {
@@ -181,7 +188,7 @@ impl Tx {
 
 impl HostTx {
     /// When the next notice is due that nobody has leased; a look that costs no transaction.
-    pub async fn next_due(&mut self, now: i64) -> Result<Option<i64>> {
+    pub async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
         on!(self.0, |c| {
             let row = sqlx::query(
                 "SELECT MIN(due_at) AS due_at FROM delivery
@@ -190,7 +197,7 @@ impl HostTx {
             .bind(now)
             .fetch_one(c)
             .await?;
-            row.maybe_int("due_at")
+            row.maybe_time("due_at")
         })
     }
 
@@ -203,8 +210,8 @@ impl HostTx {
     pub async fn claim(
         &mut self,
         worker: &str,
-        now: i64,
-        lease: i64,
+        now: Timestamp,
+        lease: Seconds,
         (hosts, run): (i64, i64),
         after: &str,
     ) -> Result<Vec<Delivery>> {

@@ -9,6 +9,7 @@ use crate::domain::display_name::DisplayName;
 use crate::domain::public_jwks::PublicJwks;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::service_policy::{Claim, ClientIdSource, NoticeEndpoint};
+use crate::domain::time::Seconds;
 
 /// What stands in a column.
 pub(super) enum Value {
@@ -92,13 +93,13 @@ impl<T: Text> Field for Option<T> {
     }
 }
 
-impl Field for Option<i64> {
+impl Field for Option<Seconds> {
     fn write(&self) -> Value {
-        Value::Int(*self)
+        Value::Int(self.map(|seconds| seconds.0))
     }
 
     fn read(row: &impl Columns, column: &'static str) -> Result<Self> {
-        row.maybe_int(column)
+        Ok(row.maybe_int(column)?.map(Seconds))
     }
 }
 

@@ -8,6 +8,7 @@ use super::{Columns, Result, StoreError, Tx, on};
 use crate::domain::ids::Audience;
 use crate::domain::service::{Declared, Service};
 use crate::domain::service_policy::ServicePolicy;
+use crate::domain::time::Timestamp;
 
 /// The columns of what is known of a service: from this one list they are written, compared and read.
 macro_rules! service_columns {
@@ -63,7 +64,7 @@ impl Tx {
         key: &str,
         audience: &Audience,
         policy: &ServicePolicy,
-        now: i64,
+        now: Timestamp,
     ) -> Result<()> {
         static DECLARE: LazyLock<String> = LazyLock::new(|| declare("service", "audience", ServicePolicy::COLUMNS));
         let id = self.issuer.clone();
@@ -89,7 +90,7 @@ impl Tx {
     }
 
     /// Disables a service. `false` when it was disabled already.
-    pub async fn disable_service(&mut self, key: &str, now: i64) -> Result<bool> {
+    pub async fn disable_service(&mut self, key: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(

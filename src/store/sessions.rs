@@ -3,6 +3,7 @@
 use super::accounts::account;
 use super::{Columns, Result, Tx, on};
 use crate::domain::session::{Account, Session};
+use crate::domain::time::Timestamp;
 use crate::secret::Secret;
 
 /// A session to write.
@@ -19,9 +20,9 @@ pub struct NewSession<'a> {
     /// What the browser calls itself.
     pub user_agent: Option<&'a str>,
     /// Now: also its `auth_time`.
-    pub now: i64,
-    /// Seconds since the epoch.
-    pub expires_at: i64,
+    pub now: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
 }
 
 pub(super) fn session(r: &impl Columns) -> Result<Session> {
@@ -29,8 +30,8 @@ pub(super) fn session(r: &impl Columns) -> Result<Session> {
         id: r.text("session_id")?,
         account_id: r.text("account_id")?,
         csrf: Secret::new(r.text("csrf")?),
-        auth_time: r.int("auth_time")?,
-        expires_at: r.int("session_expires_at")?,
+        auth_time: r.time("auth_time")?,
+        expires_at: r.time("session_expires_at")?,
     })
 }
 
@@ -58,7 +59,7 @@ impl Tx {
     }
 
     /// The live session behind a cookie, with its enabled account.
-    pub async fn session_by_token(&mut self, token_hash: &str, now: i64) -> Result<Option<(Session, Account)>> {
+    pub async fn session_by_token(&mut self, token_hash: &str, now: Timestamp) -> Result<Option<(Session, Account)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
@@ -78,7 +79,7 @@ impl Tx {
     }
 
     /// Records that the user of a session has just authenticated again, and gives the browser a new token for it.
-    pub async fn reauthenticate(&mut self, session_id: &str, token_hash: &str, now: i64) -> Result<bool> {
+    pub async fn reauthenticate(&mut self, session_id: &str, token_hash: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -95,7 +96,7 @@ impl Tx {
     }
 
     /// Ends a session. `false` when it was over.
-    pub async fn end_session(&mut self, session_id: &str, now: i64) -> Result<bool> {
+    pub async fn end_session(&mut self, session_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done =

@@ -1,12 +1,13 @@
 //! The count of failed sign-ins.
 
 use super::{Columns, Result, Tx, on};
+use crate::domain::time::{Seconds, Timestamp};
 
 impl Tx {
     /// Counts an attempt under a name, before its outcome is known, and says the how-manieth it is and until when nobody may try.
-    /// Attempts older than `forget` seconds no longer count. One statement: a look at the block before it would, on PostgreSQL, miss
+    /// Attempts older than `forget` no longer count. One statement: a look at the block before it would, on PostgreSQL, miss
     /// the block of an attempt that is counted at the same time.
-    pub async fn count_attempt(&mut self, name: &str, now: i64, forget: i64) -> Result<(i64, i64)> {
+    pub async fn count_attempt(&mut self, name: &str, now: Timestamp, forget: Seconds) -> Result<(i64, Timestamp)> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
@@ -21,12 +22,12 @@ impl Tx {
             .bind(now - forget)
             .fetch_one(c)
             .await?;
-            Ok((row.int("failures")?, row.int("blocked_until")?))
+            Ok((row.int("failures")?, row.time("blocked_until")?))
         })
     }
 
     /// Lets nobody try under a name before a time.
-    pub async fn block(&mut self, name: &str, until: i64) -> Result<()> {
+    pub async fn block(&mut self, name: &str, until: Timestamp) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query("UPDATE throttle SET blocked_until = $3 WHERE issuer_id = $1 AND name = $2")

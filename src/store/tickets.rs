@@ -3,6 +3,7 @@
 use super::{Columns, Result, Tx, json, on};
 use crate::domain::scope::Scope;
 use crate::domain::ticket::Ticket;
+use crate::domain::time::Timestamp;
 
 macro_rules! ticket_columns {
     () => {
@@ -23,17 +24,17 @@ fn ticket(r: &impl Columns) -> Result<Ticket> {
         resources: r.json("resources")?,
         agent_platform: r.maybe_text("agent_platform")?,
         agent_context_id: r.maybe_text("agent_context_id")?,
-        created_at: r.int("created_at")?,
-        expires_at: r.int("expires_at")?,
-        polled_at: r.int("polled_at")?,
-        closed_at: r.maybe_int("closed_at")?,
+        created_at: r.time("created_at")?,
+        expires_at: r.time("expires_at")?,
+        polled_at: r.time("polled_at")?,
+        closed_at: r.maybe_time("closed_at")?,
         consent_id: r.maybe_text("consent_id")?,
     })
 }
 
 impl Tx {
     /// Closes the question of a request if it has expired, so that it can be asked again.
-    pub async fn close_expired_ticket(&mut self, request_key: &str, now: i64) -> Result<()> {
+    pub async fn close_expired_ticket(&mut self, request_key: &str, now: Timestamp) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
@@ -108,7 +109,7 @@ impl Tx {
     }
 
     /// The questions that wait for a user, the oldest first.
-    pub async fn open_tickets(&mut self, account_id: &str, now: i64) -> Result<Vec<Ticket>> {
+    pub async fn open_tickets(&mut self, account_id: &str, now: Timestamp) -> Result<Vec<Ticket>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
@@ -142,7 +143,7 @@ impl Tx {
     }
 
     /// Notes that the agent asked again.
-    pub async fn polled(&mut self, ticket_id: &str, now: i64) -> Result<()> {
+    pub async fn polled(&mut self, ticket_id: &str, now: Timestamp) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query("UPDATE ticket SET polled_at = $3 WHERE issuer_id = $1 AND id = $2")
@@ -161,7 +162,7 @@ impl Tx {
         ticket_id: &str,
         account_id: &str,
         consent_id: &str,
-        now: i64,
+        now: Timestamp,
     ) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {

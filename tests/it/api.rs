@@ -1,5 +1,6 @@
 //! `/api/v1/delegations`: who may call, what a list is, and what bad input is told.
 
+use avouch::domain::time::Seconds;
 use serde_json::{Value, json};
 
 use crate::harness::{ALICE, Answer, BOB, Engine, World, both, code_grant, declarations};
@@ -23,7 +24,7 @@ async fn seven(engine: Engine) -> World {
     for audience in &audiences {
         world.agree(&alice, "desk-agent", &tokens, "always", &[("audience", audience)]).await;
         // Rows of one second have no order among them.
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
     }
     let other = world.tokens(&alice, "travel-agent").await;
     world.agree(&alice, "travel-agent", &other, "always", &[]).await;

@@ -1,5 +1,6 @@
 //! The authorization endpoint: where answers go, what is asked of the user, and what is refused.
 
+use avouch::domain::time::Seconds;
 use serde_json::json;
 
 use crate::harness::{
@@ -209,13 +210,13 @@ async fn prompts() {
     let console = World::authorize_path("console", &[("prompt", "consent")]);
     told(&world, &browser.get(&console).await, "code");
 
-    world.clock.advance(100);
+    world.clock.advance(Seconds(100));
     for prompt in ["login", "select_account"] {
         let answer = sign_in_again(&browser, &ask(prompt).await).await;
         let (status, tokens) = world.token("desk-agent", &code_grant(&told(&world, &answer, "code"))).await;
         assert_eq!(status, 200, "{tokens}");
         let id = claims(tokens["id_token"].as_str().unwrap());
-        assert_eq!(id["auth_time"], NOW + 100, "{prompt}: the sign-in that just happened");
+        assert_eq!(id["auth_time"], (NOW + Seconds(100)).0, "{prompt}: the sign-in that just happened");
     }
     let asked = sign_in_again(&browser, &ask("login consent").await).await;
     assert_eq!(asked.status, 200, "signed in, and asked");
@@ -227,9 +228,9 @@ async fn max_age() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
     let ask = async |changes: &[(&str, &str)]| browser.get(&World::authorize_path("console", changes)).await;
-    world.clock.advance(60);
+    world.clock.advance(Seconds(60));
     told(&world, &ask(&[("max_age", "60")]).await, "code");
-    world.clock.advance(1);
+    world.clock.advance(Seconds(1));
     let silent = ask(&[("max_age", "60"), ("prompt", "none")]).await;
     assert_eq!(told(&world, &silent, "error"), "login_required");
     let answer = sign_in_again(&browser, &ask(&[("max_age", "60")]).await).await;
@@ -242,7 +243,7 @@ async fn max_age() {
     assert_eq!(told(&world, &silent, "error"), "login_required");
     let page = browser.get(&again.location()).await;
     let answer = browser.submit(&page, "/login", &[("email", ALICE), ("password", PASSWORD)]).await;
-    world.clock.advance(2);
+    world.clock.advance(Seconds(2));
     told(&world, &browser.get(&answer.location()).await, "code");
 }
 
@@ -305,7 +306,7 @@ async fn the_answer_on_the_page_is_judged_like_a_request() {
     assert_eq!(told(&world, &answer, "error"), "invalid_scope");
     let answer = decide(&of(&[("code_challenge", "")])).await;
     assert_eq!(told(&world, &answer, "error"), "invalid_request");
-    world.clock.advance(10);
+    world.clock.advance(Seconds(10));
     let stale = decide(&of(&[("max_age", "5")])).await;
     assert!(stale.location().starts_with("/login?"), "a yes in a session that is too old: {}", stale.location());
     assert_eq!(codes(&world).await, 0);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use avouch::domain::time::Seconds;
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
 use aws_lc_rs::hmac;
@@ -165,9 +166,9 @@ async fn assertions_are_judged() {
     let good = [
         ("issuer", json!({})),
         ("token endpoint", json!({"aud": token})),
-        ("five minutes", json!({"exp": NOW + 300})),
+        ("five minutes", json!({"exp": NOW + Seconds(300)})),
         ("no iat", json!({"iat": null})),
-        ("a clock a minute ahead", json!({"iat": NOW + 60, "nbf": NOW + 60})),
+        ("a clock a minute ahead", json!({"iat": NOW + Seconds(60), "nbf": NOW + Seconds(60)})),
         ("more than we know", json!({"foo": ["bar"], "jwk": {"kty": "oct", "k": "AA"}})),
         ("a long jti", json!({"jti": "j".repeat(256)})),
     ];
@@ -187,12 +188,12 @@ async fn assertions_are_judged() {
         ("for nobody", json!({"aud": null})),
         ("no exp", json!({"exp": null})),
         ("expired", json!({"exp": NOW})),
-        ("expired long ago", json!({"exp": NOW - 3600})),
-        ("too long ahead", json!({"exp": NOW + 301})),
+        ("expired long ago", json!({"exp": NOW - Seconds(3600)})),
+        ("too long ahead", json!({"exp": NOW + Seconds(301)})),
         ("for ever", json!({"exp": i64::MAX})),
-        ("exp as text", json!({"exp": (NOW + 60).to_string()})),
-        ("iat in the future", json!({"iat": NOW + 61})),
-        ("not yet", json!({"nbf": NOW + 61})),
+        ("exp as text", json!({"exp": (NOW + Seconds(60)).to_string()})),
+        ("iat in the future", json!({"iat": NOW + Seconds(61)})),
+        ("not yet", json!({"nbf": NOW + Seconds(61)})),
         ("no jti", json!({"jti": null})),
         ("an empty jti", json!({"jti": ""})),
         ("a jti too long", json!({"jti": "j".repeat(257)})),
@@ -280,12 +281,12 @@ async fn signatures_are_verified_by_the_registered_key_alone() {
 both! {
     async fn an_assertion_is_used_once_whichever_server_sees_it(world: World) {
         let replica = world.replica(&declarations(&world.service.url)).await;
-        let assertion = world.client_assertion(&json!({"exp": NOW + 300}));
+        let assertion = world.client_assertion(&json!({"exp": NOW + Seconds(300)}));
         let_in(&assert_with(&world, &assertion, &[]).await, "first");
         for server in [&world, &replica] {
             turned_away(&assert_with(server, &assertion, &[]).await, "again");
         }
-        let same = world.client_assertion(&json!({"jti": crate::harness::claims(&assertion)["jti"], "exp": NOW + 200}));
+        let same = world.client_assertion(&json!({"jti": crate::harness::claims(&assertion)["jti"], "exp": NOW + Seconds(200)}));
         turned_away(&assert_with(&replica, &same, &[]).await, "another assertion of the same jti");
         assert_eq!(world.database.column("SELECT jti FROM used_jti").await.len(), 1);
     }
@@ -458,7 +459,7 @@ both! {
         let gone = declarations(&world.service.url).replace("client_id = \"desk-agent\"", "client_id = \"next-agent\"");
         let after = world.replica(&gone).await;
         // The other server may have looked the client up a moment ago; it looks again after two seconds.
-        world.clock.advance(2);
+        world.clock.advance(Seconds(2));
         for server in [&world, &after] {
             turned_away(&server.token_raw("desk-agent", &code_grant(&code)).await, "its code");
             let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];

@@ -1,5 +1,6 @@
 //! The authorization code grant: what it gives, and every way it refuses to.
 
+use avouch::domain::time::Seconds;
 use std::sync::Arc;
 
 use jsonwebtoken::jwk::JwkSet;
@@ -45,7 +46,7 @@ async fn alive(world: &World, client_id: &str, tokens: &Value) -> (bool, bool) {
 both! {
     async fn a_sign_in_gives_tokens_that_tell_the_truth(world: World) {
         let browser = world.signed_in(ALICE).await;
-        world.clock.advance(30);
+        world.clock.advance(Seconds(30));
         let code = world.code(&browser, "desk-agent", &[("scope", "openid email")]).await;
         let answer = world.token_raw("desk-agent", &code_grant(&code)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -59,7 +60,7 @@ both! {
         let sub = world.database.column("SELECT sub FROM account WHERE email = 'alice@example.com'").await.remove(0);
         let sid = world.database.column("SELECT id FROM session").await.remove(0);
         let expected = json!({
-            "iss": world.issuer(), "sub": sub, "aud": "desk-agent", "iat": NOW + 30, "exp": NOW + 30 + 3600, "auth_time": NOW,
+            "iss": world.issuer(), "sub": sub, "aud": "desk-agent", "iat": NOW + Seconds(30), "exp": NOW + Seconds(30) + Seconds(3600), "auth_time": NOW,
             "sid": sid, "nonce": "no", "amr": ["pwd"], "email": ALICE, "email_verified": true,
         });
         assert_eq!(id, expected, "and no name, which was not asked for");
@@ -111,7 +112,7 @@ async fn a_reused_code_ends_calls_of_the_api() {
     let bearer = tokens["access_token"].as_str().unwrap();
     assert_eq!(world.api("GET", "/delegations", bearer).await.status, 200);
     // Long after the code has expired, and with a wrong verifier: a used code that comes back is a stolen one.
-    world.clock.advance(600);
+    world.clock.advance(Seconds(600));
     let wrong = "x".repeat(43);
     refused(&world.token("console", &changed(&code_grant(&code), &[("code_verifier", &wrong)])).await, "invalid_grant");
     let answer = world.api("GET", "/delegations", bearer).await;
@@ -197,9 +198,9 @@ async fn a_code_lives_sixty_seconds() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
     let (early, late) = (world.code(&browser, "desk-agent", &[]).await, world.code(&browser, "desk-agent", &[]).await);
-    world.clock.advance(59);
+    world.clock.advance(Seconds(59));
     assert_eq!(world.token("desk-agent", &code_grant(&early)).await.0, 200);
-    world.clock.advance(1);
+    world.clock.advance(Seconds(1));
     refused(&world.token("desk-agent", &code_grant(&late)).await, "invalid_grant");
 }
 

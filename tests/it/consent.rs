@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use avouch::domain::scope::Scope;
+use avouch::domain::time::Seconds;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -43,11 +44,11 @@ both! {
         let (browser, tokens) = start(&world).await;
         let path = asked(&world, &tokens, &[]).await;
         for (seconds, expected) in [(0, "slow_down"), (4, "slow_down")] {
-            world.clock.advance(seconds);
+            world.clock.advance(Seconds(seconds));
             let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
             assert_eq!((status, &body["error"], &body["interval"]), (400, &json!(expected), &json!(5)), "{body}");
         }
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         let (_, body) = world.exchange("desk-agent", &tokens, &[]).await;
         assert_eq!(body["consent_uri"], format!("{}{path}", world.issuer()), "{body}");
         assert_eq!((&body["expires_in"], &body["interval"]), (&json!(595), &json!(5)));
@@ -78,7 +79,7 @@ both! {
         assert_eq!(body["error"], "consent_required");
 
         // After ten minutes each is over, and may be asked again.
-        world.clock.advance(595);
+        world.clock.advance(Seconds(595));
         let again = asked(&world, &tokens, &[]).await;
         assert!(!questions.contains(&again));
         let late = browser.get(&path).await;
@@ -147,10 +148,10 @@ both! {
 
         // Until: any chat, up to the second.
         assert_eq!(answered(&browser, &waiting, "until:3600").await.status, 303);
-        world.clock.advance(3599);
+        world.clock.advance(Seconds(3599));
         let refreshed = world.tokens(&browser, "desk-agent").await;
         assert_eq!(error(&world, &refreshed, &[]).await, "minted");
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         assert_eq!(error(&world, &refreshed, &[]).await, "consent_required");
         assert_eq!(world.database.column("SELECT mode FROM consent WHERE ended_at IS NULL").await, ["until"]);
     }
@@ -220,7 +221,7 @@ async fn answers_that_do_not_fit() {
     assert_eq!(browser.post(&path, &good).await.status, 409);
     let path = asked(&world, &tokens, &[("agent_context_id", "chat"), ("scope", "api.write")]).await;
     let page = browser.get(&path).await;
-    world.clock.advance(600);
+    world.clock.advance(Seconds(600));
     let answer = browser.submit(&page, &path, &[("scope", "api.write"), ("mode", "once"), ("decision", "allow")]).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert_eq!(count(&world, "consent").await, "1");
@@ -299,7 +300,7 @@ async fn an_answer_that_overtakes_the_question() {
     let world = Arc::new(World::start(Engine::Postgres).await);
     let (browser, tokens) = start(&world).await;
     let path = asked(&world, &tokens, &[]).await;
-    world.clock.advance(5);
+    world.clock.advance(Seconds(5));
     // The request has read its facts when it waits for the account.
     let account = world.database.column("SELECT id FROM account WHERE email = 'alice@example.com'").await.remove(0);
     let client = world.database.column("SELECT id FROM client WHERE client_id = 'console'").await.remove(0);
@@ -316,5 +317,5 @@ async fn an_answer_that_overtakes_the_question() {
     drop(held);
     assert_eq!(poll.await.unwrap(), "minted");
     assert_eq!(count(&world, "ticket").await, "1");
-    assert_eq!(world.clock.now(), NOW + 5);
+    assert_eq!(world.clock.now(), NOW + Seconds(5));
 }

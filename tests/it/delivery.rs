@@ -7,6 +7,7 @@ use std::time::Duration;
 use avouch::delivery;
 use avouch::domain::ids::authority;
 use avouch::domain::notice::{Format, Round};
+use avouch::domain::time::{Seconds, Timestamp};
 use avouch::flow::issuers_admin;
 use avouch::flow::notify::{self, Cursor};
 use avouch::host::Host;
@@ -17,7 +18,7 @@ use url::Url;
 
 use crate::harness::{Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually, twins};
 
-const WEEK: i64 = 7 * 24 * 3600;
+const WEEK: Seconds = Seconds(7 * 24 * 3600);
 
 /// Owes notices to `endpoint` without going through as many users.
 async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
@@ -54,7 +55,7 @@ async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
 /// A delegation that was used and ended, so that exactly one notice is owed now.
 async fn one_owed(world: &World) -> String {
     let (_, _, id, _) = world.delegated().await;
-    world.clock.advance(420);
+    world.clock.advance(Seconds(420));
     world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
     id
 }
@@ -70,8 +71,8 @@ async fn attempts(world: &World) -> Vec<Value> {
     rows.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
 }
 
-async fn due(world: &World) -> i64 {
-    world.database.column("SELECT due_at FROM delivery").await[0].parse().unwrap()
+async fn due(world: &World) -> Timestamp {
+    world.database.column("SELECT due_at FROM delivery").await[0].parse().map(Timestamp).unwrap()
 }
 
 both! {
@@ -93,7 +94,7 @@ both! {
             assert_eq!(received.len(), n + 1, "{behaviour:?} is one attempt");
             let notice = claims(&received[n]);
             assert!(jtis.insert(notice["jti"].as_str().unwrap().to_owned()), "each attempt has its own jti");
-            assert_eq!((&notice["iat"], &notice["exp"]), (&json!(now), &json!(now + 120)), "signed when it is sent");
+            assert_eq!((&notice["iat"], &notice["exp"]), (&json!(now), &json!(now + Seconds(120))), "signed when it is sent");
             let delivery = delivery_of(&world, &id).await;
             assert_eq!((&delivery["state"], &delivery["attempts"]), (&json!("queued"), &json!(n + 1)));
             let attempt = attempts(&world).await.remove(n);
@@ -106,15 +107,15 @@ both! {
             assert_eq!((&delivery["last_status"], &delivery["last_error"]), (&status, &error));
             let at = due(&world).await;
             waits.push(at - now);
-            world.clock.advance(at - now - 1);
+            world.clock.advance(at - now - Seconds(1));
             world.settle().await;
             assert_eq!(world.service.received().len(), n + 1, "not a second too early");
-            world.clock.advance(1);
+            world.clock.advance(Seconds(1));
         }
         assert!(elsewhere.received().is_empty(), "a redirect is not followed");
         let planned = [5, 15, 60, 300, 900, 1800, 3600];
         for (wait, planned) in waits.iter().zip(planned) {
-            assert!((planned * 4 / 5..=planned * 6 / 5 + 1).contains(wait), "{waits:?}");
+            assert!((planned * 4 / 5..=planned * 6 / 5 + 1).contains(&wait.0), "{waits:?}");
         }
         world.service.behave(Behaviour::Status(204));
         world.settle().await;
@@ -150,10 +151,10 @@ async fn retry_after_stretches_the_plan_and_no_more() {
         world.service.behave(Behaviour::Headers(503, vec![("retry-after", asked.to_owned())]));
         world.settle().await;
         let due = world.database.column("SELECT due_at FROM delivery WHERE state = 'queued'").await;
-        let wait = due[0].parse::<i64>().unwrap() - world.clock.now();
-        assert!((least..=most).contains(&wait), "Retry-After: {asked} waits {wait}");
+        let wait = Timestamp(due[0].parse().unwrap()) - world.clock.now();
+        assert!((least..=most).contains(&wait.0), "Retry-After: {asked} waits {wait}");
         world.service.behave(Behaviour::Status(200));
-        world.clock.advance(10);
+        world.clock.advance(Seconds(10));
         world.settle().await;
     }
 }
@@ -164,7 +165,7 @@ both! {
         let began = world.clock.now();
         world.service.behave(Behaviour::Status(500));
         while delivery_of(&world, &id).await["state"] == "queued" {
-            let wait = (due(&world).await - world.clock.now()).max(0);
+            let wait = (due(&world).await - world.clock.now()).max(Seconds(0));
             world.clock.advance(wait);
             assert!(world.clock.now() < began + WEEK, "nothing is tried after a week");
             world.settle().await;
@@ -173,7 +174,7 @@ both! {
         assert_eq!(delivery["state"], "given_up");
         let tries = delivery["attempts"].as_i64().unwrap();
         assert!((50..=80).contains(&tries), "a week of tries: {tries}");
-        assert!(world.clock.now() > began + WEEK - 13_000, "and not much less");
+        assert!(world.clock.now() > began + WEEK - Seconds(13_000), "and not much less");
         assert_eq!(attempts(&world).await.len(), world.service.received().len());
         world.clock.advance(WEEK);
         world.settle().await;
@@ -188,7 +189,7 @@ async fn a_last_4xx_is_a_refusal() {
     let world = World::start(Engine::Sqlite).await;
     let id = one_owed(&world).await;
     // The provider itself was down for longer than a week: the notice is still tried once.
-    world.clock.advance(WEEK + 1);
+    world.clock.advance(WEEK + Seconds(1));
     world.service.behave(Behaviour::Status(410));
     world.settle().await;
     let delivery = delivery_of(&world, &id).await;
@@ -277,9 +278,9 @@ both! {
         let id = one_owed(&world).await;
         let lost = notify::claim(&world.host, "gone", 10, &mut Cursor::default()).await.unwrap();
         assert_eq!((lost.len(), lost[0][0].attempts), (1, 1));
-        world.clock.advance(notify::LEASE - 1);
+        world.clock.advance(notify::LEASE - Seconds(1));
         assert!(notify::claim(&world.host, "next", 10, &mut Cursor::default()).await.unwrap().is_empty(), "leased");
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         let taken = notify::claim(&world.host, "next", 10, &mut Cursor::default()).await.unwrap();
         assert_eq!((taken.len(), taken[0][0].attempts), (1, 2), "the lost attempt is counted");
         // The first worker was only slow: its answer is in the journal, but it decides nothing any more.
@@ -374,7 +375,7 @@ both! {
         let mut ids = Vec::new();
         for _ in 0..20 {
             ids.extend(owe(&world, &endpoint, 1).await);
-            world.clock.advance(1);
+            world.clock.advance(Seconds(1));
         }
         let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default()).await.unwrap();
         let leased: Vec<String> = claimed[0].iter().map(|delivery| delivery.id.clone()).collect();

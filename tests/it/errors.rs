@@ -1,6 +1,7 @@
 //! The error contract, as a file to review: every way of saying no, with its code, status and text.
 
 use avouch::domain::refusal::Refusal as R;
+use avouch::domain::time::Seconds;
 use avouch::http::error::code_and_status;
 
 /// One line for each variant, as pattern and example at once: a new variant does not compile until it has a line here.
@@ -55,19 +56,19 @@ every_refusal! {
     R::ResourceNotOfAudience => R::ResourceNotOfAudience,
     R::ConsentRequired { .. } => R::ConsentRequired {
         consent_uri: "https://id.example/consent/x".into(),
-        expires_in: 600,
-        interval: 5,
+        expires_in: Seconds(600),
+        interval: Seconds(5),
     },
-    R::SlowDown { .. } => R::SlowDown { interval: 5 },
+    R::SlowDown { .. } => R::SlowDown { interval: Seconds(5) },
     R::TooManyQuestions => R::TooManyQuestions,
     R::Denied => R::Denied,
     R::NoVerifiedContact => R::NoVerifiedContact,
-    R::StepUp { .. } => R::StepUp { max_age: 3600 },
+    R::StepUp { .. } => R::StepUp { max_age: Seconds(3600) },
     R::BearerMissing => R::BearerMissing,
     R::BearerInvalid => R::BearerInvalid,
     R::BearerScope(_) => R::BearerScope("delegations"),
     R::CredentialsWrong => R::CredentialsWrong,
-    R::Throttled(_) => R::Throttled(5),
+    R::Throttled(_) => R::Throttled(Seconds(5)),
     R::CrossSite => R::CrossSite,
     R::NotFound => R::NotFound,
     R::TicketClosed => R::TicketClosed,

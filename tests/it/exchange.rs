@@ -1,6 +1,7 @@
 //! Token exchange (RFC 8693, ID-JAG draft section 4.3): what is minted, and every way of asking for it wrongly.
 
 use avouch::domain::claims::{ID_TOKEN as ID_TOKEN_TYP, IdToken};
+use avouch::domain::time::Seconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::JwkSet;
@@ -46,7 +47,7 @@ both! {
         let jti = minted["jti"].as_str().unwrap();
         assert_eq!(minted, json!({
             "iss": world.issuer(), "sub": sub, "aud": world.service.url, "client_id": format!("{}/agent-auth.json", world.issuer()),
-            "jti": jti, "iat": NOW, "exp": NOW + 300, "auth_time": NOW, "email": ALICE, "email_verified": true, "name": "Alice Example",
+            "jti": jti, "iat": NOW, "exp": NOW + Seconds(300), "auth_time": NOW, "email": ALICE, "email_verified": true, "name": "Alice Example",
             "scope": "api.read",
         }));
         let journal = world.database.column("SELECT jti FROM journal WHERE kind = 'assertion'").await;
@@ -263,7 +264,7 @@ async fn forged_id_tokens() {
     refused(&world, &tokens, "another user", &sign(|c| c.sub = "somebody".into())).await;
     refused(&world, &tokens, "a notice", &ring.active.sign("logout+jwt", &good).unwrap()).await;
     assert_eq!(rows(&world).await, before);
-    let subject = [("subject_token", sign(|c| c.exp = NOW + 1)), ("subject_token_type", ID_TOKEN.to_owned())];
+    let subject = [("subject_token", sign(|c| c.exp = NOW + Seconds(1))), ("subject_token_type", ID_TOKEN.to_owned())];
     let subject: Vec<(&str, &str)> = subject.iter().map(|(n, v)| (*n, v.as_str())).collect();
     assert_eq!(
         world.exchange("desk-agent", &tokens, &subject).await.0,
@@ -284,14 +285,14 @@ async fn subject_tokens_end() {
         assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{name}: {body}");
     };
     let expires_in = tokens["expires_in"].as_i64().unwrap();
-    world.clock.advance(expires_in - 1);
+    world.clock.advance(Seconds(expires_in - 1));
     assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
-    world.clock.advance(1);
+    world.clock.advance(Seconds(1));
     refused("expired access token", &[]).await;
-    world.clock.advance((3600 - expires_in - 1).max(0));
+    world.clock.advance(Seconds((3600 - expires_in - 1).max(0)));
     if expires_in < 3600 {
         assert_eq!(world.exchange("desk-agent", &tokens, &id).await.0, 200);
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
     }
     refused("expired ID token", &id).await;
 
@@ -322,12 +323,12 @@ async fn an_old_sign_in_has_to_be_renewed() {
     let declare = |service: &str| format!("{}max_auth_age = \"1h\"\n", declarations(service));
     let world = World::with(Engine::Sqlite, declare).await;
     let (browser, tokens, ..) = world.delegated().await;
-    world.clock.advance(3600);
+    world.clock.advance(Seconds(3600));
     let refreshed = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
     let (status, tokens) = world.token("desk-agent", &refreshed).await;
     assert_eq!(status, 200, "{tokens}");
     assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200, "exactly the age that is allowed");
-    world.clock.advance(1);
+    world.clock.advance(Seconds(1));
     let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
     assert_eq!(
         (status, &body["error"], &body["max_age"]),
@@ -340,7 +341,7 @@ async fn an_old_sign_in_has_to_be_renewed() {
     assert_eq!(browser.submit(&page, "/login", &typed).await.status, 303);
     let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
     assert_eq!(status, 200, "{body}");
-    assert_eq!(claims(body["access_token"].as_str().unwrap())["auth_time"], NOW + 3601);
+    assert_eq!(claims(body["access_token"].as_str().unwrap())["auth_time"], (NOW + Seconds(3601)).0);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::Audience;
 use avouch::domain::scope::Scope;
+use avouch::domain::time::Seconds;
 use avouch::jose::SigningKey;
 use avouch::store::{Mint, Outcome, StoreError, SubjectToken, UnspentJti};
 use serde_json::Value;
@@ -69,7 +70,7 @@ both! {
             assert!(journal.binary_search(&assertion["jti"].as_str().unwrap().to_owned()).is_ok());
         }
         assert_eq!(world.database.column("SELECT mint_count FROM delegation").await, ["101"]);
-        assert_eq!(world.database.column("SELECT last_exp FROM delegation").await, [(NOW + 300).to_string()]);
+        assert_eq!(world.database.column("SELECT last_exp FROM delegation").await, [(NOW + Seconds(300)).to_string()]);
     }
 }
 
@@ -342,7 +343,7 @@ both! {
         let (_, tokens, ..) = world.delegated().await;
         for Change { name, sql, undo, answer } in CHANGES {
             // The cached client is as old as it may get; it is what authenticates, not what authorises.
-            world.clock.advance(2);
+            world.clock.advance(Seconds(2));
             let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
             assert_eq!(status, 200, "before: {name}: {body}");
             let before = journal(&world).await.len();
@@ -365,11 +366,11 @@ both! {
             let token = body["access_token"].as_str().unwrap().to_owned();
             (jsonwebtoken::decode_header(&token).unwrap().kid.unwrap(), claims(&token))
         };
-        world.clock.advance(3);
+        world.clock.advance(Seconds(3));
         let (kid, _) = minted().await;
         // Another replica saw the user sign in again, and applied a new name.
         world.database.column("UPDATE session SET auth_time = auth_time + 2 RETURNING id").await;
-        assert_eq!(minted().await.1["auth_time"], NOW + 2);
+        assert_eq!(minted().await.1["auth_time"], (NOW + Seconds(2)).0);
         world.database.column("UPDATE account SET name = 'Alice B. Example', version = version + 1 RETURNING id").await;
         assert_eq!(minted().await.1["name"], "Alice B. Example");
 

@@ -1,5 +1,6 @@
 //! The pages as a person uses them: a real Chromium, from the agent's link to the withdrawal.
 
+use avouch::domain::time::Seconds;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -212,7 +213,7 @@ async fn journey(scripts: bool) -> Seen {
     world.service.behave(Behaviour::Status(503));
     world.settle().await;
     world.service.behave(Behaviour::Status(200));
-    world.clock.advance(10);
+    world.clock.advance(Seconds(10));
     world.settle().await;
     browser.goto(&stage.page("/connections")).await?;
     assert!(browser.text("article .state").await?.contains("confirmed once"));
@@ -227,7 +228,7 @@ async fn journey(scripts: bool) -> Seen {
             ),
         ]
     );
-    world.clock.advance(410);
+    world.clock.advance(Seconds(410));
     world.settle().await;
     assert_eq!(world.service.received().len(), 3);
     browser.goto(&stage.page("/connections")).await?;

@@ -1,5 +1,6 @@
 //! The refresh token grant: rotation, and what a token that comes back means.
 
+use avouch::domain::time::{Seconds, Timestamp};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ fn refused(answer: &(u16, Value), code: &str) {
 }
 
 /// Lets a token expire before its session does, which ends the sooner of the two.
-async fn expire(world: &World, token: &Value, at: i64) {
+async fn expire(world: &World, token: &Value, at: Timestamp) {
     let hash = avouch::secret::token_hash(token.as_str().unwrap());
     let sql = format!("UPDATE refresh_token SET expires_at = {at} WHERE hash = '{hash}' RETURNING hash");
     assert_eq!(world.database.column(&sql).await, [hash]);
@@ -36,7 +37,7 @@ both! {
         let browser = world.signed_in(ALICE).await;
         let untouched = world.tokens(&browser, "desk-agent").await;
         let first = world.tokens(&browser, "desk-agent").await;
-        world.clock.advance(100);
+        world.clock.advance(Seconds(100));
         let (status, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
         assert_eq!(status, 200, "{second}");
         assert_ne!(first["refresh_token"], second["refresh_token"]);
@@ -46,7 +47,7 @@ both! {
         for same in ["iss", "sub", "aud", "sid", "auth_time"] {
             assert_eq!(before[same], after[same], "OpenID Connect Core section 12.2: {same}");
         }
-        assert_eq!((&after["iat"], after.get("nonce")), (&json!(NOW + 100), None));
+        assert_eq!((&after["iat"], after.get("nonce")), (&json!(NOW + Seconds(100)), None));
         assert!(mints(&world, &first).await && mints(&world, &second).await, "both generations are alive");
 
         // A thief who asks for more than there is, or another client, is told so; only the token's reuse by its client ends it.
@@ -73,8 +74,8 @@ async fn reuse_is_noticed_whatever_else_the_request_says() {
     // Nor does it matter that the used token would have expired by now.
     let first = world.tokens(&browser, "desk-agent").await;
     let (_, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
-    expire(&world, &first["refresh_token"], NOW + 10).await;
-    world.clock.advance(10);
+    expire(&world, &first["refresh_token"], NOW + Seconds(10)).await;
+    world.clock.advance(Seconds(10));
     assert!(mints(&world, &second).await);
     refused(&refresh(&world, "desk-agent", &first["refresh_token"], &[]).await, "invalid_grant");
     assert!(!mints(&world, &second).await);
@@ -113,10 +114,10 @@ async fn a_token_lives_no_longer_than_its_session() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
     let tokens = world.tokens(&browser, "desk-agent").await;
-    world.clock.advance(14 * 24 * 3600 - 1);
+    world.clock.advance(Seconds(14 * 24 * 3600 - 1));
     let (status, second) = refresh(&world, "desk-agent", &tokens["refresh_token"], &[]).await;
     assert_eq!(status, 200, "{second}");
-    world.clock.advance(1);
+    world.clock.advance(Seconds(1));
     refused(&refresh(&world, "desk-agent", &second["refresh_token"], &[]).await, "invalid_grant");
 }
 
@@ -125,8 +126,8 @@ async fn an_expired_token_is_refused_and_accuses_nobody() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
     let tokens = world.tokens(&browser, "desk-agent").await;
-    expire(&world, &tokens["refresh_token"], NOW + 10).await;
-    world.clock.advance(10);
+    expire(&world, &tokens["refresh_token"], NOW + Seconds(10)).await;
+    world.clock.advance(Seconds(10));
     refused(&refresh(&world, "desk-agent", &tokens["refresh_token"], &[]).await, "invalid_grant");
     assert!(mints(&world, &tokens).await, "the family is not ended for it");
     assert_eq!(reuses(&world).await, 0);

@@ -1,5 +1,6 @@
 //! Two servers on one database: what one does, the other knows at once.
 
+use avouch::domain::time::Seconds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -126,7 +127,7 @@ both! {
         // Two chats ask for the same; the user says yes to one and then no to the other.
         let (_, other) = there.exchange("desk-agent", &tokens, &[("agent_context_id", "chat 2")]).await;
         there.agree(&browser, "desk-agent", &tokens, "always", &[]).await;
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
         let pair = Pair { minted: 1, here: world, there, browser, tokens };
         let path = other["consent_uri"].as_str().unwrap().strip_prefix(&pair.here.issuer()).unwrap().to_owned();
@@ -142,13 +143,13 @@ both! {
 both! {
     async fn signed_in_again_there(world: World) {
         let pair = Pair::start(world).await;
-        pair.here.clock.advance(10);
+        pair.here.clock.advance(Seconds(10));
         let page = pair.browser.get("/login?again=1").await;
         let typed = [("email", ALICE), ("password", crate::harness::PASSWORD)];
         assert_eq!(pair.browser.submit(&page, "/login", &typed).await.status, 303);
         let (status, body) = pair.here.exchange("desk-agent", &pair.tokens, &[]).await;
         assert_eq!(status, 200, "{body}");
-        assert_eq!(claims(body["access_token"].as_str().unwrap())["auth_time"], NOW + 10);
+        assert_eq!(claims(body["access_token"].as_str().unwrap())["auth_time"], (NOW + Seconds(10)).0);
     }
 }
 
@@ -210,10 +211,10 @@ both! {
             assert!(minted.iter().all(|jti| at_answer.binary_search(jti).is_ok()), "nobody has what is not in the journal");
             // The second notice comes when the last of them is dead.
             let due = worlds[0].database.column("SELECT MAX(due_at) FROM delivery").await;
-            let exp = worlds[0].clock.now() + 300;
-            assert_eq!(due, [(exp + 120).to_string()]);
+            let exp = worlds[0].clock.now() + Seconds(300);
+            assert_eq!(due, [(exp + Seconds(120)).to_string()]);
 
-            worlds[0].clock.advance(10);
+            worlds[0].clock.advance(Seconds(10));
             worlds[0].agree(&browser, "desk-agent", &tokens, "always", &[]).await;
         }
         let used = worlds[0].database.column("SELECT mint_count FROM delegation").await;

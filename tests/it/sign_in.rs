@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
+use avouch::domain::time::Seconds;
 use avouch::flow::{issuers, start};
 use avouch::host::DEFAULT_ISSUER;
 use avouch::passwords;
@@ -175,7 +176,7 @@ both! {
         let browser = world.signed_in(ALICE).await;
         let first = world.tokens(&browser, "desk-agent").await;
         let old = browser.cookie_pair("avouch-session").unwrap();
-        world.clock.advance(100);
+        world.clock.advance(Seconds(100));
         assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401);
         assert!(inside(&browser).await, "a typing mistake ends nothing");
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
@@ -187,7 +188,7 @@ both! {
         let second = world.tokens(&browser, "desk-agent").await;
         let (before, after) = (claims(first["id_token"].as_str().unwrap()), claims(second["id_token"].as_str().unwrap()));
         assert_eq!(before["sid"], after["sid"], "the same session");
-        assert_eq!((&before["auth_time"], &after["auth_time"]), (&json!(NOW), &json!(NOW + 100)));
+        assert_eq!((&before["auth_time"], &after["auth_time"]), (&json!(NOW), &json!(NOW + Seconds(100))));
         assert_eq!(world.exchange("desk-agent", &first, &[]).await.1["error"], "consent_required", "what rests on it lives on");
         assert_eq!(sessions(&world).await, 1);
 
@@ -234,10 +235,10 @@ both! {
 async fn a_session_lasts_fourteen_days_however_often_it_is_renewed() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
-    world.clock.advance(14 * 24 * 3600 - 1);
+    world.clock.advance(Seconds(14 * 24 * 3600 - 1));
     assert!(inside(&browser).await);
     assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
-    world.clock.advance(1);
+    world.clock.advance(Seconds(1));
     assert!(!inside(&browser).await);
 }
 

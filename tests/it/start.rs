@@ -6,6 +6,7 @@ use std::path::Path;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
+use avouch::domain::time::Seconds;
 use avouch::flow::issuers;
 use avouch::flow::start::{self, StartError, StartReport};
 use avouch::host::{App, DEFAULT_ISSUER};
@@ -182,7 +183,7 @@ both! {
             UNION ALL SELECT email || version FROM account ORDER BY 1";
         let before = world.database.column(VERSIONS).await;
         assert!(before.len() == 8 && before.iter().all(|row| row.ends_with('1')), "{before:?}");
-        world.clock.advance(1000);
+        world.clock.advance(Seconds(1000));
         let declared = declarations(&world.service.url);
         world.replica(&declared).await;
         assert_eq!(world.database.column(VERSIONS).await, before, "the same declarations change nothing");
@@ -231,7 +232,7 @@ both! {
             assert!(world.database.column(disabled).await.is_empty());
             let record = world.api("GET", &path, &world.admin_token()).await.json();
             assert_eq!(record["status"], "withdrawing", "the second notice is still owed");
-            world.clock.advance(420);
+            world.clock.advance(Seconds(420));
             world.settle().await;
             told += 1;
             assert_eq!(world.service.received().len(), told);
@@ -240,7 +241,7 @@ both! {
             tokens = world.tokens(&browser, "desk-agent").await;
             let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
             assert_eq!((status, &body["error"]), (400, &json!("consent_required")), "{section}");
-            world.clock.advance(5);
+            world.clock.advance(Seconds(5));
             world.agree(&browser, "desk-agent", &tokens, "always", &[]).await;
             assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200, "{section}");
         }

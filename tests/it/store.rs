@@ -16,6 +16,7 @@ use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::domain::service_policy::{Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
+use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{
     self, Entry, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store, StoreError,
     SubjectToken, UnspentJti,
@@ -82,7 +83,7 @@ pub(crate) async fn people(store: &Store, n: usize) {
         csrf: &avouch::secret::Secret::new("csrf"),
         user_agent: Some("test"),
         now: NOW,
-        expires_at: NOW + 1000,
+        expires_at: NOW + Seconds(1000),
     };
     tx!(store, |tx| {
         tx.apply_account(&account, NOW).await.unwrap();
@@ -136,7 +137,7 @@ pub(crate) fn ticket(n: usize) -> Ticket {
         agent_platform: None,
         agent_context_id: Some("chat".into()),
         created_at: NOW,
-        expires_at: NOW + 600,
+        expires_at: NOW + Seconds(600),
         polled_at: NOW,
         closed_at: None,
         consent_id: None,
@@ -157,11 +158,11 @@ pub(crate) async fn family(store: &Store, n: usize, client: &str) {
         code_challenge: "challenge",
         nonce: None,
         now: NOW,
-        expires_at: NOW + 60,
+        expires_at: NOW + Seconds(60),
     };
     tx!(store, |tx| {
         tx.add_family(&new).await.unwrap();
-        tx.add_access_token(&id, &id, &Scope::default(), NOW, NOW + 1000).await.unwrap();
+        tx.add_access_token(&id, &id, &Scope::default(), NOW, NOW + Seconds(1000)).await.unwrap();
     });
 }
 
@@ -237,8 +238,8 @@ async fn every_method(engine: Engine) {
     let mut swept = 0;
     for table in store::SWEPT {
         tx!(all, |tx| {
-            assert!(tx.sweep(table, NOW + 100_000, 1).await.unwrap() <= 1, "no more than asked for");
-            swept += tx.sweep(table, NOW + 100_000, 100).await.unwrap();
+            assert!(tx.sweep(table, NOW + Seconds(100_000), 1).await.unwrap() <= 1, "no more than asked for");
+            swept += tx.sweep(table, NOW + Seconds(100_000), 100).await.unwrap();
         });
     }
     assert!(swept > 0, "{swept}");
@@ -272,7 +273,7 @@ async fn looks(all: &store::Database, acme: &Store) {
         assert!(tx.set_issuer_logo(Some(&logo)).await.unwrap() && !tx.set_issuer_logo(Some(&logo)).await.unwrap());
         assert_eq!(tx.issuer_logo().await.unwrap(), Some(logo));
         assert!(tx.set_issuer_disabled(Some(NOW)).await.unwrap());
-        assert!(!tx.set_issuer_disabled(Some(NOW + 1)).await.unwrap(), "it is disabled already");
+        assert!(!tx.set_issuer_disabled(Some(NOW + Seconds(1))).await.unwrap(), "it is disabled already");
     });
     let mut tx = all.read().await.unwrap();
     let rows = tx.issuers(None, 9).await.unwrap();
@@ -286,7 +287,7 @@ async fn people_and_clients(store: &Store) {
     people(store, 1).await;
     client(store, "c", &[AUD.to_owned()]).await;
     let audience = Audience::parse("https://b.example").unwrap();
-    let policy = ServicePolicy { max_auth_age: Some(60), ..ServicePolicy::of(Dialect::AuthMd) };
+    let policy = ServicePolicy { max_auth_age: Some(Seconds(60)), ..ServicePolicy::of(Dialect::AuthMd) };
     tx!(store, |tx| {
         tx.apply_service("v", &audience, &policy, NOW).await.unwrap();
         tx.apply_service("v", &audience, &policy, NOW).await.unwrap();
@@ -308,11 +309,11 @@ async fn people_and_clients(store: &Store) {
     tx!(store, |tx| {
         assert!(tx.disable_account("a2", NOW).await.unwrap() && !tx.disable_account("a2", NOW).await.unwrap());
         assert!(tx.session_by_token("cookie2", NOW).await.unwrap().is_none(), "its sessions end with it");
-        assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (1, 0));
-        tx.block("n", NOW + 5).await.unwrap();
-        assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (2, NOW + 5));
+        assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (1, Timestamp::EPOCH));
+        tx.block("n", NOW + Seconds(5)).await.unwrap();
+        assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (2, NOW + Seconds(5)));
         tx.forgive("n", true).await.unwrap();
-        assert_eq!(tx.count_attempt("n", NOW, 900).await.unwrap(), (1, 0));
+        assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (1, Timestamp::EPOCH));
     });
     let jti = || UnspentJti::new("c".into(), "j".into(), NOW);
     assert!(store.spend(jti()).await.unwrap() && !store.spend(jti()).await.unwrap());
@@ -331,7 +332,7 @@ async fn sign_ins(store: &Store) {
         code_challenge: "challenge",
         nonce: None,
         now: NOW,
-        expires_at: NOW + 60,
+        expires_at: NOW + Seconds(60),
     };
     tx!(store, |tx| {
         assert_eq!(tx.signin_scope("a1", "key of c").await.unwrap(), None);
@@ -341,12 +342,12 @@ async fn sign_ins(store: &Store) {
         tx.add_family(&family).await.unwrap();
         assert!(!tx.family_by_code("code", NOW).await.unwrap().unwrap().used);
         assert!(tx.use_code("code", NOW).await.unwrap() && !tx.use_code("code", NOW).await.unwrap());
-        tx.add_access_token("access", "f", &scope, NOW, NOW + 100).await.unwrap();
-        tx.add_refresh_token("refresh", "f", NOW, NOW + 100).await.unwrap();
+        tx.add_access_token("access", "f", &scope, NOW, NOW + Seconds(100)).await.unwrap();
+        tx.add_refresh_token("refresh", "f", NOW, NOW + Seconds(100)).await.unwrap();
         assert_eq!(tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap().id, "f");
         assert!(tx.use_refresh("refresh", NOW).await.unwrap() && !tx.use_refresh("refresh", NOW).await.unwrap());
         assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_id, "key of c");
-        assert!(tx.subject_by_access_token("access", NOW + 100).await.unwrap().is_none(), "expired");
+        assert!(tx.subject_by_access_token("access", NOW + Seconds(100)).await.unwrap().is_none(), "expired");
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
         assert!(tx.reauthenticate("s1", "cookie1b", NOW).await.unwrap());
@@ -360,24 +361,24 @@ async fn agreed(all: &store::Database, store: &Store) {
         tx.lock_account("a1").await.unwrap();
         assert!(tx.add_ticket(&ticket(1)).await.unwrap());
         assert!(!tx.add_ticket(&Ticket { id: "t2".into(), ..ticket(1) }).await.unwrap(), "the same question");
-        tx.polled("t1", NOW + 5).await.unwrap();
-        assert_eq!(tx.open_ticket("key1").await.unwrap().unwrap().polled_at, NOW + 5);
+        tx.polled("t1", NOW + Seconds(5)).await.unwrap();
+        assert_eq!(tx.open_ticket("key1").await.unwrap().unwrap().polled_at, NOW + Seconds(5));
         assert_eq!(tx.open_tickets("a1", NOW).await.unwrap().len(), 1);
         let id = tx.open_delegation("d1", "a1", "https://id.example", "sub1", AUD, NOW).await.unwrap();
         assert_eq!(tx.open_delegation("dx", "a1", "x", "x", AUD, NOW).await.unwrap(), id, "one for user and audience");
-        for (name, mode) in [("k1 c", Mode::Always), ("until", Mode::Until(NOW + 10)), ("no", Mode::Denied)] {
+        for (name, mode) in [("k1 c", Mode::Always), ("until", Mode::Until(NOW + Seconds(10))), ("no", Mode::Denied)] {
             let delegation = Some("d1").filter(|_| mode != Mode::Denied);
             tx.add_consent(&consent(name, delegation, "key of c", mode), "a1", AUD, "s1").await.unwrap();
         }
         assert!(!tx.close_ticket("t1", "a2", "k1 c", NOW).await.unwrap(), "somebody else's");
-        assert!(!tx.close_ticket("t1", "a1", "k1 c", NOW + 600).await.unwrap(), "expired");
+        assert!(!tx.close_ticket("t1", "a1", "k1 c", NOW + Seconds(600)).await.unwrap(), "expired");
         assert!(tx.close_ticket("t1", "a1", "k1 c", NOW).await.unwrap());
         assert_eq!(tx.ticket("t1").await.unwrap().unwrap().consent_id, Some("k1 c".into()));
         tx.add_ticket(&ticket(3)).await.unwrap();
-        tx.close_expired_ticket("key3", NOW + 600).await.unwrap();
+        tx.close_expired_ticket("key3", NOW + Seconds(600)).await.unwrap();
         assert!(tx.open_ticket("key3").await.unwrap().is_none());
         assert_eq!(tx.consents("a1", AUD, "key of c").await.unwrap().len(), 3);
-        assert_eq!(tx.consent_mode("until").await.unwrap(), Some(Mode::Until(NOW + 10)));
+        assert_eq!(tx.consent_mode("until").await.unwrap(), Some(Mode::Until(NOW + Seconds(10))));
         assert_eq!(tx.agreed_before("a1", AUD, "key of c").await.unwrap(), (true, true));
         assert_eq!(tx.delegation_consents("d1").await.unwrap().len(), 2);
         assert_eq!(tx.denials("a1").await.unwrap().len(), 1);
@@ -393,7 +394,7 @@ async fn agreed(all: &store::Database, store: &Store) {
 async fn withdrawn(all: &store::Database, store: &Store) {
     let mut tx = store.begin().await.unwrap();
     let used = tx.delegation_for("a1", AUD).await.unwrap().unwrap();
-    assert_eq!((used.mint_count, used.last_exp, used.last_client.as_deref()), (1, NOW + 300, Some("C")));
+    assert_eq!((used.mint_count, used.last_exp, used.last_client.as_deref()), (1, NOW + Seconds(300), Some("C")));
     for (filter, n) in [
         (
             Filter {
@@ -412,7 +413,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     }
     assert_eq!(tx.active_delegations(Some("a1"), None).await.unwrap().len(), 1);
     assert_eq!(tx.delegations_of_client("key of c").await.unwrap(), [("d1".into(), AUD.into())]);
-    assert_eq!(tx.end_lapsed("d1", NOW + 10).await.unwrap(), 1);
+    assert_eq!(tx.end_lapsed("d1", NOW + Seconds(10)).await.unwrap(), 1);
     assert!(tx.has_standing_consent("d1").await.unwrap());
     assert_eq!(tx.lock_delegation("d1").await.unwrap().unwrap().id, "d1");
     assert!(tx.end_delegation("d1", NOW).await.unwrap() && !tx.end_delegation("d1", NOW).await.unwrap());
@@ -431,23 +432,27 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         aud: AUD,
         created_at: NOW,
         due_at: NOW,
-        give_up_at: NOW + 100,
+        give_up_at: NOW + Seconds(100),
     };
     tx.enqueue(&notice).await.unwrap();
     assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawing);
     tx.commit().await.unwrap();
     assert_eq!(all.read().await.unwrap().next_due(NOW).await.unwrap(), Some(NOW));
     tx!(all, |tx| {
-        assert_eq!(tx.claim("w", NOW, 10, (9, 16), "").await.unwrap().len(), 1);
-        assert_eq!(tx.claim("w2", NOW, 10, (9, 16), "").await.unwrap().len(), 0, "leased");
+        assert_eq!(tx.claim("w", NOW, Seconds(10), (9, 16), "").await.unwrap().len(), 1);
+        assert_eq!(tx.claim("w2", NOW, Seconds(10), (9, 16), "").await.unwrap().len(), 0, "leased");
     });
     tx!(all, |tx| assert_eq!(tx.clear_leases().await.unwrap(), 1));
-    tx!(all, |tx| assert_eq!(tx.claim("w", NOW, 10, (9, 16), "").await.unwrap()[0].attempts, 2));
+    tx!(all, |tx| assert_eq!(tx.claim("w", NOW, Seconds(10), (9, 16), "").await.unwrap()[0].attempts, 2));
     tx!(all, |tx| {
         tx.release(&["o"], "another").await.unwrap();
-        assert_eq!(tx.claim("w2", NOW, 10, (9, 16), "").await.unwrap().len(), 0, "only its worker gives it back");
+        assert_eq!(
+            tx.claim("w2", NOW, Seconds(10), (9, 16), "").await.unwrap().len(),
+            0,
+            "only its worker gives it back"
+        );
         tx.release(&["o"], "w").await.unwrap();
-        assert_eq!(tx.claim("w2", NOW, 10, (9, 16), "").await.unwrap()[0].attempts, 2, "it was not tried");
+        assert_eq!(tx.claim("w2", NOW, Seconds(10), (9, 16), "").await.unwrap()[0].attempts, 2, "it was not tried");
     });
     let mut tx = store.begin().await.unwrap();
     let settled = Settled { state: DeliveryState::Delivered, due_at: NOW, status: Some(200), error: None };

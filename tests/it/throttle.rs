@@ -1,5 +1,6 @@
 //! Guessing passwords gets slower: by e-mail, by address, at once, and on every server.
 
+use avouch::domain::time::Seconds;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -21,19 +22,19 @@ both! {
         assert_eq!(attempt(&replica.browser(), ALICE, PASSWORD).await.status, 429, "the replicas share the count");
         assert_eq!(attempt(&browser, BOB, PASSWORD).await.status, 303, "nobody else has to wait");
 
-        world.clock.advance(4);
+        world.clock.advance(Seconds(4));
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401);
         let blocked = attempt(&browser, ALICE, PASSWORD).await;
         assert!(blocked.body.contains("in 10 seconds."), "twice as long: {}", blocked.body);
-        world.clock.advance(10);
+        world.clock.advance(Seconds(10));
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
         for _ in 0..5 {
             assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401, "counted from zero again");
         }
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
-        world.clock.advance(901);
+        world.clock.advance(Seconds(901));
         for _ in 0..4 {
             assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401, "what is long ago is forgotten");
         }
@@ -61,7 +62,7 @@ both! {
         let expected = [vec![401; 5], vec![429; 25]].concat();
         assert_eq!(answers, expected, "five were looked at");
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
-        world.clock.advance(5);
+        world.clock.advance(Seconds(5));
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
     }
 }
@@ -76,7 +77,7 @@ async fn guessing_many_e_mails_from_one_address_gets_slower() {
     assert_eq!(world.database.column(fifty).await.len(), 2, "an e-mail and an address");
     assert_eq!(attempt(&browser, "n1@example.com", "wrong").await.status, 401);
     assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
-    world.clock.advance(5);
+    world.clock.advance(Seconds(5));
     assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
     assert_eq!(attempt(&browser, "n2@example.com", "wrong").await.status, 401);
     assert_eq!(attempt(&browser, BOB, PASSWORD).await.status, 429, "one known password washes nothing away");

@@ -1,6 +1,7 @@
 //! The main job through real HTTP: sign in, agree, mint, withdraw, tell.
 
 use avouch::domain::claims::REVOKED_EVENT;
+use avouch::domain::time::Seconds;
 use serde_json::json;
 
 use crate::harness::{ALICE, NOW, both, claims};
@@ -12,7 +13,7 @@ both! {
         assert_eq!(minted["iss"], world.issuer());
         assert_eq!(minted["aud"], world.service.url);
         assert_eq!(minted["email"], ALICE);
-        assert_eq!(minted["auth_time"], NOW);
+        assert_eq!(minted["auth_time"], NOW.0);
 
         let answer = world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
@@ -27,13 +28,13 @@ both! {
         let notice = claims(&notices[0].1);
         assert_eq!((&notice["iss"], &notice["sub"], &notice["aud"]), (&minted["iss"], &minted["sub"], &minted["aud"]));
         assert_eq!(notice["events"], json!({ REVOKED_EVENT: {} }));
-        assert_eq!(notice["exp"], NOW + 120);
+        assert_eq!(notice["exp"], (NOW + Seconds(120)).0);
 
         // What was minted before may be redeemed until it is dead: a second notice follows then.
-        world.clock.advance(300 + 119);
+        world.clock.advance(Seconds(300 + 119));
         world.settle().await;
         assert_eq!(world.service.received().len(), 1);
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         world.settle().await;
         let received = world.service.received();
         assert_eq!(received.len(), 2);

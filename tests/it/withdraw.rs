@@ -1,13 +1,14 @@
 //! Withdrawal: by whom, of what, what it leaves behind, and when the service hears of it.
 
 use avouch::domain::journal::Why;
+use avouch::domain::time::Seconds;
 use avouch::flow::withdraw;
 use serde_json::{Value, json};
 
 use crate::harness::{ALICE, BOB, Behaviour, Browser, Engine, NOW, World, answer_form, both, claims, declarations};
 
 /// Seconds after an assertion's `exp` (300 after it was minted) at which the second notice is due.
-const DEAD: i64 = 300 + 120;
+const DEAD: Seconds = Seconds(300 + 120);
 
 /// As usual, but both users have verified addresses.
 fn both_verified(service: &str) -> String {
@@ -158,7 +159,7 @@ both! {
 
 #[tokio::test]
 async fn one_notice_is_enough_when_nothing_can_be_redeemed_any_more() {
-    for (after, notices) in [(DEAD - 1, 2), (DEAD, 1)] {
+    for (after, notices) in [(DEAD - Seconds(1), 2), (DEAD, 1)] {
         let world = World::start(Engine::Sqlite).await;
         let (_, _, id, _) = world.delegated().await;
         world.clock.advance(after);
@@ -166,7 +167,7 @@ async fn one_notice_is_enough_when_nothing_can_be_redeemed_any_more() {
         assert_eq!(answer["deliveries"].as_array().unwrap().len(), notices, "{after} s after the mint");
         world.settle().await;
         assert_eq!(world.service.received().len(), 1);
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         world.settle().await;
         assert_eq!(world.service.received().len(), notices);
         assert_eq!(delegation(&world, &id).await["status"], "withdrawn");
@@ -214,10 +215,10 @@ both! {
         world.agree(&browser, "desk-agent", &tokens, "until:3600", &[]).await;
         assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
         let id = world.database.column("SELECT id FROM delegation").await.remove(0);
-        world.clock.advance(3599);
+        world.clock.advance(Seconds(3599));
         world.settle().await;
         assert_eq!(delegation(&world, &id).await["status"], "active");
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
         let worker = tokio::spawn(avouch::delivery::run(world.host.clone(), world.stop.subscribe()));
         crate::harness::eventually("the end", async || delegation(&world, &id).await["status"] == "withdrawn").await;
         world.stop.send_replace(true);
@@ -237,7 +238,7 @@ async fn a_neighbour_that_cannot_be_read(engine: Engine) {
         let browser = world.signed_in(ALICE).await;
         let tokens = world.tokens(&browser, "desk-agent").await;
         world.agree(&browser, "desk-agent", &tokens, "until:3600", &[]).await;
-        world.clock.advance(1);
+        world.clock.advance(Seconds(1));
     }
     let of = |table: &str, columns: &str, own: &str| {
         let tens = "(VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9))";
@@ -262,7 +263,7 @@ async fn a_neighbour_that_cannot_be_read(engine: Engine) {
     world.database.column(&of("consent", &format!("{consent}, delegation_id"), &own)).await;
     world.database.column("UPDATE issuer SET url = 'unreadable' WHERE id = 'acme'").await;
     world.host.issuers.remove("acme");
-    world.clock.advance(3600);
+    world.clock.advance(Seconds(3600));
     assert_eq!(withdraw::lapse(&world.host).await.unwrap(), 1);
     let left = world.database.column("SELECT DISTINCT issuer_id FROM consent WHERE ended_at IS NULL").await;
     assert_eq!(left, ["acme"]);
@@ -284,7 +285,7 @@ both! {
         let other = world.tokens(&browser, "travel-agent").await;
         world.agree(&browser, "travel-agent", &other, "until:3600", &[]).await;
         assert_eq!(world.exchange("travel-agent", &other, &[]).await.0, 200);
-        world.clock.advance(3600);
+        world.clock.advance(Seconds(3600));
         world.settle().await;
         assert_eq!(world.service.received().len(), 1, "the service hears of it");
         let record = delegation(&world, &id).await;
@@ -341,7 +342,7 @@ both! {
         let before = async {
             for _ in 0..3 {
                 world.exchange("desk-agent", &tokens, &[]).await;
-                world.clock.advance(1);
+                world.clock.advance(Seconds(1));
             }
         };
         let path = format!("/delegations/{id}");
@@ -358,7 +359,7 @@ both! {
         }
         assert_eq!(number(&world, "SELECT COUNT(*) FROM journal WHERE kind = 'assertion'").await, minted);
         let last = number(&world, "SELECT MAX(at) FROM journal WHERE kind = 'assertion'").await;
-        assert_eq!(number(&world, "SELECT MAX(due_at) FROM delivery").await, last + DEAD);
+        assert_eq!(number(&world, "SELECT MAX(due_at) FROM delivery").await, last + DEAD.0);
     }
 }
 
@@ -404,11 +405,11 @@ async fn a_credential_redeemed_after_the_first_notice_dies_by_the_second() {
     world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
     world.settle().await;
     assert_eq!(call(&early).await, 401, "dead by the first notice");
-    world.clock.advance(200);
+    world.clock.advance(Seconds(200));
     let late = redeem(&second["access_token"]).await;
     assert_eq!(call(&late).await, 200, "alive: the service had no reason to refuse");
     assert_eq!(delegation(&world, &id).await["status"], "withdrawing");
-    world.clock.advance(DEAD - 200);
+    world.clock.advance(DEAD - Seconds(200));
     world.settle().await;
     assert_eq!(call(&late).await, 401, "dead by the second notice");
     assert_eq!(delegation(&world, &id).await["status"], "withdrawn");

@@ -8,6 +8,7 @@ use super::super::pages::{ErrorPage, Site};
 use super::super::reply;
 use super::{Back, PublicError};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Seconds;
 use crate::flow::authorize;
 
 /// JSON of the OAuth endpoints (RFC 6749 section 5.2, contract "Token exchange").
@@ -18,11 +19,11 @@ struct OAuthError<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     consent_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in: Option<i64>,
+    expires_in: Option<Seconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    interval: Option<i64>,
+    interval: Option<Seconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_age: Option<i64>,
+    max_age: Option<Seconds>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
 }

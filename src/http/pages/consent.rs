@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::{Account, Agent, Known, Service, Site, render};
+use crate::domain::time::Seconds;
 
 /// The question on a ticket: posts `csrf`, `digest`, any number of `scope`, `mode` and `decision` (`allow` or `deny`)
 /// to `/consent/{ticket}`.
@@ -82,7 +83,7 @@ impl ModeChoice {
     }
 
     /// For `seconds` from the decision, under a label like "For 1 hour".
-    pub fn until(seconds: u64, label: &str) -> Self {
+    pub fn until(seconds: Seconds, label: &str) -> Self {
         Self { value: format!("until:{seconds}"), label: label.into(), note: None }
     }
 
@@ -95,9 +96,9 @@ impl ModeChoice {
     pub fn all() -> Vec<Self> {
         vec![
             Self::once(),
-            Self::until(3_600, "For 1 hour"),
-            Self::until(86_400, "For 1 day"),
-            Self::until(2_592_000, "For 30 days"),
+            Self::until(Seconds(3_600), "For 1 hour"),
+            Self::until(Seconds(86_400), "For 1 day"),
+            Self::until(Seconds(2_592_000), "For 30 days"),
             Self::always(),
         ]
     }

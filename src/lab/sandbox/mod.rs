@@ -3,6 +3,8 @@
 //! It refuses whatever the text lets a service refuse, so what passes here passes at a careful service. One page of routes
 //! (here), the fetching (`trust`), the rules (`verify`) and the memory (`state`).
 
+use crate::domain::time::{Seconds, Timestamp};
+
 mod members;
 mod pages;
 mod reply;
@@ -47,7 +49,7 @@ const ID_JAG_TYPE: &str = "urn:ietf:params:oauth:token-type:id-jag";
 const CREDENTIAL_TYPES: [&str; 2] = ["access_token", "api_key"];
 
 /// Seconds an access token lives; an API key lives until it is revoked.
-const ACCESS_TOKEN_LIFETIME: i64 = 3600;
+const ACCESS_TOKEN_LIFETIME: Seconds = Seconds(3600);
 
 /// Most bytes of a request's body, and the time it may take to come.
 const MAX_BODY: usize = 64 * 1024;
@@ -324,6 +326,6 @@ fn envelope(body: &[u8]) -> Result<(String, &'static str), Refusal> {
 }
 
 /// As JavaScript writes it: `2026-05-04T13:00:00.000Z`.
-fn iso8601(seconds: i64) -> Option<String> {
-    DateTime::from_timestamp(seconds, 0).map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+fn iso8601(at: Timestamp) -> Option<String> {
+    DateTime::from_timestamp(at.0, 0).map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::reply::{Code, Refusal};
 use crate::domain::scope::Scope;
+use crate::domain::time::Timestamp;
 use crate::secret::sha256;
 
 /// Most credentials, and most `jti`s of assertions. Full, it refuses: to forget a `jti` would open the door to a replay.
@@ -15,8 +16,8 @@ const MAX_EVENTS: usize = 1_000;
 /// Something that happened, in order. For tests and demonstrations; it never holds a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Seconds since the epoch.
-    pub at: i64,
+    /// When.
+    pub at: Timestamp,
     /// What it was.
     pub what: What,
 }
@@ -75,18 +76,18 @@ pub(super) fn registration_id(iss: &str, sub: &str, aud: &str) -> String {
 
 struct Credential {
     registration: Registration,
-    /// Seconds since the epoch; `None` for an API key.
-    expires_at: Option<i64>,
+    /// When it expires; `None` for an API key.
+    expires_at: Option<Timestamp>,
 }
 
 /// A token's `jti` and how long to remember it. Assertions and notices share one memory for each issuer.
 pub(super) struct Mark {
     key: String,
-    until: i64,
+    until: Timestamp,
 }
 
 impl Mark {
-    pub(super) fn new(iss: &str, jti: &str, until: i64) -> Self {
+    pub(super) fn new(iss: &str, jti: &str, until: Timestamp) -> Self {
         // Hashed, so that a long one takes no room; an issuer holds no space, so no two pairs make one text.
         Self { key: sha256(format!("{iss} {jti}").as_bytes()), until }
     }
@@ -94,7 +95,7 @@ impl Mark {
 
 pub(super) struct State {
     pub(super) most: usize,
-    jtis: HashMap<String, i64>,
+    jtis: HashMap<String, Timestamp>,
     credentials: HashMap<String, Credential>,
     events: VecDeque<Event>,
 }
@@ -107,7 +108,7 @@ impl Default for State {
 
 impl State {
     /// Refuses a token whose `jti` was used.
-    pub(super) fn fresh(&self, mark: &Mark, now: i64) -> Result<(), Refusal> {
+    pub(super) fn fresh(&self, mark: &Mark, now: Timestamp) -> Result<(), Refusal> {
         if self.jtis.get(&mark.key).is_some_and(|until| now < *until) {
             return Refusal::because(Code::ReplayDetected, "this jti was used before");
         }
@@ -120,8 +121,8 @@ impl State {
         mark: Mark,
         hash: String,
         registration: Registration,
-        expires_at: Option<i64>,
-        now: i64,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
     ) -> Result<(), Refusal> {
         self.fresh(&mark, now)?;
         self.make_room(now);
@@ -134,7 +135,7 @@ impl State {
     }
 
     /// Uses up the `jti` and ends every credential of the registration; says how many were alive.
-    pub(super) fn revoke(&mut self, mark: Mark, registration_id: &str, now: i64) -> Result<usize, Refusal> {
+    pub(super) fn revoke(&mut self, mark: Mark, registration_id: &str, now: Timestamp) -> Result<usize, Refusal> {
         self.fresh(&mark, now)?;
         self.make_room(now);
         // Notices have as much room again, so that no flood of assertions keeps a revocation out.
@@ -152,11 +153,11 @@ impl State {
     }
 
     /// Who stands behind a credential, while it lives.
-    pub(super) fn find(&self, hash: &str, now: i64) -> Option<&Registration> {
+    pub(super) fn find(&self, hash: &str, now: Timestamp) -> Option<&Registration> {
         self.credentials.get(hash).filter(|credential| credential.alive(now)).map(|credential| &credential.registration)
     }
 
-    pub(super) fn note(&mut self, at: i64, what: What) {
+    pub(super) fn note(&mut self, at: Timestamp, what: What) {
         if self.events.len() >= MAX_EVENTS {
             self.events.pop_front();
         }
@@ -168,7 +169,7 @@ impl State {
     }
 
     /// Drops what time has ended, once there is much of it.
-    fn make_room(&mut self, now: i64) {
+    fn make_room(&mut self, now: Timestamp) {
         if self.credentials.len() >= self.most {
             self.credentials.retain(|_, credential| credential.alive(now));
         }
@@ -179,7 +180,7 @@ impl State {
 }
 
 impl Credential {
-    fn alive(&self, now: i64) -> bool {
+    fn alive(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }
 }
@@ -191,8 +192,9 @@ fn full<T>() -> Result<T, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Seconds;
 
-    const NOW: i64 = 1_800_000_000;
+    const NOW: Timestamp = Timestamp(1_800_000_000);
 
     fn registration(sub: &str) -> Registration {
         Registration {
@@ -206,7 +208,7 @@ mod tests {
     }
 
     fn mark(jti: &str) -> Mark {
-        Mark::new("https://i.example", jti, NOW + 100)
+        Mark::new("https://i.example", jti, NOW + Seconds(100))
     }
 
     fn code<T>(outcome: Result<T, Refusal>) -> Option<Code> {
@@ -216,15 +218,19 @@ mod tests {
     #[test]
     fn a_full_memory_refuses_and_forgets_nothing_that_lives() {
         let mut state = State { most: 2, ..State::default() };
-        for (jti, expires_at) in [("1", Some(NOW + 50)), ("2", Some(NOW + 200))] {
+        for (jti, expires_at) in [("1", Some(NOW + Seconds(50))), ("2", Some(NOW + Seconds(200)))] {
             assert!(state.register(mark(jti), jti.into(), registration("u"), expires_at, NOW).is_ok());
         }
         let third = |state: &mut State, now| state.register(mark("3"), "3".into(), registration("u"), None, now);
         assert_eq!(code(third(&mut state, NOW)), Some(Code::TemporarilyUnavailable));
         assert_eq!(code(state.fresh(&mark("3"), NOW)), None, "a refused request uses no jti up");
-        assert_eq!(code(third(&mut state, NOW + 99)), Some(Code::TemporarilyUnavailable), "jtis are still needed");
-        assert_eq!(code(state.fresh(&mark("1"), NOW + 99)), Some(Code::ReplayDetected));
-        assert_eq!(code(third(&mut state, NOW + 100)), None);
+        assert_eq!(
+            code(third(&mut state, NOW + Seconds(99))),
+            Some(Code::TemporarilyUnavailable),
+            "jtis are still needed"
+        );
+        assert_eq!(code(state.fresh(&mark("1"), NOW + Seconds(99))), Some(Code::ReplayDetected));
+        assert_eq!(code(third(&mut state, NOW + Seconds(100))), None);
     }
 
     #[test]
@@ -242,14 +248,14 @@ mod tests {
     #[test]
     fn only_living_credentials_are_found_and_counted() {
         let mut state = State::default();
-        state.register(mark("1"), "short".into(), registration("u"), Some(NOW + 10), NOW).unwrap();
+        state.register(mark("1"), "short".into(), registration("u"), Some(NOW + Seconds(10)), NOW).unwrap();
         state.register(mark("2"), "long".into(), registration("u"), None, NOW).unwrap();
         state.register(mark("3"), "other".into(), registration("v"), None, NOW).unwrap();
-        assert!(state.find("short", NOW + 9).is_some());
-        assert!(state.find("short", NOW + 10).is_none());
-        assert_eq!(state.revoke(mark("4"), &registration("u").id, NOW + 10).unwrap(), 1);
-        assert!(state.find("long", NOW + 10).is_none());
-        assert!(state.find("other", NOW + 10).is_some());
+        assert!(state.find("short", NOW + Seconds(9)).is_some());
+        assert!(state.find("short", NOW + Seconds(10)).is_none());
+        assert_eq!(state.revoke(mark("4"), &registration("u").id, NOW + Seconds(10)).unwrap(), 1);
+        assert!(state.find("long", NOW + Seconds(10)).is_none());
+        assert!(state.find("other", NOW + Seconds(10)).is_some());
     }
 
     #[test]
@@ -257,16 +263,16 @@ mod tests {
         let mut state = State::default();
         state.revoke(mark("1"), "reg_x", NOW).unwrap();
         assert_eq!(code(state.fresh(&mark("1"), NOW)), Some(Code::ReplayDetected));
-        assert_eq!(code(state.fresh(&Mark::new("https://j.example", "1", NOW + 100), NOW)), None);
+        assert_eq!(code(state.fresh(&Mark::new("https://j.example", "1", NOW + Seconds(100)), NOW)), None);
     }
 
     #[test]
     fn events_are_bounded() {
         let mut state = State::default();
         for at in 0..=1000 {
-            state.note(at, What::Unauthorized);
+            state.note(Timestamp(at), What::Unauthorized);
         }
         let events = state.events();
-        assert_eq!((events.len(), events[0].at), (MAX_EVENTS, 1));
+        assert_eq!((events.len(), events[0].at), (MAX_EVENTS, Timestamp(1)));
     }
 }

@@ -13,11 +13,12 @@ use super::{Options, Sandbox, new};
 use crate::clock::Clock;
 use crate::domain::claims::{ID_JAG, LOGOUT, REVOKED_EVENT};
 use crate::domain::ids::IssuerUrl;
+use crate::domain::time::{Seconds, Timestamp};
 use crate::jose::{SealingKey, SigningKey};
 use crate::net::{Method, Net, Policy, Request, Response};
 use crate::rng::Rng;
 
-pub(super) const NOW: i64 = 1_800_000_000;
+pub(super) const NOW: Timestamp = Timestamp(1_800_000_000);
 
 pub(super) fn key() -> SigningKey {
     SigningKey::generate(&SealingKey::from_bytes(&[1; 32]).unwrap(), "i", &Rng::seeded(1)).unwrap().0
@@ -99,7 +100,7 @@ impl World {
     pub(super) fn claims(&self, changes: Value) -> Value {
         let now = self.clock.now();
         let base = json!({"iss": self.provider.origin, "sub": "user-1", "aud": self.aud, "jti": self.rng.id(now),
-            "client_id": self.provider.origin, "iat": now, "exp": now + 300, "email": "alice@example.com",
+            "client_id": self.provider.origin, "iat": now, "exp": now + Seconds(300), "email": "alice@example.com",
             "email_verified": true});
         merged(base, changes)
     }

@@ -34,9 +34,9 @@ async fn an_access_token_is_given_out_and_works_for_an_hour() {
     let bearer = format!("bearer {credential}");
     assert_eq!(w.send(Method::Post, "/api/resource", &[("authorization", &bearer)], "{}").await.status, 200);
 
-    w.clock.advance(3599);
+    w.clock.advance(Seconds(3599));
     assert_eq!(w.call(&credential).await.0, 200);
-    w.clock.advance(1);
+    w.clock.advance(Seconds(1));
     assert_eq!(refusal(w.call(&credential).await), (401, "invalid_token".into()));
 }
 
@@ -50,7 +50,7 @@ async fn an_api_key_does_not_expire_and_its_registration_is_stable() {
     assert_ne!(first["credential"], second["credential"]);
     let (_, other) = w.register(&w.assertion(json!({"sub": "user-2"})), "api_key").await;
     assert_ne!(first["registration_id"], other["registration_id"]);
-    w.clock.advance(10 * 365 * 86_400);
+    w.clock.advance(Seconds(10 * 365 * 86_400));
     assert_eq!(w.call(first["credential"].as_str().unwrap()).await.0, 200);
     assert_eq!(w.provider.fetched(JWKS), 1, "three assertions, one fetch");
 }
@@ -156,14 +156,14 @@ async fn claims_that_are_refused() {
         (json!({"iss": w.aud}), "invalid_issuer"),
         (json!({"iss": null}), "invalid_issuer"),
         (json!({"aud": "https://other.example"}), "invalid_audience"),
-        (json!({"exp": NOW - 60, "iat": NOW - 300}), "expired"),
-        (json!({"exp": NOW + 3600}), "invalid_request"),
+        (json!({"exp": NOW - Seconds(60), "iat": NOW - Seconds(300)}), "expired"),
+        (json!({"exp": NOW + Seconds(3600)}), "invalid_request"),
         (json!({"jti": null}), "invalid_request"),
         (json!({"sub": ""}), "invalid_request"),
         (json!({"client_id": "desk-agent"}), "invalid_client_id"),
         (json!({"client_id": null}), "invalid_client_id"),
         (json!({"email_verified": "true"}), "missing_verified_email"),
-        (json!({"auth_time": NOW + 3600}), "insufficient_user_authentication"),
+        (json!({"auth_time": NOW + Seconds(3600)}), "insufficient_user_authentication"),
         (json!({"resource": "https://other.example/"}), "invalid_request"),
         (json!({"scope": "openid"}), "invalid_request"),
     ] {
@@ -205,7 +205,7 @@ async fn headers_and_signatures_that_are_refused() {
         assert_eq!(refusal(w.register(&token, "api_key").await), (400, code.into()), "{name}");
     }
     let fetched = w.provider.fetched(JWKS);
-    w.clock.advance(31);
+    w.clock.advance(Seconds(31));
     for (header, why) in [
         (json!({"alg": "HS256", "typ": typ, "kid": kid}), "the algorithm is neither ES256 nor RS256"),
         (json!({"alg": "ES256", "typ": typ}), "the header names no key"),
@@ -235,7 +235,7 @@ async fn an_unknown_key_is_looked_for_once() {
     w.provider.publish(JWKS, json!({"keys": [old.public_jwk(), w.provider.key.public_jwk()]}));
     w.credential(json!({})).await;
     assert_eq!(w.provider.fetched(JWKS), 2, "a new key is found by one refetch");
-    w.clock.advance(31);
+    w.clock.advance(Seconds(31));
     let unpublished = key();
     for _ in 0..3 {
         let token = unpublished.sign(ID_JAG, &w.claims(json!({}))).unwrap();
@@ -285,7 +285,7 @@ async fn a_client_by_its_document() {
     let used = w.assertion(json!({"client_id": id("/good.json")}));
     assert_eq!(w.register(&used, "api_key").await.0, 200);
     document("/good.json", "http://127.0.0.1:1/.well-known/jwks.json".into());
-    w.clock.advance(61);
+    w.clock.advance(Seconds(61));
     assert_eq!(refusal(w.register(&used, "api_key").await).1, "replay_detected", "the jti is judged before the client");
 }
 
@@ -311,16 +311,16 @@ async fn one_of_many_redeems_an_assertion() {
 #[tokio::test]
 async fn a_jti_is_used_once_across_kinds_and_remembered_long_enough() {
     let w = World::new().await;
-    let token = w.assertion(json!({"jti": "one", "exp": NOW + 300}));
+    let token = w.assertion(json!({"jti": "one", "exp": NOW + Seconds(300)}));
     assert_eq!(w.register(&token, "api_key").await.0, 200);
     let replayed = (400, "replay_detected".to_owned());
     assert_eq!(refusal(w.register(&token, "api_key").await), replayed);
     assert_eq!(refusal(w.revoke(&w.notice(json!({"jti": "one"}))).await), replayed);
     assert_eq!(w.revoke(&w.notice(json!({"jti": "two"}))).await.0, 200);
     assert_eq!(refusal(w.register(&w.assertion(json!({"jti": "two"})), "api_key").await), replayed);
-    w.clock.advance(359);
+    w.clock.advance(Seconds(359));
     assert_eq!(refusal(w.register(&token, "api_key").await), replayed);
-    w.clock.advance(1);
+    w.clock.advance(Seconds(1));
     assert_eq!(refusal(w.register(&token, "api_key").await), (400, "expired".into()));
 }
 
@@ -342,7 +342,7 @@ async fn a_revocation_ends_every_credential_of_that_user_and_nobody_elses() {
     assert_eq!(late.0, 200, "minted before the notice, redeemed after it");
     let fresh = w.credential(json!({})).await;
     assert_eq!(w.call(&fresh).await.0, 200, "a fresh assertion begins anew");
-    assert_eq!(w.revoke(&w.notice(json!({"exp": NOW + 120}))).await, (200, json!({"revoked": 2})));
+    assert_eq!(w.revoke(&w.notice(json!({"exp": NOW + Seconds(120)}))).await, (200, json!({"revoked": 2})));
     assert_eq!(w.call(&fresh).await.0, 401);
     let last = w.sandbox.events().pop().unwrap();
     assert_eq!(last, Event { at: NOW, what: What::Unauthorized });
@@ -357,7 +357,7 @@ async fn notices_that_are_refused_change_nothing() {
         (json!({"aud": "https://other.example"}), "invalid_request"),
         (json!({"sub": null}), "invalid_request"),
         (json!({"jti": null}), "invalid_request"),
-        (json!({"iat": NOW - 3600}), "invalid_request"),
+        (json!({"iat": NOW - Seconds(3600)}), "invalid_request"),
         (json!({"events": {}}), "invalid_request"),
         (json!({"nonce": "n"}), "invalid_request"),
     ] {

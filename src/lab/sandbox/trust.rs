@@ -10,6 +10,7 @@ use super::reply::{Code, Refusal};
 use super::verify;
 use crate::domain::cimd;
 use crate::domain::ids::IssuerUrl;
+use crate::domain::time::Timestamp;
 use crate::jose::{Jwks, Unverified};
 use crate::net::{DocumentError, Documents, Limits, Net, NetError, Policy};
 
@@ -33,7 +34,12 @@ impl Trust {
     }
 
     /// The claims of a token of kind `typ`, and the trusted issuer that signed it (auth.md v0.1, "Implementation steps" 1 to 4).
-    pub(super) async fn believe(&self, token: &str, typ: &str, now: i64) -> Result<(IssuerUrl, Members), Refusal> {
+    pub(super) async fn believe(
+        &self,
+        token: &str,
+        typ: &str,
+        now: Timestamp,
+    ) -> Result<(IssuerUrl, Members), Refusal> {
         let invalid = |why| Refusal::new(Code::InvalidSignature, why);
         let token = Unverified::parse(token).map_err(|error| Refusal::new(Code::InvalidRequest, error.0))?;
         let issuer = self.issuer(token.issuer().as_deref())?;
@@ -68,7 +74,7 @@ impl Trust {
     }
 
     /// `client_id` is the issuer itself or leads, by its own document, to the keys that signed ("CIMD resolution").
-    pub(super) async fn client(&self, issuer: &IssuerUrl, claims: &Members, now: i64) -> Result<(), Refusal> {
+    pub(super) async fn client(&self, issuer: &IssuerUrl, claims: &Members, now: Timestamp) -> Result<(), Refusal> {
         let invalid = |why: String| Refusal::new(Code::InvalidClientId, why);
         let id = claims.text("client_id").ok_or_else(|| invalid("client_id is missing or not a text".into()))?;
         if id == issuer.as_str() {

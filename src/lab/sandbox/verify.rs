@@ -11,19 +11,20 @@ use super::reply::{Code, Refusal};
 use crate::domain::cimd;
 use crate::domain::claims::REVOKED_EVENT;
 use crate::domain::scope::Scope;
+use crate::domain::time::{Seconds, Timestamp};
 
 /// Seconds by which two clocks may differ ("Clock skew").
-pub(super) const LEEWAY: i64 = 60;
+pub(super) const LEEWAY: Seconds = Seconds(60);
 
 /// Most seconds between `iat` and `exp`: the five minutes of an assertion, and the leeway.
-const LIFETIME: i64 = 300 + LEEWAY;
+const LIFETIME: Seconds = Seconds(300 + LEEWAY.0);
 
-/// Oldest notice that is taken, in seconds. One without `exp` would else be good for ever.
-const NOTICE_AGE: i64 = 600;
+/// The age of the oldest notice that is taken. One without `exp` would else be good for ever.
+const NOTICE_AGE: Seconds = Seconds(600);
 
 /// Seconds a `jti` is remembered beyond the last moment at which its token could come in: a check that began in time may have
 /// to wait for a fetch.
-const MARGIN: i64 = 60;
+const MARGIN: Seconds = Seconds(60);
 
 /// Most bytes of a subject (OpenID Connect Core section 2).
 const MAX_SUB: usize = 255;
@@ -39,10 +40,12 @@ fn request(message: impl Into<Cow<'static, str>>) -> Refusal {
 }
 
 /// A time in whole seconds; no fraction and no text (RFC 7519 section 2 would allow a fraction, nobody here needs one).
-fn seconds(claims: &Members, name: &'static str) -> Result<Option<i64>, Refusal> {
+fn time(claims: &Members, name: &'static str) -> Result<Option<Timestamp>, Refusal> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_i64().filter(|seconds| (0..=i64::from(u32::MAX)).contains(seconds));
-    seconds.map(Some).ok_or_else(|| request(format!("{name} must be an integer of seconds")))
+    seconds
+        .map(|seconds| Some(Timestamp(seconds)))
+        .ok_or_else(|| request(format!("{name} must be an integer of seconds")))
 }
 
 fn missing(name: &str) -> Refusal {
@@ -63,23 +66,23 @@ pub(super) fn audience(claims: &Members, origin: &str) -> Result<(), Refusal> {
 }
 
 /// The times of an assertion; the answer is until when its `jti` must be remembered ("Replay protection").
-pub(super) fn times(claims: &Members, now: i64) -> Result<i64, Refusal> {
-    let exp = seconds(claims, "exp")?.ok_or_else(|| request("exp is missing"))?;
+pub(super) fn times(claims: &Members, now: Timestamp) -> Result<Timestamp, Refusal> {
+    let exp = time(claims, "exp")?.ok_or_else(|| request("exp is missing"))?;
     if exp + LEEWAY <= now {
         return Refusal::because(Code::Expired, "the assertion has expired");
     }
     let iat = issued(claims, now)?;
-    if !(1..=LIFETIME).contains(&(exp - iat)) {
+    if !(Seconds(1)..=LIFETIME).contains(&(exp - iat)) {
         return Err(request("exp must follow iat by at most 300 seconds"));
     }
-    if seconds(claims, "nbf")?.is_some_and(|nbf| nbf > now + LEEWAY) {
+    if time(claims, "nbf")?.is_some_and(|nbf| nbf > now + LEEWAY) {
         return Err(request("nbf is in the future"));
     }
     Ok(exp + LEEWAY + MARGIN)
 }
 
-fn issued(claims: &Members, now: i64) -> Result<i64, Refusal> {
-    let iat = seconds(claims, "iat")?.ok_or_else(|| request("iat is missing"))?;
+fn issued(claims: &Members, now: Timestamp) -> Result<Timestamp, Refusal> {
+    let iat = time(claims, "iat")?.ok_or_else(|| request("iat is missing"))?;
     if iat > now + LEEWAY { Err(request("iat is in the future")) } else { Ok(iat) }
 }
 
@@ -129,8 +132,8 @@ pub(super) fn person(claims: &Members) -> Result<Person, Refusal> {
 }
 
 /// `auth_time`, where there is one, is a time and has been.
-pub(super) fn auth_time(claims: &Members, now: i64) -> Result<(), Refusal> {
-    match seconds(claims, "auth_time") {
+pub(super) fn auth_time(claims: &Members, now: Timestamp) -> Result<(), Refusal> {
+    match time(claims, "auth_time") {
         Ok(None) => Ok(()),
         Ok(Some(at)) if at <= now + LEEWAY => Ok(()),
         _ => Refusal::because(
@@ -161,13 +164,13 @@ pub(super) fn scopes(claims: &Members) -> Result<Scope, Refusal> {
 
 /// All of a logout token but its `jti` and `sub` ("Revocation"); the answer is until when the `jti` must be remembered.
 /// Its codes are those of v0.1 for notices, which know no audience and no expiry.
-pub(super) fn notice(claims: &Members, origin: &str, now: i64) -> Result<i64, Refusal> {
+pub(super) fn notice(claims: &Members, origin: &str, now: Timestamp) -> Result<Timestamp, Refusal> {
     audience(claims, origin).map_err(|refusal| request(refusal.message))?;
     let iat = issued(claims, now)?;
     if now - iat > NOTICE_AGE {
         return Err(request("iat is more than ten minutes ago"));
     }
-    if seconds(claims, "exp")?.is_some_and(|exp| exp + LEEWAY <= now) {
+    if time(claims, "exp")?.is_some_and(|exp| exp + LEEWAY <= now) {
         return Err(request("the notice has expired"));
     }
     // OpenID Connect Back-Channel Logout section 2.4: so that it can never pass for an ID token.
@@ -186,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_800_000_000;
+    const NOW: Timestamp = Timestamp(1_800_000_000);
     const ORIGIN: &str = "http://localhost:8000";
     const BASE: &str = "http://localhost:8000/api/";
 
@@ -233,31 +236,31 @@ mod tests {
 
     #[test]
     fn the_times_of_an_assertion() {
-        let base = json!({"iat": NOW, "exp": NOW + 300});
+        let base = json!({"iat": NOW, "exp": NOW + Seconds(300)});
         let (request, expired) = (Some(Code::InvalidRequest), Some(Code::Expired));
         for (changes, expected) in [
             (json!({}), None),
-            (json!({"exp": NOW + 360}), None),
-            (json!({"exp": NOW + 361}), request),
-            (json!({"iat": NOW - 300, "exp": NOW - 59}), None),
-            (json!({"iat": NOW - 300, "exp": NOW - 60}), expired),
-            (json!({"iat": NOW + 60, "exp": NOW + 300}), None),
-            (json!({"iat": NOW + 61, "exp": NOW + 300}), request),
+            (json!({"exp": NOW + Seconds(360)}), None),
+            (json!({"exp": NOW + Seconds(361)}), request),
+            (json!({"iat": NOW - Seconds(300), "exp": NOW - Seconds(59)}), None),
+            (json!({"iat": NOW - Seconds(300), "exp": NOW - Seconds(60)}), expired),
+            (json!({"iat": NOW + Seconds(60), "exp": NOW + Seconds(300)}), None),
+            (json!({"iat": NOW + Seconds(61), "exp": NOW + Seconds(300)}), request),
             (json!({"exp": NOW}), request),
             (json!({"exp": "absent"}), request),
             (json!({"iat": "absent"}), request),
             (json!({"exp": null}), request),
-            (json!({"exp": (NOW + 300).to_string()}), request),
+            (json!({"exp": (NOW + Seconds(300)).to_string()}), request),
             (json!({"exp": 1_800_000_300.5}), request),
             (json!({"iat": 1_800_000_000.0}), request),
             (json!({"iat": -1}), request),
             (json!({"exp": i64::MAX}), request),
-            (json!({"nbf": NOW + 60}), None),
-            (json!({"nbf": NOW + 61}), request),
+            (json!({"nbf": NOW + Seconds(60)}), None),
+            (json!({"nbf": NOW + Seconds(61)}), request),
         ] {
             assert_eq!(code(times(&with(&base, &changes), NOW)), expected, "{changes}");
         }
-        assert_eq!(times(&members(&base), NOW).unwrap(), NOW + 300 + LEEWAY + MARGIN);
+        assert_eq!(times(&members(&base), NOW).unwrap(), NOW + Seconds(300) + LEEWAY + MARGIN);
     }
 
     #[test]
@@ -301,8 +304,8 @@ mod tests {
         for (value, expected) in [
             (json!("absent"), None),
             (json!(NOW), None),
-            (json!(NOW + 60), None),
-            (json!(NOW + 61), refused),
+            (json!(NOW + Seconds(60)), None),
+            (json!(NOW + Seconds(61)), refused),
             (json!(NOW.to_string()), refused),
             (Value::Null, refused),
         ] {
@@ -375,13 +378,13 @@ mod tests {
             (json!({}), None),
             (json!({"aud": "https://other.example"}), refused),
             (json!({"aud": "absent"}), refused),
-            (json!({"iat": NOW + 60}), None),
-            (json!({"iat": NOW + 61}), refused),
-            (json!({"iat": NOW - 600}), None),
-            (json!({"iat": NOW - 601}), refused),
+            (json!({"iat": NOW + Seconds(60)}), None),
+            (json!({"iat": NOW + Seconds(61)}), refused),
+            (json!({"iat": NOW - Seconds(600)}), None),
+            (json!({"iat": NOW - Seconds(601)}), refused),
             (json!({"iat": "absent"}), refused),
-            (json!({"exp": NOW - 59}), None),
-            (json!({"exp": NOW - 60}), refused),
+            (json!({"exp": NOW - Seconds(59)}), None),
+            (json!({"exp": NOW - Seconds(60)}), refused),
             (json!({"exp": "soon"}), refused),
             (json!({"nonce": null}), refused),
             (json!({"events": "absent"}), refused),

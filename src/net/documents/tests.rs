@@ -5,7 +5,7 @@ use super::super::testing::{Server, answer, open};
 use super::*;
 use crate::net::NetError;
 
-const NOW: i64 = 1_800_000_000;
+const NOW: Timestamp = Timestamp(1_800_000_000);
 const JSON: &str = "application/json";
 
 async fn json_server(body: &'static str) -> Server {
@@ -80,7 +80,7 @@ fn json_has_several_names() {
 
 #[tokio::test]
 async fn freshness_is_the_servers_within_our_bounds() {
-    let limits = Limits { floor: 60, ceiling: 1000, ..Limits::CIMD };
+    let limits = Limits { floor: Seconds(60), ceiling: Seconds(1000), ..Limits::CIMD };
     let table = [
         ("", 60),
         ("cache-control: max-age=500\r\n", 500),
@@ -100,7 +100,7 @@ async fn freshness_is_the_servers_within_our_bounds() {
     for (headers, expected) in table {
         let (_server, url) = counting(headers).await;
         let document = Documents::new(open()).get(&url, limits, NOW).await.unwrap();
-        assert_eq!((document.fetched_at, document.fresh_until - NOW), (NOW, expected), "{headers}");
+        assert_eq!((document.fetched_at, document.fresh_until - NOW), (NOW, Seconds(expected)), "{headers}");
     }
 }
 
@@ -109,10 +109,10 @@ async fn a_document_is_kept_until_it_is_stale() {
     let (server, mut url) = counting("cache-control: max-age=100\r\n").await;
     let documents = Documents::new(open());
     assert_eq!(n(documents.get(&url, Limits::CIMD, NOW).await), 1);
-    assert_eq!(n(documents.clone().get(&url, Limits::CIMD, NOW + 99).await), 1);
+    assert_eq!(n(documents.clone().get(&url, Limits::CIMD, NOW + Seconds(99)).await), 1);
     url.set_fragment(Some("part"));
-    assert_eq!(n(documents.get(&url, Limits::CIMD, NOW + 99).await), 1);
-    assert_eq!(n(documents.get(&url, Limits::CIMD, NOW + 100).await), 2);
+    assert_eq!(n(documents.get(&url, Limits::CIMD, NOW + Seconds(99)).await), 1);
+    assert_eq!(n(documents.get(&url, Limits::CIMD, NOW + Seconds(100)).await), 2);
     assert_eq!(n(documents.get(&url, Limits::CIMD, NOW).await), 3, "the clock was set back");
     assert_eq!(n(documents.get(&url, Limits::JWKS, NOW).await), 4, "another kind has other limits");
     documents.forget(&url, Limits::CIMD);
@@ -165,13 +165,13 @@ async fn a_forced_fetch_has_a_pause() {
     let (server, url) = counting("cache-control: max-age=5000\r\n").await;
     let documents = Documents::new(open());
     assert_eq!(n(documents.get(&url, Limits::JWKS, NOW).await), 1);
-    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + 1).await), 2, "the first force needs no pause");
-    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + 30).await), 2);
-    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + 31).await), 3);
-    assert_eq!(n(documents.get(&url, Limits::JWKS, NOW + 32).await), 3);
+    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + Seconds(1)).await), 2, "the first force needs no pause");
+    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + Seconds(30)).await), 2);
+    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + Seconds(31)).await), 3);
+    assert_eq!(n(documents.get(&url, Limits::JWKS, NOW + Seconds(32)).await), 3);
     let both = tokio::join!(
-        documents.refetch(&url, Limits::JWKS, NOW + 100),
-        documents.refetch(&url, Limits::JWKS, NOW + 100)
+        documents.refetch(&url, Limits::JWKS, NOW + Seconds(100)),
+        documents.refetch(&url, Limits::JWKS, NOW + Seconds(100))
     );
     assert_eq!((n(both.0), n(both.1)), (4, 4), "the second joins the first");
     assert_eq!(server.seen().len(), 4);
@@ -189,7 +189,7 @@ async fn a_forced_fetch_that_fails_says_so_and_leaves_the_copy() {
     assert_eq!(n(documents.get(&url, Limits::JWKS, NOW).await), 1);
     let error = documents.refetch(&url, Limits::JWKS, NOW).await.unwrap_err();
     assert!(matches!(error, DocumentError::Status(500)), "{error:?}");
-    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + 1).await), 1);
+    assert_eq!(n(documents.refetch(&url, Limits::JWKS, NOW + Seconds(1)).await), 1);
     assert_eq!(server.seen().len(), 2);
 }
 

@@ -7,6 +7,7 @@ use crate::domain::consent::Consent;
 use crate::domain::exchange::Record;
 use crate::domain::service::Declared;
 use crate::domain::session::Account;
+use crate::domain::time::Timestamp;
 use crate::store::accounts::account;
 use crate::store::consents::{consent, consent_columns};
 use crate::store::json_row::{JsonRow, elements, object, pairs};
@@ -94,7 +95,7 @@ pub(super) struct Subject {
     pub(super) account: Account,
     pub(super) session_id: String,
     pub(super) family_id: String,
-    pub(super) auth_time: i64,
+    pub(super) auth_time: Timestamp,
     pub(super) record: Option<Record>,
     pub(super) consents: Vec<Consent>,
 }
@@ -149,7 +150,7 @@ impl Facts {
     }
 
     /// A `once` is over with its first use.
-    pub(super) fn end(&mut self, consent_id: &str, now: i64) {
+    pub(super) fn end(&mut self, consent_id: &str, now: Timestamp) {
         let subjects = self.subjects.iter_mut().filter_map(|found| found.as_mut().ok()?.as_mut());
         for consent in subjects.flat_map(|subject| &mut subject.consents).filter(|c| c.id == consent_id) {
             consent.ended_at = Some(now);
@@ -205,14 +206,14 @@ fn subject(row: &JsonRow<'_>) -> Result<Subject> {
         account: account(row)?,
         session_id: row.text("session_id")?,
         family_id: row.text("family_id")?,
-        auth_time: row.int("auth_time")?,
+        auth_time: row.time("auth_time")?,
         record,
         consents: Vec::new(),
     })
 }
 
 impl Tx {
-    pub(super) async fn facts(&mut self, wanted: &Wanted<'_>, now: i64) -> Result<Facts> {
+    pub(super) async fn facts(&mut self, wanted: &Wanted<'_>, now: Timestamp) -> Result<Facts> {
         let (tokens, sessions) = (wanted.by_access_token(), wanted.by_session());
         let clients = Wanted::named(&wanted.clients);
         let services = Wanted::named(&wanted.services);

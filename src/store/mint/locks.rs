@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use super::facts::{Subject, who};
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
+use crate::domain::time::Timestamp;
 use crate::store::json_row::elements;
 use crate::store::{Connection, Result, StoreError, Tx};
 
@@ -69,7 +70,7 @@ impl Locked {
 
 impl Tx {
     /// Locks what the mints of a batch may rest on; `None` on SQLite, whose transaction is the only one that writes.
-    pub(super) async fn lock(&mut self, wanted: &Wanted<'_>, now: i64) -> Result<Option<Locked>> {
+    pub(super) async fn lock(&mut self, wanted: &Wanted<'_>, now: Timestamp) -> Result<Option<Locked>> {
         let Connection::Postgres(connection) = self.connection() else { return Ok(None) };
         let row = sqlx::query(LOCK)
             .bind(wanted.by_access_token())

@@ -7,6 +7,7 @@ use super::facts::Subject;
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
 use crate::domain::journal::{Assertion, Event};
+use crate::domain::time::Timestamp;
 use crate::store::json_row::elements;
 use crate::store::{Columns as _, Result, StoreError, Tx, json, on, per_engine};
 
@@ -97,7 +98,11 @@ impl Tx {
     }
 
     /// Uses up what was granted and writes it down, in one round trip.
-    pub(super) async fn record_mints(&mut self, granted: &[(&Waiting, &Subject, &Grant)], now: i64) -> Result<()> {
+    pub(super) async fn record_mints(
+        &mut self,
+        granted: &[(&Waiting, &Subject, &Grant)],
+        now: Timestamp,
+    ) -> Result<()> {
         const SQLITE: &str = concat!(
             standing_consents!(sqlite),
             "; ",
@@ -121,12 +126,13 @@ impl Tx {
             return Ok(());
         }
         let (mut standing, mut once) = (BTreeSet::new(), BTreeSet::new());
-        let mut used: BTreeMap<&str, (&str, i64, i64)> = BTreeMap::new();
+        let mut used: BTreeMap<&str, (&str, i64, Timestamp)> = BTreeMap::new();
         let mut rows = Vec::with_capacity(granted.len());
         for (waiting, subject, grant) in granted {
             let (mint, claims) = (&waiting.mint, &grant.claims);
             if grant.once { &mut once } else { &mut standing }.insert(grant.consent_id.as_str());
-            let (client, count, exp) = used.entry(&grant.delegation_id).or_insert((&mint.client.id, 0, 0));
+            let (client, count, exp) =
+                used.entry(&grant.delegation_id).or_insert((&mint.client.id, 0, Timestamp::EPOCH));
             *client = &mint.client.id;
             *count += 1;
             *exp = claims.exp.max(*exp);

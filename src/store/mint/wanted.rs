@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use super::{Spending, SubjectToken, UnspentJti, Waiting, is_storable};
+use crate::domain::time::Timestamp;
 use crate::store::json;
 
 /// Keys with the order they came in.
@@ -56,7 +57,7 @@ pub(super) struct Wanted<'a> {
     pub(super) spendings: Vec<usize>,
     /// Issuer, client and `jti`, with number and expiry: in one order everywhere, so that two replicas wait for each other instead of
     /// deadlocking.
-    pub(super) jtis: BTreeMap<(&'a str, &'a str, &'a str), (usize, i64)>,
+    pub(super) jtis: BTreeMap<(&'a str, &'a str, &'a str), (usize, Timestamp)>,
     pub(super) subjects: Distinct<Subject<'a>>,
     /// Issuer and our key of the client.
     pub(super) clients: Distinct<(&'a str, &'a str)>,
@@ -177,9 +178,14 @@ mod tests {
             kid: "k".into(),
             jti: String::new(),
             entry_id: String::new(),
-            now: 1,
+            now: Timestamp(1),
         };
-        Waiting { issuer: issuer.into(), mint, unspent: Some(UnspentJti::new("c".into(), "j".into(), 9)), turns: 0 }
+        Waiting {
+            issuer: issuer.into(),
+            mint,
+            unspent: Some(UnspentJti::new("c".into(), "j".into(), Timestamp(9))),
+            turns: 0,
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
+use avouch::domain::time::{Seconds, Timestamp};
 use avouch::flow::{declare, issuers, start};
 use avouch::host::{App, DEFAULT_ISSUER, Host};
 use avouch::jose::{SealingKey, SigningKey};
@@ -25,7 +26,7 @@ pub(crate) use browser::{Answer, Browser, hidden_fields};
 pub(crate) use process::{Serving, avouch, run, text};
 pub(crate) use service::{Behaviour, FakeService};
 
-pub(crate) const NOW: i64 = 1_800_000_000;
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const ALICE: &str = "alice@example.com";
 pub(crate) const BOB: &str = "bob@example.com";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -382,7 +383,7 @@ impl World {
     /// An assertion of `jwt-agent`, with claims overridden or, by null, removed.
     pub(crate) fn client_assertion(&self, changes: &Value) -> String {
         let now = self.clock.now();
-        let mut claims = json!({"iss": "jwt-agent", "sub": "jwt-agent", "aud": self.issuer(), "iat": now, "exp": now + 60, "jti": self.app.id()});
+        let mut claims = json!({"iss": "jwt-agent", "sub": "jwt-agent", "aud": self.issuer(), "iat": now, "exp": now + Seconds(60), "jti": self.app.id()});
         for (name, value) in changes.as_object().unwrap() {
             if value.is_null() {
                 claims.as_object_mut().unwrap().remove(name);
