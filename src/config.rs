@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::domain::client::ClientPolicy;
 use crate::domain::client_metadata::ClientMetadata;
 use crate::domain::display_name::DisplayName;
+use crate::domain::ids::ClientId;
 use crate::domain::ids::{Audience, IssuerUrl};
 use crate::domain::issuer::IssuerId;
 use crate::domain::members::quote;
@@ -160,8 +161,8 @@ pub enum Password {
 pub struct ClientDecl {
     /// Whose it is; none: the default issuer's.
     pub issuer: Option<IssuerId>,
-    /// 1 to 255 visible ASCII characters; never looks like a URL.
-    pub client_id: String,
+    /// At most 255 characters; never looks like a URL.
+    pub client_id: ClientId,
     /// What it says about itself.
     pub metadata: ClientMetadata,
     /// What it is allowed.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::domain::client::Client;
-use crate::domain::ids::IssuerUrl;
+use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::issuer::Colour;
 use crate::domain::time::Timestamp;
 use crate::jose::{Jwks, Keyring, SealingKey};
@@ -64,7 +64,7 @@ pub struct Process {
     /// Issuers that were used lately, by our key.
     pub issuers: Recent<Arc<Issuer>>,
     /// Registered clients, by issuer and `client_id`.
-    pub clients: Cache<(Arc<str>, String), Arc<Registered>>,
+    pub clients: Cache<(Arc<str>, ClientId), Arc<Registered>>,
 }
 
 impl Host {
@@ -130,20 +130,14 @@ pub struct Issuer {
     pub colour: Option<Colour>,
     /// SHA-256 of its logo. The picture itself is read when it is asked for: thousands of them would fill the memory.
     pub logo_hash: Option<String>,
-    /// Its own Client ID Metadata Document, judged and ready to serve.
+    /// What services know it by: the URL of its Client ID Metadata Document.
+    pub client_id: ClientId,
+    /// That document, judged and ready to serve.
     pub cimd: Arc<str>,
     /// SHA-256 of its administrator's token.
     pub admin_token_hash: String,
     /// Its keys.
     pub ring: Keyring,
-}
-
-impl Issuer {
-    /// The URL of its Client ID Metadata Document.
-    #[must_use]
-    pub fn cimd_url(&self) -> String {
-        self.url.at("/agent-auth.json")
-    }
 }
 
 /// One issuer at work: what every flow takes. Cheap to clone, meant for one request: a longer-lived one sees old keys.

@@ -184,8 +184,11 @@ async fn discover(scene: &Scene) -> Outcome<Value> {
 
 async fn sign_in(scene: &Scene, alice: &Person) -> Outcome<(Agent, String)> {
     step(2, "Alice signs in to Desk Agent with the provider (OpenID Connect: code, PKCE).");
-    let registration =
-        Registration { client_id: CLIENT.into(), client_secret: scene.secret.clone(), redirect_uri: REDIRECT.into() };
+    let registration = Registration {
+        client_id: CLIENT.to_owned().try_into()?,
+        client_secret: scene.secret.clone(),
+        redirect_uri: REDIRECT.into(),
+    };
     let agent = Agent::discover(scene.http.clone(), &scene.provider, registration).await?;
     let authorization = agent.authorize("openid email", &Rng::Os)?;
     let called_back = alice.sign_in_to(&authorization.url).await?;

@@ -8,7 +8,7 @@ use super::values::is_visible;
 use super::{ClientDecl, ConfigError};
 use crate::domain::client::ClientPolicy;
 use crate::domain::client_metadata::{AuthMethod, ClientMetadata, Door};
-use crate::domain::ids::IssuerUrl;
+use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::members::{self, names, quote};
 use crate::secret::Secret;
 
@@ -20,7 +20,7 @@ pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<
     for mut section in sections {
         let client = client(&mut section, homes)?;
         if clients.iter().any(|known| (&known.issuer, &known.client_id) == (&client.issuer, &client.client_id)) {
-            return Err(section.wrong("client_id", format!("{} is declared twice", quote(&client.client_id))));
+            return Err(section.wrong("client_id", format!("{} is declared twice", quote(client.client_id.as_str()))));
         }
         clients.push(client);
     }
@@ -46,7 +46,7 @@ fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, Co
         return Err(section.wrong("allow_public_exchange", "true is not supported yet"));
     }
     let client_id = id.ok_or_else(|| section.wrong("client_id", "every client needs one"))?;
-    check_id(&client_id).map_err(|problem| section.wrong("client_id", problem))?;
+    let client_id = registered_id(client_id).map_err(|problem| section.wrong("client_id", problem))?;
     let metadata = read_metadata(section, metadata, secret.as_ref(), homes.default)?;
     let policy: ClientPolicy = members::read(policy).map_err(|error| section.refused(error))?;
     policy.validate(&home.url).map_err(|error| section.refused(error))?;
@@ -54,15 +54,15 @@ fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, Co
 }
 
 /// A URL as client id is a document to fetch, so a registered one must not look like it (CIMD -02 section 7.1).
-fn check_id(id: &str) -> Result<(), String> {
-    if !is_visible(id, 255) {
-        return Err(format!("{} must be 1 to 255 visible ASCII characters", quote(id)));
+fn registered_id(id: String) -> Result<ClientId, String> {
+    if !is_visible(&id, 255) {
+        return Err(format!("{} must be 1 to 255 visible ASCII characters", quote(&id)));
     }
     let lower = id.to_ascii_lowercase();
     if lower.starts_with("https://") || lower.starts_with("http://") {
-        return Err(format!("{} must not begin like a URL: a client named by one brings its own document", quote(id)));
+        return Err(format!("{} must not begin like a URL: a client named by one brings its own document", quote(&id)));
     }
-    Ok(())
+    id.try_into()
 }
 
 /// How it authenticates follows from what is given, unless it is said.

@@ -66,6 +66,7 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{accepts, load, refuses_with};
+    use crate::domain::ids::ClientId;
     use crate::domain::notice::Format;
     use crate::domain::service_policy::Claim;
     use crate::domain::time::Seconds;
@@ -80,7 +81,8 @@ mod tests {
         let service = &config.unwrap().services[0];
         assert_eq!(service.audience.as_str(), "https://a.example/");
         let policy = &service.policy;
-        assert_eq!(policy.client_ids["desk"], "https://b.example/c.json");
+        let id = |text: &str| ClientId::parse(text).unwrap();
+        assert_eq!(policy.client_ids[&id("desk")], id("https://b.example/c.json"));
         assert_eq!((policy.claims.as_slice(), policy.max_auth_age), (&[] as &[Claim], Some(Seconds(900))));
         assert_eq!(policy.endpoint_for(Format::LogoutJwt), Some("https://a.example/revoke"));
         assert!(policy.requires_verified_contact, "it speaks auth.md");

@@ -172,13 +172,14 @@ mod tests {
 
     use super::*;
     use crate::domain::client::ClientPolicy;
+    use crate::domain::ids::ClientId;
     use crate::secret::Secret;
 
     fn client() -> Client {
         let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["https://a.example/cb"]});
         Client {
-            id: String::new(),
-            client_id: "c".into(),
+            key: "k".into(),
+            client_id: ClientId::parse("c").unwrap(),
             metadata: serde_json::from_value(metadata).unwrap(),
             policy: ClientPolicy::default(),
             secret_hash: None,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::ids::ClientId;
 use super::time::{Seconds, Timestamp};
 
 /// `typ` of an ID-JAG (ID-JAG draft section 3.1).
@@ -32,7 +33,7 @@ pub struct IdJag {
     /// One service, as a string: the widest acceptance.
     pub aud: String,
     /// The client's identifier at the service.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// Never reused, in any kind of token.
     pub jti: String,
     /// When it was issued.
@@ -89,9 +90,9 @@ impl IdJag {
     /// # Errors
     /// The rule that is broken. That is a fault of ours, never the caller's.
     pub fn check(&self, issuer: &str, now: Timestamp) -> Result<(), &'static str> {
-        let filled = [&self.iss, &self.sub, &self.aud, &self.client_id, &self.jti].iter().all(|v| !v.is_empty());
+        let filled = [&self.iss, &self.sub, &self.aud, &self.jti].iter().all(|v| !v.is_empty());
         let rules = [
-            (filled, "iss, sub, aud, client_id and jti are not empty"),
+            (filled, "iss, sub, aud and jti are not empty"),
             (self.iss == issuer, "iss is this issuer"),
             (self.aud != self.iss, "aud is not this issuer"),
             (self.sub.len() <= 255 && self.sub.is_ascii(), "sub has at most 255 ASCII characters"),
@@ -117,7 +118,7 @@ pub struct IdToken {
     /// The user.
     pub sub: String,
     /// The client it was issued to.
-    pub aud: String,
+    pub aud: ClientId,
     /// When it expires.
     pub exp: Timestamp,
     /// When it was issued.
@@ -186,7 +187,7 @@ mod tests {
             iss: "https://id.example".into(),
             sub: "u".into(),
             aud: "https://a.example".into(),
-            client_id: "c".into(),
+            client_id: ClientId::parse("c").unwrap(),
             jti: "j".into(),
             iat: Timestamp(1000),
             exp: Timestamp(1300),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::client_metadata::ClientMetadata;
-use super::ids::{Audience, IssuerUrl};
+use super::ids::{Audience, ClientId, ClientKey, IssuerUrl};
 use super::members::{MemberError, check_list};
 use super::service::audience_of;
 
@@ -39,9 +39,9 @@ impl ClientPolicy {
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Our own key.
-    pub id: String,
+    pub key: ClientKey,
     /// What it calls itself on the wire.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// What it says about itself.
     pub metadata: ClientMetadata,
     /// What it is allowed.
@@ -83,7 +83,7 @@ impl Client {
     /// The name to show, or else its id.
     #[must_use]
     pub fn title(&self) -> String {
-        self.metadata.client_name.as_ref().map_or_else(|| self.client_id.clone(), ToString::to_string)
+        self.metadata.client_name.as_ref().map_or_else(|| self.client_id.to_string(), ToString::to_string)
     }
 }
 
@@ -97,8 +97,8 @@ mod tests {
     fn the_ceiling_is_exact() {
         let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["https://agent.example/cb"]});
         let client = Client {
-            id: String::new(),
-            client_id: "c".into(),
+            key: "k".into(),
+            client_id: ClientId::parse("c").unwrap(),
             metadata: serde_json::from_value(metadata).unwrap(),
             policy: ClientPolicy { audiences: vec!["https://a.example".into()], first_party: false },
             secret_hash: None,

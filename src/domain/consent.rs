@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::ClientKey;
 use super::refusal::Refusal;
 use super::scope::Scope;
 use super::time::{Seconds, Timestamp};
@@ -77,8 +78,8 @@ pub struct Consent {
     pub id: String,
     /// The record it belongs to; a denial has none.
     pub delegation_id: Option<String>,
-    /// The client it was given to (our key).
-    pub client_id: String,
+    /// The client it was given to.
+    pub client_key: ClientKey,
     /// How far it goes.
     pub mode: Mode,
     /// What was asked for.
@@ -154,7 +155,7 @@ mod tests {
         Consent {
             id: id.into(),
             delegation_id: None,
-            client_id: "c".into(),
+            client_key: "c".into(),
             mode,
             asked_scope: Scope::stored(asked),
             scope: Scope::stored(given),

@@ -1,5 +1,6 @@
 //! Delegations: the standing record of one user at one service, keyed on the wire by (sub, aud).
 
+use super::ids::ClientId;
 use super::time::Timestamp;
 
 vocabulary! {
@@ -64,8 +65,8 @@ pub struct Filter<'a> {
     pub sub: Option<&'a str>,
     /// The service.
     pub aud: Option<&'a str>,
-    /// `client_id` of a client with a consent under it.
-    pub client_id: Option<&'a str>,
+    /// A client with a consent under it.
+    pub client_id: Option<&'a ClientId>,
     /// Where it stands.
     pub status: Option<Status>,
     /// Where to go on.

@@ -4,7 +4,7 @@ use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
 use super::client::Client;
 use super::client_metadata::TOKEN_EXCHANGE;
 use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
-use super::ids::{Audience, IssuerUrl};
+use super::ids::{Audience, ClientId, ClientKey, IssuerUrl};
 use super::refusal::Refusal;
 use super::scope::Scope;
 use super::service::Service;
@@ -39,11 +39,11 @@ pub struct Request {
 impl Request {
     /// What makes two requests the same question: user, session, client, audience, resource, scope and agent context, as one text.
     #[must_use]
-    pub fn key(&self, account_id: &str, session_id: &str, client_id: &str) -> String {
+    pub fn key(&self, account_id: &str, session_id: &str, client: &ClientKey) -> String {
         serde_json::json!([
             account_id,
             session_id,
-            client_id,
+            client,
             self.audience.as_str(),
             self.resources,
             self.scope.as_ref().map(ToString::to_string),
@@ -70,7 +70,7 @@ pub struct Facts<'a> {
     /// The delegation to this service, if there ever was one.
     pub record: Option<&'a Record>,
     /// The provider's own CIMD URL.
-    pub provider_client_id: &'a str,
+    pub provider_client_id: &'a ClientId,
     /// The issuer.
     pub issuer: &'a IssuerUrl,
     /// Where the issuers of this server are.
@@ -201,12 +201,12 @@ fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Recor
 }
 
 /// The client's identifier at the service: what was configured, else whichever the service knows.
-fn client_id_at(client: &Client, service: &Service, provider_client_id: &str) -> String {
+fn client_id_at(client: &Client, service: &Service, provider_client_id: &ClientId) -> ClientId {
     if let Some(mapped) = service.policy.client_ids.get(&client.client_id) {
         return mapped.clone();
     }
     match service.policy.client_id_source {
-        ClientIdSource::Provider => provider_client_id.to_owned(),
+        ClientIdSource::Provider => provider_client_id.clone(),
         ClientIdSource::Client => client.client_id.clone(),
     }
 }
@@ -228,6 +228,7 @@ mod tests {
         service: Service,
         consents: Vec<Consent>,
         record: Option<Record>,
+        provider: ClientId,
         issuer: IssuerUrl,
         root: IssuerUrl,
     }
@@ -241,11 +242,15 @@ mod tests {
                 service: &self.service,
                 consents: &self.consents,
                 record: self.record.as_ref(),
-                provider_client_id: "https://id.example/agent-auth.json",
+                provider_client_id: &self.provider,
                 issuer: &self.issuer,
                 root: &self.root,
             }
         }
+    }
+
+    fn client_id(text: &str) -> ClientId {
+        ClientId::parse(text).unwrap()
     }
 
     fn rows() -> Rows {
@@ -270,8 +275,8 @@ mod tests {
             },
             auth_time: Timestamp(1000),
             client: Client {
-                id: "c".into(),
-                client_id: "desk".into(),
+                key: "c".into(),
+                client_id: client_id("desk"),
                 metadata: serde_json::from_value(metadata).unwrap(),
                 policy: ClientPolicy {
                     audiences: vec!["https://a.example".into(), "https://id.example".into()],
@@ -284,7 +289,7 @@ mod tests {
             consents: vec![Consent {
                 id: "k".into(),
                 delegation_id: Some("d".into()),
-                client_id: "c".into(),
+                client_key: "c".into(),
                 mode: Mode::Always,
                 asked_scope: Scope::stored("read write"),
                 scope: Scope::stored("read"),
@@ -295,6 +300,7 @@ mod tests {
                 ended_at: None,
             }],
             record: Some(Record { id: "d".into(), sub: "first sub".into(), ended: false }),
+            provider: client_id("https://id.example/agent-auth.json"),
             issuer: IssuerUrl::parse("https://id.example").unwrap(),
             root: IssuerUrl::parse("https://id.example").unwrap(),
         }
@@ -323,7 +329,7 @@ mod tests {
         assert_eq!(claims.check("https://id.example", Timestamp(2000)), Ok(()));
         assert_eq!(claims.scope.as_deref(), Some("read"));
         assert_eq!(claims.resource, Some(OneOrMany::One("https://a.example/api".into())));
-        assert_eq!(claims.client_id, "https://id.example/agent-auth.json");
+        assert_eq!(claims.client_id.as_str(), "https://id.example/agent-auth.json");
         assert_eq!((claims.auth_time, claims.sub.as_str()), (Timestamp(1000), "first sub"));
         assert_eq!((claims.email_verified, claims.phone_number_verified), (Some(true), None));
         assert_eq!(mint(&request(Some("read write")), &rows()).scope.as_deref(), Some("read"), "narrowed");
@@ -408,21 +414,21 @@ mod tests {
     #[test]
     fn the_client_id_at_the_service() {
         let mut f = rows();
-        f.service.policy.client_ids.insert("desk".into(), "mapped".into());
-        assert_eq!(mint(&request(None), &f).client_id, "mapped");
+        f.service.policy.client_ids.insert(client_id("desk"), client_id("mapped"));
+        assert_eq!(mint(&request(None), &f).client_id.as_str(), "mapped");
         f.service.policy.client_ids.clear();
         f.service.policy.client_id_source = ClientIdSource::Client;
-        assert_eq!(mint(&request(None), &f).client_id, "desk");
+        assert_eq!(mint(&request(None), &f).client_id.as_str(), "desk");
     }
 
     #[test]
     fn what_makes_a_question_another() {
-        let key = |r: &Request| r.key("a", "s", "c");
+        let key = |r: &Request| r.key("a", "s", &"c".into());
         let base = request(Some("read"));
         let mut other = base.clone();
         other.agent_context_id = None;
         assert_ne!(key(&base), key(&other));
-        assert_ne!(key(&base), base.key("a", "s2", "c"));
+        assert_ne!(key(&base), base.key("a", "s2", &"c".into()));
         assert_ne!(key(&base), key(&request(None)));
         assert_eq!(key(&base), key(&base.clone()));
     }

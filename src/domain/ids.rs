@@ -1,6 +1,13 @@
-//! Identifiers: parsed once at the door, then trusted. All of them are compared as exact strings.
+//! Identifiers: parsed once at the door, then trusted. All of them are compared as exact strings, and none is taken for another:
+//!
+//! ```compile_fail,E0308
+//! use avouch::domain::ids::{ClientId, ClientKey};
+//! let key: ClientKey = ClientId::parse("desk-agent").unwrap();
+//! ```
 
 use url::{Host, Url};
+
+use super::members::quote;
 
 /// Why a text is not the identifier it claims to be; the sentence is fit for an error description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +21,6 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-        #[serde(transparent)]
         pub struct $name(String);
 
         impl $name {
@@ -33,6 +39,25 @@ macro_rules! text_id {
     };
 }
 
+/// A text that is taken as it is: made by us, or compared with what we made.
+macro_rules! free_text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        text_id! { $(#[$doc])* #[derive(serde::Deserialize)] $name }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+    };
+}
+
 text_id! {
     /// An issuer identifier (RFC 8414 section 2): https, or http on a loopback host; no query, no fragment, no trailing slash.
     IssuerUrl
@@ -42,6 +67,40 @@ text_id! {
     /// A relying service: the issuer identifier of its authorization server, byte for byte the assertion's `aud`
     /// (ID-JAG draft section 4.3; RFC 8414 section 2). Never normalised: a trailing slash makes another audience.
     Audience
+}
+
+free_text_id! {
+    /// Our own key of a client, in every column that names one. It never leaves.
+    ClientKey
+}
+
+text_id! {
+    /// What a client is called on the wire: an exact text (RFC 6749 section 2.2), here without spaces.
+    #[derive(serde::Deserialize)]
+    #[serde(try_from = "String")]
+    ClientId
+}
+
+impl ClientId {
+    /// Parses a client's name.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or not visible ASCII.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        text.to_owned().try_into()
+    }
+}
+
+impl TryFrom<String> for ClientId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // RFC 6749 section A.1, without the space.
+        if (1..=MAX_URL).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Ok(Self(text));
+        }
+        Err(format!("{} is not a client id: 1 to {MAX_URL} visible ASCII characters", quote(&text)))
+    }
 }
 
 impl IssuerUrl {
@@ -312,6 +371,26 @@ mod tests {
         ] {
             assert_eq!(Audience::parse(text).unwrap().is_at_or_under(&deep), is_under, "{text}");
         }
+    }
+
+    #[test]
+    fn clients() {
+        let long = "a".repeat(MAX_URL);
+        for good in ["desk-agent", "https://agent.example/agent.json", "!", &long] {
+            assert_eq!(ClientId::parse(good).unwrap().as_str(), good);
+        }
+        let longer = format!("{long}a");
+        for bad in ["", "a b", "a\0", "a\u{7f}", "é", &longer] {
+            assert!(ClientId::parse(bad).is_err(), "{bad}");
+            assert!(serde_json::from_value::<ClientId>(bad.into()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_a_text_in_json() {
+        let json = r#"[{"desk":"desk"},"k"]"#;
+        let read: (std::collections::BTreeMap<ClientId, ClientId>, ClientKey) = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), json);
     }
 
     #[test]

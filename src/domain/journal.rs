@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::OneOrMany;
 use super::consent::Mode;
+use super::ids::ClientKey;
 use super::issuer::Origin;
 use super::notice::{Attempt, Round};
 use super::time::Timestamp;
@@ -154,9 +155,9 @@ pub struct Withdrawal {
     pub why: Why,
     /// How many decisions ended.
     pub consents: u64,
-    /// The only client whose decisions ended (our key).
+    /// The only client whose decisions ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
+    pub client: Option<ClientKey>,
     /// The notices that follow.
     pub notices: Vec<Notice>,
 }

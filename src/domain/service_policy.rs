@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::display_name::DisplayName;
-use super::ids::{MAX_URL, absolute, is_loopback_host};
+use super::ids::{ClientId, absolute, is_loopback_host};
 use super::members::{self, MemberError, check_list, quote};
 use super::notice::Format;
 use super::scope;
@@ -105,7 +105,7 @@ pub struct ServicePolicy {
     /// Scopes it has; empty: not known.
     pub scopes: Vec<String>,
     /// A client's id at that service, by its id here.
-    pub client_ids: BTreeMap<String, String>,
+    pub client_ids: BTreeMap<ClientId, ClientId>,
     /// What leaves about a user.
     pub claims: Vec<Claim>,
     /// Seconds: an older sign-in is refused.
@@ -169,12 +169,6 @@ impl ServicePolicy {
         check_list("notices", self.notices.iter().map(|notice| notice.format.as_str()), MAX_ENTRIES, |_| Ok(()))?;
         for notice in &self.notices {
             endpoint(&notice.endpoint).map_err(|problem| MemberError::new("notices", problem))?;
-        }
-        for id in self.client_ids.iter().flat_map(|(here, there)| [here, there]) {
-            if !((1..=MAX_URL).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())) {
-                let problem = format!("{} is not a client id: 1 to {MAX_URL} visible ASCII characters", quote(id));
-                return Err(MemberError::new("client_ids", problem));
-            }
         }
         if self.max_auth_age.is_some_and(|age| !(Seconds(1)..=MAX_AUTH_AGE).contains(&age)) {
             return Err(MemberError::new("max_auth_age", "it is outside of 1 second to 3650 days"));

@@ -1,5 +1,6 @@
 //! What a user is asked.
 
+use super::ids::ClientKey;
 use super::scope::Scope;
 use super::time::Timestamp;
 
@@ -14,8 +15,8 @@ pub struct Ticket {
     pub account_id: String,
     /// In which session it came up.
     pub session_id: String,
-    /// Who wants it (our key).
-    pub client_id: String,
+    /// Who wants it.
+    pub client_key: ClientKey,
     /// For which service.
     pub aud: String,
     /// With which scopes.

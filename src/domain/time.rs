@@ -1,4 +1,9 @@
 //! Points in time and spans of it, in whole seconds: what a JWT carries (RFC 7519 section 2, `NumericDate`) and a column holds.
+//!
+//! ```compile_fail,E0308
+//! use avouch::domain::time::{Seconds, Timestamp};
+//! let expires_at: Timestamp = Seconds(300);
+//! ```
 
 use std::fmt;
 use std::ops::{Add, Mul, Sub};

@@ -60,7 +60,7 @@ pub async fn decide(
 }
 
 async fn agreed(app: &App, account: &Account, client: &Client, scope: &Scope) -> Result<bool, Error> {
-    let agreed = app.store.read().await?.signin_scope(&account.id, &client.id).await?;
+    let agreed = app.store.read().await?.signin_scope(&account.id, &client.key).await?;
     Ok(agreed.is_some_and(|agreed| scope.within(&agreed)))
 }
 
@@ -77,16 +77,16 @@ async fn issue_code(
     let mut tx = app.store.begin().await?;
     if agreed_now {
         let consent_id = app.id();
-        tx.add_signin_consent(&consent_id, account_id, &client.id, &request.scope, now).await?;
+        tx.add_signin_consent(&consent_id, account_id, &client.key, &request.scope, now).await?;
         let event = Event::SigninConsentGiven { scope: request.scope.to_string() };
         let entry =
-            Entry { account_id: Some(account_id), client_id: Some(&client.id), ..Entry::new(app.id(), now, event) };
+            Entry { account_id: Some(account_id), client: Some(&client.key), ..Entry::new(app.id(), now, event) };
         tx.record(entry).await?;
     }
     tx.add_family(&NewFamily {
         id: &family,
         account_id,
-        client_id: &client.id,
+        client: &client.key,
         session_id: &session.id,
         scope: &request.scope,
         code_hash: &token_hash(&code),

@@ -54,7 +54,7 @@ pub async fn caller(app: &App, token: &str) -> Result<Caller, Error> {
     let subject =
         app.store.read().await?.subject_by_access_token(&hash, app.now()).await?.ok_or(Refusal::BearerInvalid)?;
     // The scope is only ever granted to first-party clients; a client that is no longer one loses it at once.
-    let client = app.store.read().await?.client_by_key(&subject.client_id).await?;
+    let client = app.store.read().await?.client_by_key(&subject.client_key).await?;
     if !subject.scope.has(DELEGATIONS) || !client.is_some_and(|c| c.policy.first_party) {
         return Err(Refusal::BearerScope(DELEGATIONS).into());
     }

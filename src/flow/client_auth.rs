@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::domain::client::Client;
 use crate::domain::client_metadata::AuthMethod;
+use crate::domain::ids::ClientId;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
@@ -26,21 +27,21 @@ pub enum Credential {
     /// Only a `client_id`: a public client.
     Public {
         /// As sent.
-        client_id: String,
+        client_id: ClientId,
     },
     /// A secret, and the method it came by.
     Secret {
         /// `client_secret_basic` or `client_secret_post`.
         method: AuthMethod,
         /// As sent.
-        client_id: String,
+        client_id: ClientId,
         /// As sent.
         secret: Secret,
     },
     /// A JWT of the client's own.
     Assertion {
         /// As sent beside it, if it was.
-        client_id: Option<String>,
+        client_id: Option<ClientId>,
         /// The JWT.
         assertion: Secret,
     },
@@ -121,7 +122,7 @@ pub async fn authenticate(app: &App, credential: Credential) -> Result<ProvenCli
     if right { Ok(ProvenClient { registered, unspent: None }) } else { Err(wrong.into()) }
 }
 
-async fn known(app: &App, client_id: &str) -> Result<Arc<Registered>, Error> {
+async fn known(app: &App, client_id: &ClientId) -> Result<Arc<Registered>, Error> {
     find(app, client_id).await?.ok_or(Error::Refused(Refusal::ClientAuthenticationFailed))
 }
 
@@ -129,23 +130,19 @@ async fn known(app: &App, client_id: &str) -> Result<Arc<Registered>, Error> {
 ///
 /// # Errors
 /// Faults.
-pub async fn find(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>, Error> {
-    // No client is called that, and PostgreSQL cannot even be asked.
-    if client_id.contains('\0') {
-        return Ok(None);
-    }
-    match app.clients.get(&(app.issuer.id.clone(), client_id.to_owned()), app.database.client_changes(), app.now()) {
+pub async fn find(app: &App, client_id: &ClientId) -> Result<Option<Arc<Registered>>, Error> {
+    match app.clients.get(&(app.issuer.id.clone(), client_id.clone()), app.database.client_changes(), app.now()) {
         Some(registered) => Ok(Some(registered)),
         None => read(app, client_id).await,
     }
 }
 
-async fn read(app: &App, client_id: &str) -> Result<Option<Arc<Registered>>, Error> {
+async fn read(app: &App, client_id: &ClientId) -> Result<Option<Arc<Registered>>, Error> {
     let (changes, now) = (app.database.client_changes(), app.now());
     let Some(client) = app.store.read().await?.client(client_id).await? else { return Ok(None) };
     let jwks = client.metadata.jwks.as_ref().map(|jwks| Jwks::parse(jwks.as_json())).unwrap_or_default();
     let registered = Arc::new(Registered { client: Arc::new(client), jwks });
-    app.clients.put((app.issuer.id.clone(), client_id.to_owned()), registered.clone(), changes, now);
+    app.clients.put((app.issuer.id.clone(), client_id.clone()), registered.clone(), changes, now);
     Ok(Some(registered))
 }
 
@@ -173,10 +170,11 @@ struct Assertion {
     nbf: Option<Timestamp>,
 }
 
-async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> Result<ProvenClient, Error> {
+async fn by_assertion(app: &App, client_id: Option<ClientId>, assertion: &str) -> Result<ProvenClient, Error> {
     let wrong = |why| Error::Refused(Refusal::ClientAssertion(why));
     let unverified = Unverified::parse(assertion).map_err(|e| wrong(e.0))?;
     let named = unverified.issuer().ok_or(wrong("it names no client (iss)"))?;
+    let named = ClientId::try_from(named).map_err(|_| Refusal::ClientAuthenticationFailed)?;
     if client_id.is_some_and(|id| id != named) {
         return Err(wrong("client_id is not its iss"));
     }
@@ -189,7 +187,10 @@ async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> 
     let claims: Assertion = unverified.verify(key, None).map_err(|e| wrong(e.0))?;
     let now = app.now();
     let rules = [
-        (claims.iss == named && claims.sub == named, "iss and sub must both be the client_id"),
+        (
+            [&claims.iss, &claims.sub].iter().all(|claim| *claim == named.as_str()),
+            "iss and sub must both be the client_id",
+        ),
         (
             claims.aud == app.issuer.url.as_str() || claims.aud == app.issuer.url.at("/token"),
             "aud must be the issuer or the token endpoint",
@@ -206,6 +207,6 @@ async fn by_assertion(app: &App, client_id: Option<String>, assertion: &str) -> 
         return Err(wrong(rule));
     }
     // Kept beyond `exp` by the leeway, so that no replica with a slower clock takes it again.
-    let unspent = UnspentJti::new(registered.client.id.clone(), claims.jti, claims.exp + LEEWAY);
+    let unspent = UnspentJti::new(registered.client.key.clone(), claims.jti, claims.exp + LEEWAY);
     Ok(ProvenClient { registered, unspent: Some(unspent) })
 }

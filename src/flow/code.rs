@@ -29,7 +29,7 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     let hash = token_hash(request.code.expose());
     let mut tx = app.store.begin().await?;
     let family =
-        tx.family_by_code(&hash, now).await?.filter(|f| f.client_id == client.id).ok_or(Refusal::CodeInvalid)?;
+        tx.family_by_code(&hash, now).await?.filter(|f| f.client_key == client.key).ok_or(Refusal::CodeInvalid)?;
     if family.used {
         return end(app, tx, client, &family).await;
     }
@@ -60,7 +60,7 @@ async fn end(app: &App, mut tx: Tx, client: &AuthenticatedClient, family: &Famil
         let event = Event::CodeReused { family: family.id.clone() };
         let entry = Entry {
             account_id: Some(&family.account.id),
-            client_id: Some(&client.id),
+            client: Some(&client.key),
             ..Entry::new(app.id(), now, event)
         };
         tx.record(entry).await?;

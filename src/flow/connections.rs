@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::client::Client;
 use crate::domain::consent::Consent;
 use crate::domain::delegation::{Delegation, Filter};
+use crate::domain::ids::ClientKey;
 use crate::domain::notice::{Attempt, Delivery};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
@@ -57,7 +58,7 @@ pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error>
     let mut tx = app.store.read().await?;
     let mut pending = Vec::new();
     for ticket in tx.open_tickets(&account.id, app.now()).await? {
-        pending.push((client(&mut tx, &ticket.client_id).await?, tx.service(&ticket.aud).await?, ticket));
+        pending.push((client(&mut tx, &ticket.client_key).await?, tx.service(&ticket.aud).await?, ticket));
     }
     let mut connections = Vec::new();
     for delegation in tx.latest_delegations(&account.id, MAX_CONNECTIONS).await? {
@@ -65,7 +66,7 @@ pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error>
     }
     let mut denials = Vec::new();
     for (aud, consent) in tx.denials(&account.id).await? {
-        denials.push((client(&mut tx, &consent.client_id).await?, tx.service(&aud).await?, aud, consent));
+        denials.push((client(&mut tx, &consent.client_key).await?, tx.service(&aud).await?, aud, consent));
     }
     Ok(Dashboard { pending, connections, denials })
 }
@@ -95,7 +96,7 @@ async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Err
     let service = tx.service(&delegation.aud).await?;
     let mut consents = Vec::new();
     for consent in tx.delegation_consents(&delegation.id).await? {
-        consents.push((client(tx, &consent.client_id).await?, consent));
+        consents.push((client(tx, &consent.client_key).await?, consent));
     }
     let browsers = tx.consent_browsers(&delegation.id).await?;
     let deliveries = tx.deliveries(&delegation.id).await?;
@@ -106,6 +107,6 @@ async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Err
     Ok(Connection { delegation, service, consents, browsers, deliveries, attempts })
 }
 
-async fn client(tx: &mut Tx, key: &str) -> Result<Client, Error> {
+async fn client(tx: &mut Tx, key: &ClientKey) -> Result<Client, Error> {
     tx.client_by_key(key).await?.ok_or(Error::invariant("a client is never deleted"))
 }

@@ -51,10 +51,10 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     if ticket.account_id != account.id {
         return Ok(None);
     }
-    let client = tx.client_by_key(&ticket.client_id).await?.ok_or(Error::invariant("a ticket has its client"))?;
+    let client = tx.client_by_key(&ticket.client_key).await?.ok_or(Error::invariant("a ticket has its client"))?;
     let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a ticket's audience parses"))?;
     let service = services::resolve(tx, &audience).await?;
-    let known = tx.agreed_before(&account.id, &ticket.aud, &client.id).await?;
+    let known = tx.agreed_before(&account.id, &ticket.aud, &client.key).await?;
     let decided = match &ticket.consent_id {
         Some(id) => tx.consent_mode(id).await?,
         None => None,
@@ -151,7 +151,7 @@ pub async fn decide(
     let consent = Consent {
         id: app.id(),
         delegation_id,
-        client_id: ticket.client_id.clone(),
+        client_key: ticket.client_key.clone(),
         mode,
         asked_scope: ticket.scope.clone(),
         scope: if mode == Mode::Denied { Scope::default() } else { answer.scope.clone() },
@@ -177,7 +177,7 @@ pub async fn decide(
     let event = if mode == Mode::Denied { Event::ConsentDenied(decision) } else { Event::ConsentGiven(decision) };
     tx.record(Entry {
         account_id: Some(&account.id),
-        client_id: Some(&ticket.client_id),
+        client: Some(&ticket.client_key),
         delegation_id: consent.delegation_id.as_deref(),
         consent_id: Some(&consent.id),
         ..Entry::new(app.id(), now, event)

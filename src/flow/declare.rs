@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::config::{ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::Client;
 use crate::domain::display_name::DisplayName;
+use crate::domain::ids::ClientId;
 use crate::domain::issuer::IssuerId;
 use crate::domain::journal::{Disabled, Event, Why};
 use crate::domain::time::Timestamp;
@@ -59,7 +60,7 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> 
 
 async fn apply_client(app: &App, tx: &mut Tx, declared: &ClientDecl, now: Timestamp) -> Result<(), Error> {
     let client = Client {
-        id: app.id(),
+        key: app.id().into(),
         client_id: declared.client_id.clone(),
         metadata: declared.metadata.clone(),
         policy: declared.policy.clone(),
@@ -76,12 +77,12 @@ async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Time
 /// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.
 async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now: Timestamp) -> Result<(), Error> {
     let users: HashSet<&str> = declared.users.iter().map(|u| u.email.as_str()).collect();
-    let clients: HashSet<&str> = declared.clients.iter().map(|c| c.client_id.as_str()).collect();
+    let clients: HashSet<&ClientId> = declared.clients.iter().map(|c| &c.client_id).collect();
     let services: HashSet<&str> = declared.services.iter().map(|s| s.audience.as_str()).collect();
     let mut gone_users = tx.configured_accounts().await?;
     gone_users.retain(|(_, email)| !users.contains(email.as_str()));
     let mut gone_clients = tx.configured_clients().await?;
-    gone_clients.retain(|(_, client_id)| !clients.contains(client_id.as_str()));
+    gone_clients.retain(|(_, client_id)| !clients.contains(client_id));
     let mut gone_services = tx.configured_services().await?;
     gone_services.retain(|(_, audience)| !services.contains(audience.as_str()));
     // The notices of a service that goes still go to where it was.
@@ -94,9 +95,9 @@ async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now:
             disabled(app, tx, Event::AccountDisabled, name, now).await?;
         }
     }
-    for (id, name) in &gone_clients {
-        if tx.disable_client(id, now).await? {
-            disabled(app, tx, Event::ClientDisabled, name, now).await?;
+    for (key, client_id) in &gone_clients {
+        if tx.disable_client(key, now).await? {
+            disabled(app, tx, Event::ClientDisabled, client_id.as_str(), now).await?;
         }
     }
     for (id, name) in &gone_services {

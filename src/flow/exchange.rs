@@ -66,7 +66,7 @@ pub async fn run(
             request: request.clone(),
             issuer: app.issuer.url.clone(),
             root: app.host.root.clone(),
-            provider_client_id: app.issuer.cimd_url(),
+            provider_client_id: app.issuer.client_id.clone(),
             kid: ring.active.kid().to_owned(),
             jti: app.rng.jti(),
             entry_id: app.id(),
@@ -124,13 +124,13 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
         interval: POLL_INTERVAL,
     };
     let slow_down = Refusal::SlowDown { interval: POLL_INTERVAL };
-    let (client_id, aud) = (&client.id, request.audience.as_str());
+    let aud = request.audience.as_str();
     let mut tx = app.store.begin().await?;
     tx.lock_account(account_id).await?;
     // An answer references the account, so under the lock it is here or has not happened: without this look a question that was answered
     // a moment ago would be asked a second time.
     let query = ConsentQuery { request_key, scope: request.scope.as_ref(), resources: &request.resources };
-    if applicable_consent(&tx.consents(account_id, aud, client_id).await?, query, now).is_some() {
+    if applicable_consent(&tx.consents(account_id, aud, &client.key).await?, query, now).is_some() {
         return Ok(None);
     }
     tx.close_expired_ticket(request_key, now).await?;
@@ -143,7 +143,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
         return Ok(Some(required(&ticket)));
     }
     let open = tx.open_tickets(account_id, now).await?;
-    let of_client = open.iter().filter(|t| t.client_id == *client_id).count();
+    let of_client = open.iter().filter(|t| t.client_key == client.key).count();
     if i64::try_from(of_client).unwrap_or(i64::MAX) >= MAX_OPEN_TICKETS {
         return Ok(Some(Refusal::TooManyQuestions));
     }
@@ -152,7 +152,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
         request_key: request_key.clone(),
         account_id: account_id.clone(),
         session_id: session_id.clone(),
-        client_id: client_id.clone(),
+        client_key: client.key.clone(),
         aud: aud.to_owned(),
         scope: request.scope.clone().unwrap_or_default(),
         resources: request.resources.clone(),

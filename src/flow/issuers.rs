@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::domain::cimd;
-use crate::domain::ids::IssuerUrl;
+use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::issuer::IssuerRecord;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -72,6 +72,7 @@ fn issuer(row: IssuerRecord, ring: crate::jose::Keyring) -> Result<Issuer, Error
         .map_err(|_| Error::invariant("a stored document was judged before it was stored"))?;
     Ok(Issuer {
         id: row.id.into(),
+        client_id: own_client_id(&url).map_err(|_| Error::invariant("an issuer has room for its document"))?,
         cimd: document.to_string().into(),
         url,
         name: row.name,
@@ -80,6 +81,11 @@ fn issuer(row: IssuerRecord, ring: crate::jose::Keyring) -> Result<Issuer, Error
         admin_token_hash: row.admin_token_hash,
         ring,
     })
+}
+
+/// The URL of an issuer's own Client ID Metadata Document.
+fn own_client_id(url: &IssuerUrl) -> Result<ClientId, String> {
+    url.at("/agent-auth.json").try_into()
 }
 
 /// Where an issuer's logo is, under its identifier.
@@ -100,7 +106,7 @@ pub fn own_document(url: &IssuerUrl, name: &str, has_logo: bool, members: &Value
     for (member, value) in members.as_object().into_iter().flatten() {
         document[member] = value.clone();
     }
-    cimd::judge(&url.at("/agent-auth.json"), &document, url.is_loopback()).map_err(|e| e.to_string())?;
+    cimd::judge(own_client_id(url)?.as_str(), &document, url.is_loopback()).map_err(|e| e.to_string())?;
     Ok(document)
 }
 

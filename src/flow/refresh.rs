@@ -24,7 +24,7 @@ pub async fn run(
     let now = app.now();
     let hash = token_hash(token);
     let mut tx = app.store.begin().await?;
-    let found = tx.family_by_refresh(&hash, now).await?.filter(|f| f.client_id == client.id);
+    let found = tx.family_by_refresh(&hash, now).await?.filter(|f| f.client_key == client.key);
     let family = found.ok_or(Refusal::RefreshInvalid)?;
     if family.ended || (family.expires_at <= now && !family.used) {
         return Err(Refusal::RefreshInvalid.into());
@@ -40,7 +40,7 @@ pub async fn run(
             let event = Event::RefreshTokenReused { family: family.id.clone() };
             let entry = Entry {
                 account_id: Some(&family.account.id),
-                client_id: Some(&client.id),
+                client: Some(&client.key),
                 ..Entry::new(app.id(), now, event)
             };
             tx.record(entry).await?;

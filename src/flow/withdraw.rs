@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use crate::domain::delegation::Delegation;
-use crate::domain::ids::authority;
+use crate::domain::ids::{ClientKey, authority};
 use crate::domain::journal::{self, Event, Why};
 use crate::domain::notice::{Delivery, Format, LIFETIME, rounds};
 use crate::domain::refusal::Refusal;
@@ -68,20 +68,20 @@ pub async fn end_client(
     app: &App,
     tx: &mut Tx,
     delegation_id: &str,
-    client_id: &str,
+    client: &ClientKey,
     endpoint: Option<&str>,
     why: Why,
 ) -> Result<(), Error> {
     let now = app.now();
     let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
-    let ended = tx.end_consents(delegation_id, Some(client_id), now).await?;
+    let ended = tx.end_consents(delegation_id, Some(client), now).await?;
     if ended == 0 {
         return Ok(());
     }
     if !tx.has_standing_consent(delegation_id).await? {
         tx.end_delegation(delegation_id, now).await?;
     }
-    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client_id) }).await
+    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client) }).await
 }
 
 /// Ends what was agreed until a time that has come, at whichever issuer, a bounded number at a time. Says how many delegations that
@@ -140,8 +140,8 @@ struct Ended<'a> {
     why: Why,
     /// How many decisions.
     consents: u64,
-    /// Of only one client (our key).
-    client: Option<&'a str>,
+    /// Of only one client.
+    client: Option<&'a ClientKey>,
 }
 
 /// Journal and outbox of an end. `locked` was read under the lock, so its last `exp` is final: what is minted after this is minted under
@@ -183,7 +183,7 @@ async fn enqueue_notices(
         sub: locked.sub.clone(),
         why: ended.why,
         consents: ended.consents,
-        client: ended.client.map(str::to_owned),
+        client: ended.client.cloned(),
         notices,
     });
     tx.record(Entry {

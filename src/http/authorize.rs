@@ -14,6 +14,7 @@ use super::pages::{self, Known, ScopeLine};
 use super::session::{self, SignedIn};
 use super::{reply, wording};
 use crate::domain::authorize::{self as rules, Request};
+use crate::domain::ids::ClientId;
 use crate::domain::ids::authority;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -57,9 +58,9 @@ async fn run(
 ) -> Result<Response, Failed> {
     let param = |name: &'static str| pairs.single(name);
     // Until client and redirect URI are known to belong together, every no is a page (RFC 9700 section 4.11.2).
-    let client_id = pairs.required("client_id")?;
+    let client_id = ClientId::try_from(pairs.required("client_id")?).map_err(|_| Refusal::AuthorizeClientUnknown)?;
     let registered = client_auth::find(app, &client_id).await?.ok_or(Refusal::AuthorizeClientUnknown)?;
-    tracing::Span::current().record("client", &registered.client.client_id);
+    tracing::Span::current().record("client", registered.client.client_id.as_str());
     let redirect_uri = rules::redirect_uri(&registered.client, &param)?;
     let trusted = async {
         pairs.once(&["resource"])?;

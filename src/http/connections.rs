@@ -175,7 +175,7 @@ fn state(connection: &Connection, notices: &[Delivery]) -> State {
 fn agents(connection: &Connection) -> Vec<pages::AgentLines> {
     let mut agents: Vec<(&Client, Vec<&Consent>)> = Vec::new();
     for (client, consent) in connection.consents.iter().rev() {
-        match agents.iter_mut().find(|(known, _)| known.id == client.id) {
+        match agents.iter_mut().find(|(known, _)| known.key == client.key) {
             Some((_, consents)) => consents.push(consent),
             None => agents.push((client, vec![consent])),
         }

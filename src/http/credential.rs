@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::form::Pairs;
 use crate::domain::client_metadata::AuthMethod;
+use crate::domain::ids::ClientId;
 use crate::domain::refusal::Refusal;
 use crate::flow::client_auth::Credential;
 use crate::secret::Secret;
@@ -14,7 +15,9 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 
 /// Finds the one credential. Two ways in one request are refused, since one of them would be ignored.
 pub(super) fn find(headers: &HeaderMap, form: &Pairs) -> Result<Credential, Refusal> {
-    let client_id = form.single("client_id")?;
+    // What no client can be called is some unknown client's name.
+    let named = |text: String| ClientId::try_from(text).map_err(|_| Refusal::ClientAuthenticationFailed);
+    let client_id = form.single("client_id")?.map(named).transpose()?;
     let client_secret = form.single("client_secret")?.map(Secret::new);
     let assertion = form.single("client_assertion")?;
     let assertion_type = form.single("client_assertion_type")?;
@@ -24,6 +27,7 @@ pub(super) fn find(headers: &HeaderMap, form: &Pairs) -> Result<Credential, Refu
         return Err(Refusal::ClientAuthenticationTwice);
     }
     if let Some((id, secret)) = basic {
+        let id = named(id)?;
         if client_id.is_some_and(|other| other != id) {
             return Err(Refusal::ClientAuthenticationTwice);
         }

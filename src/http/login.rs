@@ -9,6 +9,7 @@ use super::csrf::{SignedForm, same_origin};
 use super::form::Pairs;
 use super::way_back::{HOME, way_back};
 use super::{cookie, error, pages, reply, session};
+use crate::domain::ids::ClientId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth;
@@ -106,7 +107,7 @@ pub(super) async fn out(app: App, sent: SignedForm) -> Result<Response, Error> {
 }
 
 /// The client that waits at the end of the way back.
-fn client_of(to: &str) -> Option<String> {
+fn client_of(to: &str) -> Option<ClientId> {
     let query = to.strip_prefix("/authorize?")?;
-    Pairs::parse(query.as_bytes()).single("client_id").ok().flatten()
+    ClientId::try_from(Pairs::parse(query.as_bytes()).single("client_id").ok()??).ok()
 }

@@ -35,7 +35,7 @@ const MAX_CONTEXT: usize = 256;
 pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Result<Response, Error> {
     let form = Pairs::read(&headers, body).await?;
     let client = authenticate(&app, credential::find(&headers, &form)?).await?;
-    tracing::Span::current().record("client", &client.client_id);
+    tracing::Span::current().record("client", client.client_id.as_str());
     match grant(&client, &headers, &form) {
         // It spends the credential in the transaction that mints.
         Ok(Grant::Exchange { subject_token, kind, request }) => {

@@ -4,22 +4,34 @@ use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Type};
 
+use crate::domain::ids::{ClientId, ClientKey};
 use crate::domain::time::Timestamp;
 
-impl<DB: Database> Type<DB> for Timestamp
-where
-    i64: Type<DB>,
-{
-    fn type_info() -> DB::TypeInfo {
-        <i64 as Type<DB>>::type_info()
-    }
+macro_rules! bound {
+    ($($type:ty as $column:ty, $value:expr;)+) => {$(
+        impl<DB: Database> Type<DB> for $type
+        where
+            $column: Type<DB>,
+        {
+            fn type_info() -> DB::TypeInfo {
+                <$column as Type<DB>>::type_info()
+            }
+        }
+
+        impl<'q, DB: Database> Encode<'q, DB> for $type
+        where
+            for<'a> &'a $column: Encode<'q, DB>,
+        {
+            fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+                let value: fn(&Self) -> &$column = $value;
+                value(self).encode(buffer)
+            }
+        }
+    )+};
 }
 
-impl<'q, DB: Database> Encode<'q, DB> for Timestamp
-where
-    i64: Encode<'q, DB>,
-{
-    fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        self.0.encode_by_ref(buffer)
-    }
+bound! {
+    Timestamp as i64, |at| &at.0;
+    ClientKey as str, Self::as_str;
+    ClientId as str, Self::as_str;
 }

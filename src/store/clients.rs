@@ -7,6 +7,7 @@ use super::record::{Record as _, Value, bind_all, declare, record};
 use super::{Columns, Result, Tx, on};
 use crate::domain::client::{Client, ClientPolicy};
 use crate::domain::client_metadata::ClientMetadata;
+use crate::domain::ids::{ClientId, ClientKey};
 use crate::domain::time::Timestamp;
 
 /// The columns of what a client says about itself: from this one list they are written, compared and read.
@@ -41,8 +42,8 @@ macro_rules! select {
 
 fn client(r: &impl Columns) -> Result<Client> {
     Ok(Client {
-        id: r.text("id")?,
-        client_id: r.text("client_id")?,
+        key: r.id("id")?,
+        client_id: r.id("client_id")?,
         metadata: ClientMetadata::from_row(r)?,
         policy: ClientPolicy::from_row(r)?,
         secret_hash: r.maybe_text("secret_hash")?,
@@ -52,7 +53,7 @@ fn client(r: &impl Columns) -> Result<Client> {
 
 impl Tx {
     /// The enabled client with a `client_id`.
-    pub async fn client(&mut self, client_id: &str) -> Result<Option<Client>> {
+    pub async fn client(&mut self, client_id: &ClientId) -> Result<Option<Client>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(select!("client_id = $2 AND disabled_at IS NULL"))
@@ -65,7 +66,7 @@ impl Tx {
     }
 
     /// The client with one of our keys, enabled or not: for showing what it was called.
-    pub async fn client_by_key(&mut self, key: &str) -> Result<Option<Client>> {
+    pub async fn client_by_key(&mut self, key: &ClientKey) -> Result<Option<Client>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(select!("id = $2")).bind(&*id).bind(key).fetch_optional(c).await?;
@@ -85,14 +86,14 @@ impl Tx {
         values.extend(new.metadata.values());
         values.extend(new.policy.values());
         on!(self, |c| {
-            let query = sqlx::query(DECLARE.as_str()).bind(&new.id).bind(&*id).bind(&new.client_id).bind(now);
+            let query = sqlx::query(DECLARE.as_str()).bind(&new.key).bind(&*id).bind(&new.client_id).bind(now);
             bind_all!(query, values).execute(c).await?;
             Ok(())
         })
     }
 
-    /// (our key, `client_id`) of the enabled clients of the configuration, by key.
-    pub async fn configured_clients(&mut self) -> Result<Vec<(String, String)>> {
+    /// The names of the enabled clients of the configuration, by key.
+    pub async fn configured_clients(&mut self) -> Result<Vec<(ClientKey, ClientId)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
@@ -101,12 +102,12 @@ impl Tx {
             .bind(&*id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| Ok((r.text("id")?, r.text("client_id")?))).collect()
+            rows.iter().map(|r| Ok((r.id("id")?, r.id("client_id")?))).collect()
         })
     }
 
     /// Disables a client. `false` when it was disabled already.
-    pub async fn disable_client(&mut self, key: &str, now: Timestamp) -> Result<bool> {
+    pub async fn disable_client(&mut self, key: &ClientKey, now: Timestamp) -> Result<bool> {
         self.wrote_client = true;
         let id = self.issuer.clone();
         on!(self, |c| {

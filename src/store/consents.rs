@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::json_row::list;
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
+use crate::domain::ids::ClientKey;
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
 
@@ -22,7 +23,7 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
     Ok(Consent {
         id: r.text("id")?,
         delegation_id: r.maybe_text("delegation_id")?,
-        client_id: r.text("client_id")?,
+        client_key: r.id("client_id")?,
         mode: Mode::stored(&r.text("mode")?, r.maybe_time("until_at")?),
         asked_scope: Scope::stored(&r.text("asked_scope")?),
         scope: Scope::stored(&r.text("scope")?),
@@ -36,7 +37,7 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
 
 impl Tx {
     /// A user's standing decisions for a service and client.
-    pub async fn consents(&mut self, account_id: &str, aud: &str, client_id: &str) -> Result<Vec<Consent>> {
+    pub async fn consents(&mut self, account_id: &str, aud: &str, client: &ClientKey) -> Result<Vec<Consent>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
@@ -47,7 +48,7 @@ impl Tx {
             .bind(&*id)
             .bind(account_id)
             .bind(aud)
-            .bind(client_id)
+            .bind(client)
             .fetch_all(c)
             .await?;
             rows.iter().map(consent).collect()
@@ -118,7 +119,7 @@ impl Tx {
     }
 
     /// Whether a user ever agreed to anything for a service, and whether to anything of a client.
-    pub async fn agreed_before(&mut self, account_id: &str, aud: &str, client_id: &str) -> Result<(bool, bool)> {
+    pub async fn agreed_before(&mut self, account_id: &str, aud: &str, client: &ClientKey) -> Result<(bool, bool)> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
@@ -128,7 +129,7 @@ impl Tx {
             .bind(&*id)
             .bind(account_id)
             .bind(aud)
-            .bind(client_id)
+            .bind(client)
             .fetch_one(c)
             .await?;
             Ok((row.int("service")? > 0, row.int("agent")? > 0))
@@ -149,7 +150,7 @@ impl Tx {
             .bind(&*id)
             .bind(&new.delegation_id)
             .bind(account_id)
-            .bind(&new.client_id)
+            .bind(&new.client_key)
             .bind(aud)
             .bind(new.mode.as_str())
             .bind(until)
@@ -183,7 +184,12 @@ impl Tx {
     }
 
     /// Ends the standing consents of a delegation, of one client or of all.
-    pub async fn end_consents(&mut self, delegation_id: &str, client_id: Option<&str>, now: Timestamp) -> Result<u64> {
+    pub async fn end_consents(
+        &mut self,
+        delegation_id: &str,
+        client: Option<&ClientKey>,
+        now: Timestamp,
+    ) -> Result<u64> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(
@@ -192,7 +198,7 @@ impl Tx {
             )
             .bind(&*id)
             .bind(delegation_id)
-            .bind(client_id)
+            .bind(client)
             .bind(now)
             .execute(c)
             .await?;

@@ -2,6 +2,7 @@
 
 use super::{Columns, HostTx, Result, Tx, on};
 use crate::domain::delegation::{Delegation, Filter, Status};
+use crate::domain::ids::ClientKey;
 use crate::domain::time::Timestamp;
 
 macro_rules! delegation_query {
@@ -162,8 +163,8 @@ impl Tx {
         })
     }
 
-    /// (id, audience) of the delegations with a standing consent of a client (our key), by id.
-    pub async fn delegations_of_client(&mut self, client_id: &str) -> Result<Vec<(String, String)>> {
+    /// (id, audience) of the delegations with a standing consent of a client, by id.
+    pub async fn delegations_of_client(&mut self, client: &ClientKey) -> Result<Vec<(String, String)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
@@ -171,7 +172,7 @@ impl Tx {
                   WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL AND delegation_id IS NOT NULL ORDER BY delegation_id",
             )
             .bind(&*id)
-            .bind(client_id)
+            .bind(client)
             .fetch_all(c)
             .await?;
             rows.iter().map(|r| Ok((r.text("delegation_id")?, r.text("aud")?))).collect()

@@ -3,6 +3,7 @@
 use super::accounts::account;
 use super::sessions::session;
 use super::{Columns, Result, Tx, on};
+use crate::domain::ids::ClientKey;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
 use crate::domain::time::Timestamp;
@@ -14,8 +15,8 @@ pub struct NewFamily<'a> {
     pub id: &'a str,
     /// Whose.
     pub account_id: &'a str,
-    /// For which client (our key).
-    pub client_id: &'a str,
+    /// For which client.
+    pub client: &'a ClientKey,
     /// In which session.
     pub session_id: &'a str,
     /// What was granted.
@@ -39,8 +40,8 @@ pub struct NewFamily<'a> {
 pub struct Family {
     /// Names it.
     pub id: String,
-    /// The client it belongs to (our key).
-    pub client_id: String,
+    /// The client it belongs to.
+    pub client_key: ClientKey,
     /// What was granted.
     pub scope: Scope,
     /// Whether it is over: withdrawn, or its session or account is.
@@ -66,8 +67,8 @@ pub struct Family {
 pub struct Subject {
     /// Who.
     pub account: Account,
-    /// The client the token was issued to (our key).
-    pub client_id: String,
+    /// The client the token was issued to.
+    pub client_key: ClientKey,
     /// What the token may do.
     pub scope: Scope,
 }
@@ -88,7 +89,7 @@ fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
         || session.expires_at <= now;
     Ok(Family {
         id: r.text("family_id")?,
-        client_id: r.text("client_id")?,
+        client_key: r.id("client_id")?,
         scope: Scope::stored(&r.text("scope")?),
         ended,
         account: account(r)?,
@@ -103,7 +104,7 @@ fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
 
 impl Tx {
     /// The scopes a user agreed to for a client's sign-in.
-    pub async fn signin_scope(&mut self, account_id: &str, client_id: &str) -> Result<Option<Scope>> {
+    pub async fn signin_scope(&mut self, account_id: &str, client: &ClientKey) -> Result<Option<Scope>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
@@ -111,7 +112,7 @@ impl Tx {
             )
             .bind(&*id)
             .bind(account_id)
-            .bind(client_id)
+            .bind(client)
             .fetch_all(c)
             .await?;
             let mut agreed: Option<Scope> = None;
@@ -128,7 +129,7 @@ impl Tx {
         &mut self,
         row_id: &str,
         account_id: &str,
-        client_id: &str,
+        client: &ClientKey,
         scope: &Scope,
         now: Timestamp,
     ) -> Result<()> {
@@ -141,7 +142,7 @@ impl Tx {
             .bind(row_id)
             .bind(&*id)
             .bind(account_id)
-            .bind(client_id)
+            .bind(client)
             .bind(scope.to_string())
             .bind(now)
             .execute(c)
@@ -160,7 +161,7 @@ impl Tx {
             .bind(new.id)
             .bind(&*id)
             .bind(new.account_id)
-            .bind(new.client_id)
+            .bind(new.client)
             .bind(new.session_id)
             .bind(new.scope.to_string())
             .bind(new.now)
@@ -339,7 +340,7 @@ impl Tx {
             row.map(|r| {
                 Ok(Subject {
                     account: account(&r)?,
-                    client_id: r.text("client_id")?,
+                    client_key: r.id("client_id")?,
                     scope: Scope::stored(&r.text("token_scope")?),
                 })
             })

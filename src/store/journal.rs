@@ -1,6 +1,7 @@
 //! The journal: append-only.
 
 use super::{Columns as _, Result, StoreError, Tx, on};
+use crate::domain::ids::ClientKey;
 use crate::domain::journal::Event;
 use crate::domain::notice::Attempt;
 use crate::domain::time::Timestamp;
@@ -16,8 +17,8 @@ pub struct Entry<'a> {
     pub event: Event,
     /// Whose.
     pub account_id: Option<&'a str>,
-    /// By which client (our key).
-    pub client_id: Option<&'a str>,
+    /// By which client.
+    pub client: Option<&'a ClientKey>,
     /// Under which record.
     pub delegation_id: Option<&'a str>,
     /// By which decision.
@@ -28,7 +29,7 @@ impl Entry<'_> {
     /// A row about nobody in particular.
     #[must_use]
     pub fn new(id: String, at: Timestamp, event: Event) -> Self {
-        Self { id, at, event, account_id: None, client_id: None, delegation_id: None, consent_id: None }
+        Self { id, at, event, account_id: None, client: None, delegation_id: None, consent_id: None }
     }
 }
 
@@ -47,7 +48,7 @@ impl Tx {
             .bind(entry.at)
             .bind(&kind)
             .bind(entry.account_id)
-            .bind(entry.client_id)
+            .bind(entry.client)
             .bind(entry.delegation_id)
             .bind(entry.consent_id)
             .bind(&body)

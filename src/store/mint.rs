@@ -17,7 +17,7 @@ use super::{Pools, Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::exchange::{self, Decision, Grant, Request};
-use crate::domain::ids::IssuerUrl;
+use crate::domain::ids::{ClientId, ClientKey, IssuerUrl};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::domain::time::Timestamp;
@@ -37,7 +37,7 @@ pub struct Mint {
     /// Where the issuers of this server are.
     pub root: IssuerUrl,
     /// Of the issuer.
-    pub provider_client_id: String,
+    pub provider_client_id: ClientId,
     /// The key that will sign.
     pub kid: String,
     /// What the assertion will carry.
@@ -70,19 +70,19 @@ pub enum SubjectToken {
 #[derive(Debug)]
 #[must_use = "an assertion whose jti is not spent can be sent again"]
 pub struct UnspentJti {
-    client: String,
+    client: ClientKey,
     jti: String,
     expires_at: Timestamp,
 }
 
 impl UnspentJti {
-    /// Of a client (our key), kept until a time.
-    pub fn new(client: String, jti: String, expires_at: Timestamp) -> Self {
+    /// Of a client, kept until a time.
+    pub fn new(client: ClientKey, jti: String, expires_at: Timestamp) -> Self {
         Self { client, jti, expires_at }
     }
 
     pub(super) fn is_storable(&self) -> bool {
-        is_storable(&self.client) && is_storable(&self.jti)
+        is_storable(&self.jti)
     }
 }
 
@@ -214,7 +214,7 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
         Ok(service) => service,
         Err(refusal) => return refused(refusal),
     };
-    let request_key = mint.request.key(&subject.account.id, &subject.session_id, &mint.client.id);
+    let request_key = mint.request.key(&subject.account.id, &subject.session_id, &mint.client.key);
     let request_key = sha256(request_key.as_bytes());
     let rest = exchange::Facts {
         account: &subject.account,
@@ -238,7 +238,7 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
     if !facts.signs(rows.key)? {
         return Ok(Verdict::Said(Outcome::IssuerChanged));
     }
-    let named = (mint.client.id.as_str(), mint.kid.as_str());
+    let named = (&mint.client.key, mint.kid.as_str());
     if locked.is_some_and(|locked| !locked.covers(named, subject, service.id.as_deref(), &grant)) {
         return Ok(Verdict::Later);
     }

@@ -374,6 +374,11 @@ trait Columns {
     fn int(&self, name: &'static str) -> Result<i64>;
     fn maybe_int(&self, name: &'static str) -> Result<Option<i64>>;
 
+    /// An identifier.
+    fn id<T: TryFrom<String>>(&self, name: &'static str) -> Result<T> {
+        self.text(name)?.try_into().map_err(|_| StoreError::Broken(name))
+    }
+
     /// A time.
     fn time(&self, name: &'static str) -> Result<Timestamp> {
         self.int(name).map(Timestamp)

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{Columns, Result, StoreError, json};
 use crate::domain::client_metadata::AuthMethod;
 use crate::domain::display_name::DisplayName;
+use crate::domain::ids::ClientId;
 use crate::domain::public_jwks::PublicJwks;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::service_policy::{Claim, ClientIdSource, NoticeEndpoint};
@@ -146,7 +147,7 @@ macro_rules! document {
         }
     )+};
 }
-document!(PublicJwks, Vec<String>, Vec<RedirectUri>, Vec<Claim>, Vec<NoticeEndpoint>, BTreeMap<String, String>);
+document!(PublicJwks, Vec<String>, Vec<RedirectUri>, Vec<Claim>, Vec<NoticeEndpoint>, BTreeMap<ClientId, ClientId>);
 
 /// The statement that writes rows of a table which the configuration declares: `$1` our key for a new one, `$2` the issuer, `$3` what names
 /// the row, `$4` the time, then the columns. The version grows when anything differs.

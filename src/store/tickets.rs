@@ -18,7 +18,7 @@ fn ticket(r: &impl Columns) -> Result<Ticket> {
         request_key: r.text("request_key")?,
         account_id: r.text("account_id")?,
         session_id: r.text("session_id")?,
-        client_id: r.text("client_id")?,
+        client_key: r.id("client_id")?,
         aud: r.text("aud")?,
         scope: Scope::stored(&r.text("scope")?),
         resources: r.json("resources")?,
@@ -63,7 +63,7 @@ impl Tx {
             .bind(&new.request_key)
             .bind(&new.account_id)
             .bind(&new.session_id)
-            .bind(&new.client_id)
+            .bind(&new.client_key)
             .bind(&new.aud)
             .bind(new.scope.to_string())
             .bind(json(&new.resources))

@@ -1,5 +1,6 @@
 //! The scripted agent and its user, who know an issuer by its identifier only: at the default issuer and at a path issuer alike.
 
+use avouch::domain::ids::ClientId;
 use avouch::lab::agent::{Agent, Ask, Browser, Decision, Exchanged, Http, Person, Registration};
 use avouch::net::{Net, Policy};
 use avouch::rng::Rng;
@@ -15,8 +16,11 @@ fn person(email: &str) -> Person {
 }
 
 async fn agent(issuer: &str) -> Agent {
-    let registration =
-        Registration { client_id: "desk-agent".into(), client_secret: SECRET.into(), redirect_uri: CALLBACK.into() };
+    let registration = Registration {
+        client_id: ClientId::parse("desk-agent").unwrap(),
+        client_secret: SECRET.into(),
+        redirect_uri: CALLBACK.into(),
+    };
     Agent::discover(http(), issuer, registration).await.unwrap()
 }
 
@@ -82,8 +86,11 @@ async fn two_issuers_on_one_origin() {
 #[tokio::test]
 async fn what_is_not_the_issuers_answer_is_refused() {
     let world = World::with(Engine::Sqlite, twins).await;
-    let registration =
-        Registration { client_id: "desk-agent".into(), client_secret: SECRET.into(), redirect_uri: CALLBACK.into() };
+    let registration = Registration {
+        client_id: ClientId::parse("desk-agent").unwrap(),
+        client_secret: SECRET.into(),
+        redirect_uri: CALLBACK.into(),
+    };
     // Metadata of another name than the one it was asked for (RFC 8414 section 3.3).
     let elsewhere = world.issuer().replace("localhost", "127.0.0.1");
     let refused = Agent::discover(http(), &elsewhere, registration).await.err().unwrap();

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use avouch::domain::client::Client;
-use avouch::domain::ids::Audience;
+use avouch::domain::ids::{Audience, ClientId};
 use avouch::domain::service_policy::ServicePolicy;
 use avouch::store::Store;
 use serde::Serialize;
@@ -61,15 +61,15 @@ fn members(of: &impl Serialize) -> Map<String, Value> {
 
 async fn apply_client(store: &Store, said: &Value) -> (i64, Value) {
     let new = Client {
-        id: "k".into(),
-        client_id: "c".into(),
+        key: "k".into(),
+        client_id: ClientId::parse("c").unwrap(),
         metadata: read(said),
         policy: read(said),
         secret_hash: read(&said["secret_hash"]),
         version: 0,
     };
     tx!(store, |tx| tx.apply_client(&new, NOW).await.unwrap());
-    let client = store.read().await.unwrap().client("c").await.unwrap().unwrap();
+    let client = store.read().await.unwrap().client(&new.client_id).await.unwrap().unwrap();
     let mut there = members(&client.metadata);
     there.extend(members(&client.policy));
     there.insert("secret_hash".into(), json!(client.secret_hash));

@@ -26,7 +26,7 @@ const SPOILT: [Spoilt; 12] = [
         |m| m.subject = SubjectToken::Id { session_id: "another".into(), sub: "another".into() },
         is_nobody,
     ),
-    ("another's token", |m| Arc::make_mut(&mut m.client).id = "another".into(), is_unknown),
+    ("another's token", |m| Arc::make_mut(&mut m.client).key = "another".into(), is_unknown),
     ("a newer client", |m| Arc::make_mut(&mut m.client).version += 1, |o| matches!(o, Outcome::ClientChanged)),
     ("an older client", |m| Arc::make_mut(&mut m.client).version -= 1, |o| matches!(o, Outcome::ClientChanged)),
     ("another key", |m| m.kid = "another".into(), |o| matches!(o, Outcome::IssuerChanged)),

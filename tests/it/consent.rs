@@ -307,7 +307,7 @@ async fn an_answer_that_overtakes_the_question() {
     let waits = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'tuple' AND relation = 'account'::regclass";
     let mut held = world.app.store.begin().await.unwrap();
     // A row that references the account holds up whoever is about to ask, and no one who answers.
-    held.add_signin_consent("held", &account, &client, &Scope::stored("x"), NOW).await.unwrap();
+    held.add_signin_consent("held", &account, &client.into(), &Scope::stored("x"), NOW).await.unwrap();
     let poll = tokio::spawn({
         let (world, tokens) = (world.clone(), tokens.clone());
         async move { error(&world, &tokens, &[]).await }

@@ -8,7 +8,7 @@ use avouch::store::{Outcome, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, client, consent, family, issuer_record, mint, open, people, ticket, tx};
+use crate::store::{AUD, client, consent, family, issuer_record, key_of, mint, open, people, ticket, tx};
 
 const USERS: usize = 5;
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
@@ -20,7 +20,7 @@ async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
     for client in CLIENTS {
         let id = format!("k{n} {client}");
         if tx.consent_mode(&id).await?.is_none() {
-            let new = consent(&id, Some(&delegation), &format!("key of {client}"), Mode::Always);
+            let new = consent(&id, Some(&delegation), client, Mode::Always);
             tx.add_consent(&new, &account, AUD, &format!("s{n}")).await?;
         }
     }
@@ -31,13 +31,13 @@ async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
 async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     tx.disable_account(&format!("a{n}"), NOW).await?;
-    tx.disable_client(&format!("key of {client}"), NOW).await?;
+    tx.disable_client(&key_of(client), NOW).await?;
     let mut gone: BTreeSet<String> =
-        tx.delegations_of_client(&format!("key of {client}")).await?.into_iter().map(|d| d.0).collect();
+        tx.delegations_of_client(&key_of(client)).await?.into_iter().map(|d| d.0).collect();
     gone.extend(tx.active_delegations(Some(&format!("a{n}")), None).await?.into_iter().map(|d| d.id));
     for id in gone {
         tx.lock_delegation(&id).await?;
-        tx.end_consents(&id, Some(&format!("key of {client}")), NOW).await?;
+        tx.end_consents(&id, Some(&key_of(client)), NOW).await?;
     }
     // Rolled back, so that there is something to take for those who wait.
     drop(tx);
@@ -89,7 +89,7 @@ async fn nobody_waits_for_ever() {
                         let asked = Ticket {
                             account_id: format!("a{n}"),
                             session_id: format!("s{n}"),
-                            client_id: format!("key of {client}"),
+                            client_key: key_of(client),
                             ..ticket(n)
                         };
                         tx.add_ticket(&asked).await?;

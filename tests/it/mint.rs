@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::Audience;
+use avouch::domain::ids::{Audience, ClientId};
 use avouch::domain::scope::Scope;
 use avouch::domain::time::Seconds;
 use avouch::jose::SigningKey;
@@ -39,7 +39,7 @@ pub(crate) async fn all_at_once(worlds: &[Arc<World>], tokens: &Value, n: usize)
 
 /// Whether the client is in the cache: where it is not, a refusal does not prove that the transaction looks at it again.
 pub(crate) fn is_warm(world: &World) -> bool {
-    let key = (world.app.issuer.id.clone(), "desk-agent".to_owned());
+    let key = (world.app.issuer.id.clone(), ClientId::parse("desk-agent").unwrap());
     world.app.clients.get(&key, world.host.database.client_changes(), world.clock.now()).is_some()
 }
 
@@ -78,7 +78,8 @@ both! {
 pub(crate) async fn prepared(world: &World) -> Mint {
     let hash = "SELECT t.hash FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN client k ON k.id = f.client_id
                  WHERE k.client_id = 'desk-agent' ORDER BY f.id DESC";
-    let client = world.app.store.read().await.unwrap().client("desk-agent").await.unwrap().unwrap();
+    let client =
+        world.app.store.read().await.unwrap().client(&ClientId::parse("desk-agent").unwrap()).await.unwrap().unwrap();
     let request = Request {
         audience: Audience::parse(&world.service.url).unwrap(),
         resources: Vec::new(),
@@ -92,7 +93,7 @@ pub(crate) async fn prepared(world: &World) -> Mint {
         request: Arc::new(request),
         issuer: world.app.issuer.url.clone(),
         root: world.host.root.clone(),
-        provider_client_id: world.app.issuer.cimd_url(),
+        provider_client_id: world.app.issuer.client_id.clone(),
         kid: world.app.issuer.ring.active.kid().to_owned(),
         jti: world.app.rng.jti(),
         entry_id: world.app.id(),
@@ -195,7 +196,7 @@ both! {
     async fn a_value_that_cannot_be_stored_harms_only_its_own(world: World) {
         world.delegated().await;
         let (store, template) = (world.app.store.clone(), prepared(&world).await);
-        let jti = |jti: &str| UnspentJti::new("c".to_owned(), jti.to_owned(), NOW);
+        let jti = |jti: &str| UnspentJti::new("c".into(), jti.to_owned(), NOW);
         let (mut mints, mut spent) = (JoinSet::new(), JoinSet::new());
         let mut held = store.begin().await.unwrap();
         held.touch_issuer().await.unwrap();

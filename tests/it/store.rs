@@ -8,7 +8,7 @@ use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{Audience, IssuerUrl};
+use avouch::domain::ids::{Audience, ClientId, ClientKey, IssuerUrl};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
@@ -91,6 +91,15 @@ pub(crate) async fn people(store: &Store, n: usize) {
     });
 }
 
+pub(crate) fn id_of(client: &str) -> ClientId {
+    ClientId::parse(client).unwrap()
+}
+
+/// Our key of a client that [`client`] made.
+pub(crate) fn key_of(client: &str) -> ClientKey {
+    format!("key of {client}").into()
+}
+
 pub(crate) async fn client(store: &Store, client_id: &str, audiences: &[String]) {
     let metadata = json!({
         "client_name": "C",
@@ -98,8 +107,8 @@ pub(crate) async fn client(store: &Store, client_id: &str, audiences: &[String])
         "grant_types": [TOKEN_EXCHANGE],
     });
     let new = Client {
-        id: format!("key of {client_id}"),
-        client_id: client_id.to_owned(),
+        key: key_of(client_id),
+        client_id: id_of(client_id),
         metadata: serde_json::from_value(metadata).unwrap(),
         policy: ClientPolicy { audiences: audiences.to_vec(), first_party: false },
         secret_hash: Some("hash".to_owned()),
@@ -108,11 +117,11 @@ pub(crate) async fn client(store: &Store, client_id: &str, audiences: &[String])
     tx!(store, |tx| tx.apply_client(&new, NOW).await.unwrap());
 }
 
-pub(crate) fn consent(id: &str, delegation: Option<&str>, client_id: &str, mode: Mode) -> Consent {
+pub(crate) fn consent(id: &str, delegation: Option<&str>, client: &str, mode: Mode) -> Consent {
     Consent {
         id: id.to_owned(),
         delegation_id: delegation.map(str::to_owned),
-        client_id: client_id.to_owned(),
+        client_key: key_of(client),
         mode,
         asked_scope: Scope::stored("r w"),
         scope: Scope::stored("r"),
@@ -130,7 +139,7 @@ pub(crate) fn ticket(n: usize) -> Ticket {
         request_key: format!("key{n}"),
         account_id: "a1".into(),
         session_id: "s1".into(),
-        client_id: "key of c".into(),
+        client_key: key_of("c"),
         aud: AUD.into(),
         scope: Scope::stored("r"),
         resources: vec![],
@@ -150,7 +159,7 @@ pub(crate) async fn family(store: &Store, n: usize, client: &str) {
     let new = NewFamily {
         id: &id,
         account_id: &format!("a{n}"),
-        client_id: &format!("key of {client}"),
+        client: &key_of(client),
         session_id: &format!("s{n}"),
         scope: &Scope::default(),
         code_hash: &id,
@@ -181,7 +190,7 @@ fn prepared(client: Client, n: usize, jti: &str) -> Mint {
         request: Arc::new(request),
         issuer: IssuerUrl::parse("https://id.example").unwrap(),
         root: IssuerUrl::parse("https://id.example").unwrap(),
-        provider_client_id: "https://id.example/agent-auth.json".into(),
+        provider_client_id: id_of("https://id.example/agent-auth.json"),
         kid: "kid".into(),
         jti: jti.to_owned(),
         entry_id: jti.to_owned(),
@@ -190,7 +199,7 @@ fn prepared(client: Client, n: usize, jti: &str) -> Mint {
 }
 
 pub(crate) async fn mint(store: &Store, n: usize, client: &str, jti: &str) -> Result<Outcome, StoreError> {
-    let client = store.read().await?.client(client).await?.unwrap();
+    let client = store.read().await?.client(&id_of(client)).await?.unwrap();
     store.mint(prepared(client, n, jti), None).await
 }
 
@@ -220,11 +229,11 @@ async fn every_method(engine: Engine) {
     let other = all.of("other".into());
     let mut tx = other.read().await.unwrap();
     assert!(tx.issuer().await.unwrap().is_none());
-    assert!(tx.client("c").await.unwrap().is_none() && tx.client_by_key("key of c").await.unwrap().is_none());
+    assert!(tx.client(&id_of("c")).await.unwrap().is_none() && tx.client_by_key(&key_of("c")).await.unwrap().is_none());
     assert!(tx.delegation("d1").await.unwrap().is_none() && tx.ticket("t1").await.unwrap().is_none());
     assert!(tx.account_by_email("a1@example.com").await.unwrap().is_none());
     assert!(tx.published_keys().await.unwrap().is_empty());
-    let foreign = store.read().await.unwrap().client("c").await.unwrap().unwrap();
+    let foreign = store.read().await.unwrap().client(&id_of("c")).await.unwrap().unwrap();
     let outcome = other.mint(prepared(foreign, 1, "foreign"), None).await;
     assert!(matches!(outcome, Ok(Outcome::Refused(Refusal::ClientAuthenticationFailed))), "{outcome:?}");
     drop(tx);
@@ -232,7 +241,7 @@ async fn every_method(engine: Engine) {
     tx!(store, |tx| tx.disable_account("a1", NOW).await.unwrap());
     assert_eq!(all.client_changes(), changes, "no client was written");
     tx!(store, |tx| {
-        tx.disable_client("key of c", NOW).await.unwrap();
+        tx.disable_client(&key_of("c"), NOW).await.unwrap();
     });
     assert_eq!(all.client_changes(), changes + 1);
     let mut swept = 0;
@@ -297,9 +306,9 @@ async fn people_and_clients(store: &Store) {
         assert!(tx.disable_service("v", NOW).await.unwrap() && !tx.disable_service("v", NOW).await.unwrap());
         assert!(tx.service("https://b.example").await.unwrap().is_none());
         assert!(tx.declared_service("https://b.example").await.unwrap().unwrap().disabled);
-        assert_eq!(tx.client("c").await.unwrap().unwrap().version, 1);
-        assert_eq!(tx.client_by_key("key of c").await.unwrap().unwrap().client_id, "c");
-        assert_eq!(tx.configured_clients().await.unwrap(), [("key of c".into(), "c".into())]);
+        assert_eq!(tx.client(&id_of("c")).await.unwrap().unwrap().version, 1);
+        assert_eq!(tx.client_by_key(&key_of("c")).await.unwrap().unwrap().client_id, id_of("c"));
+        assert_eq!(tx.configured_clients().await.unwrap(), [(key_of("c"), id_of("c"))]);
         assert_eq!(tx.configured_accounts().await.unwrap(), [("a1".into(), "a1@example.com".into())]);
         tx.set_password("a1@example.com", "phc").await.unwrap();
         let stored = tx.account_by_email("a1@example.com").await.unwrap().unwrap();
@@ -324,7 +333,7 @@ async fn sign_ins(store: &Store) {
     let family = NewFamily {
         id: "f",
         account_id: "a1",
-        client_id: "key of c",
+        client: &key_of("c"),
         session_id: "s1",
         scope: &scope,
         code_hash: "code",
@@ -335,10 +344,10 @@ async fn sign_ins(store: &Store) {
         expires_at: NOW + Seconds(60),
     };
     tx!(store, |tx| {
-        assert_eq!(tx.signin_scope("a1", "key of c").await.unwrap(), None);
-        tx.add_signin_consent("i", "a1", "key of c", &scope, NOW).await.unwrap();
-        tx.add_signin_consent("i2", "a1", "key of c", &scope, NOW).await.unwrap();
-        assert_eq!(tx.signin_scope("a1", "key of c").await.unwrap(), Some(scope.clone()));
+        assert_eq!(tx.signin_scope("a1", &key_of("c")).await.unwrap(), None);
+        tx.add_signin_consent("i", "a1", &key_of("c"), &scope, NOW).await.unwrap();
+        tx.add_signin_consent("i2", "a1", &key_of("c"), &scope, NOW).await.unwrap();
+        assert_eq!(tx.signin_scope("a1", &key_of("c")).await.unwrap(), Some(scope.clone()));
         tx.add_family(&family).await.unwrap();
         assert!(!tx.family_by_code("code", NOW).await.unwrap().unwrap().used);
         assert!(tx.use_code("code", NOW).await.unwrap() && !tx.use_code("code", NOW).await.unwrap());
@@ -346,7 +355,7 @@ async fn sign_ins(store: &Store) {
         tx.add_refresh_token("refresh", "f", NOW, NOW + Seconds(100)).await.unwrap();
         assert_eq!(tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap().id, "f");
         assert!(tx.use_refresh("refresh", NOW).await.unwrap() && !tx.use_refresh("refresh", NOW).await.unwrap());
-        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_id, "key of c");
+        assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_key, key_of("c"));
         assert!(tx.subject_by_access_token("access", NOW + Seconds(100)).await.unwrap().is_none(), "expired");
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
@@ -368,7 +377,7 @@ async fn agreed(all: &store::Database, store: &Store) {
         assert_eq!(tx.open_delegation("dx", "a1", "x", "x", AUD, NOW).await.unwrap(), id, "one for user and audience");
         for (name, mode) in [("k1 c", Mode::Always), ("until", Mode::Until(NOW + Seconds(10))), ("no", Mode::Denied)] {
             let delegation = Some("d1").filter(|_| mode != Mode::Denied);
-            tx.add_consent(&consent(name, delegation, "key of c", mode), "a1", AUD, "s1").await.unwrap();
+            tx.add_consent(&consent(name, delegation, "c", mode), "a1", AUD, "s1").await.unwrap();
         }
         assert!(!tx.close_ticket("t1", "a2", "k1 c", NOW).await.unwrap(), "somebody else's");
         assert!(!tx.close_ticket("t1", "a1", "k1 c", NOW + Seconds(600)).await.unwrap(), "expired");
@@ -377,9 +386,9 @@ async fn agreed(all: &store::Database, store: &Store) {
         tx.add_ticket(&ticket(3)).await.unwrap();
         tx.close_expired_ticket("key3", NOW + Seconds(600)).await.unwrap();
         assert!(tx.open_ticket("key3").await.unwrap().is_none());
-        assert_eq!(tx.consents("a1", AUD, "key of c").await.unwrap().len(), 3);
+        assert_eq!(tx.consents("a1", AUD, &key_of("c")).await.unwrap().len(), 3);
         assert_eq!(tx.consent_mode("until").await.unwrap(), Some(Mode::Until(NOW + Seconds(10))));
-        assert_eq!(tx.agreed_before("a1", AUD, "key of c").await.unwrap(), (true, true));
+        assert_eq!(tx.agreed_before("a1", AUD, &key_of("c")).await.unwrap(), (true, true));
         assert_eq!(tx.delegation_consents("d1").await.unwrap().len(), 2);
         assert_eq!(tx.denials("a1").await.unwrap().len(), 1);
         assert!(!tx.end_denial("a2", "no", NOW).await.unwrap() && tx.end_denial("a1", "no", NOW).await.unwrap());
@@ -400,7 +409,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
             Filter {
                 sub: Some("sub1"),
                 aud: Some(AUD),
-                client_id: Some("c"),
+                client_id: Some(&id_of("c")),
                 status: Some(Status::Active),
                 ..Filter::default()
             },
@@ -412,12 +421,12 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         assert_eq!(tx.delegations(Filter { limit: 9, ..filter }).await.unwrap().len(), n, "{filter:?}");
     }
     assert_eq!(tx.active_delegations(Some("a1"), None).await.unwrap().len(), 1);
-    assert_eq!(tx.delegations_of_client("key of c").await.unwrap(), [("d1".into(), AUD.into())]);
+    assert_eq!(tx.delegations_of_client(&key_of("c")).await.unwrap(), [("d1".into(), AUD.into())]);
     assert_eq!(tx.end_lapsed("d1", NOW + Seconds(10)).await.unwrap(), 1);
     assert!(tx.has_standing_consent("d1").await.unwrap());
     assert_eq!(tx.lock_delegation("d1").await.unwrap().unwrap().id, "d1");
     assert!(tx.end_delegation("d1", NOW).await.unwrap() && !tx.end_delegation("d1", NOW).await.unwrap());
-    assert_eq!(tx.end_consents("d1", Some("key of nobody"), NOW).await.unwrap(), 0);
+    assert_eq!(tx.end_consents("d1", Some(&key_of("nobody")), NOW).await.unwrap(), 0);
     assert_eq!(tx.end_consents("d1", None, NOW).await.unwrap(), 1);
     let endpoint = "https://a.example/revoke";
     let notice = NewDelivery {

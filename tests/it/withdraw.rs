@@ -307,7 +307,7 @@ both! {
         let (browser, _, id, _) = world.delegated().await;
         let other = world.tokens(&browser, "travel-agent").await;
         world.agree(&browser, "travel-agent", &other, "always", &[]).await;
-        let client = world.database.column("SELECT id FROM client WHERE client_id = 'desk-agent'").await.remove(0);
+        let client = world.database.column("SELECT id FROM client WHERE client_id = 'desk-agent'").await.remove(0).into();
         let endpoint = format!("{}/agent/auth/revoke", world.service.url);
         for times in 1..=2 {
             let mut tx = world.app.store.begin().await.unwrap();

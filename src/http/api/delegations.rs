@@ -13,6 +13,7 @@ use super::super::wording::rfc3339;
 use super::{List, Refused, and_one, known, limit, word_of};
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::{Delegation, Filter, Status};
+use crate::domain::ids::ClientId;
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     known(&query, &["sub", "aud", "client_id", "status", "cursor", "limit"])?;
     let (sub, aud, client_id, cursor) =
         (query.single("sub")?, query.single("aud")?, query.single("client_id")?, query.single("cursor")?);
+    let client_id = client_id.map(ClientId::try_from).transpose().map_err(Refusal::BadQuery)?;
     let status = match query.single("status")? {
         None => None,
         Some(name) => Some(
@@ -53,7 +55,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
         account_id: None,
         sub: sub.as_deref(),
         aud: aud.as_deref(),
-        client_id: client_id.as_deref(),
+        client_id: client_id.as_ref(),
         status,
         after: cursor.as_deref(),
         limit: and_one(limit),
@@ -191,10 +193,10 @@ impl<'a> WholeDelegation<'a> {
 }
 
 impl<'a> ConsentItem<'a> {
-    fn of(client_id: &'a str, consent: &'a Consent) -> Self {
+    fn of(client_id: &'a ClientId, consent: &'a Consent) -> Self {
         Self {
             id: &consent.id,
-            client_id,
+            client_id: client_id.as_str(),
             mode: consent.mode.as_str(),
             until: if let Mode::Until(at) = consent.mode { Some(rfc3339(at)) } else { None },
             scope: consent.scope.to_string(),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Outcome;
 use super::http::{Answer, Http, parse, text};
 use crate::domain::client_metadata::TOKEN_EXCHANGE;
+use crate::domain::ids::ClientId;
 use crate::rng::Rng;
 use crate::secret::sha256;
 
@@ -17,7 +18,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// Its `client_id`.
-    pub client_id: String,
+    pub client_id: ClientId,
     /// Its secret.
     pub client_secret: String,
     /// Where it is called back.
@@ -104,7 +105,7 @@ impl Agent {
         let mut url = parse(&self.authorization_endpoint)?;
         url.query_pairs_mut().extend_pairs([
             ("response_type", "code"),
-            ("client_id", &self.registration.client_id),
+            ("client_id", self.registration.client_id.as_str()),
             ("redirect_uri", &self.registration.redirect_uri),
             ("scope", scope),
             ("state", &state),

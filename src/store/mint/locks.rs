@@ -7,6 +7,7 @@ use sqlx::Row as _;
 use super::facts::{Subject, who};
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
+use crate::domain::ids::ClientKey;
 use crate::domain::time::Timestamp;
 use crate::store::json_row::elements;
 use crate::store::{Connection, Result, StoreError, Tx};
@@ -51,14 +52,14 @@ impl Locked {
     /// Whether all that a grant rests on was locked before it was read.
     pub(super) fn covers(
         &self,
-        (client_id, kid): (&str, &str),
+        (client, kid): (&ClientKey, &str),
         subject: &Subject,
         service_id: Option<&str>,
         grant: &Grant,
     ) -> bool {
         let [accounts, clients, sessions, families, services, keys, delegations, consents] = &self.0;
         accounts.contains(&subject.account.id)
-            && clients.contains(client_id)
+            && clients.contains(client.as_str())
             && sessions.contains(&subject.session_id)
             && families.contains(&subject.family_id)
             && service_id.is_none_or(|id| services.contains(id))

@@ -6,6 +6,7 @@ use super::Waiting;
 use super::facts::Subject;
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
+use crate::domain::ids::ClientKey;
 use crate::domain::journal::{Assertion, Event};
 use crate::domain::time::Timestamp;
 use crate::store::json_row::elements;
@@ -89,8 +90,8 @@ impl Tx {
         let sql = per_engine!(self, spend!(sqlite), spend!(postgres));
         on!(self, |c| {
             for row in sqlx::query(sql).bind(&rows).fetch_all(c).await? {
-                let (issuer, client, jti) = (row.text("issuer_id")?, row.text("client_id")?, row.text("jti")?);
-                let spent = wanted.jtis.get(&(issuer.as_str(), client.as_str(), jti.as_str()));
+                let (issuer, client, jti) = (row.text("issuer_id")?, row.id("client_id")?, row.text("jti")?);
+                let spent = wanted.jtis.get(&(issuer.as_str(), &client, jti.as_str()));
                 first[spent.ok_or(StoreError::Broken("jti"))?.0] = true;
             }
         });
@@ -126,14 +127,14 @@ impl Tx {
             return Ok(());
         }
         let (mut standing, mut once) = (BTreeSet::new(), BTreeSet::new());
-        let mut used: BTreeMap<&str, (&str, i64, Timestamp)> = BTreeMap::new();
+        let mut used: BTreeMap<&str, (&ClientKey, i64, Timestamp)> = BTreeMap::new();
         let mut rows = Vec::with_capacity(granted.len());
         for (waiting, subject, grant) in granted {
             let (mint, claims) = (&waiting.mint, &grant.claims);
             if grant.once { &mut once } else { &mut standing }.insert(grant.consent_id.as_str());
             let (client, count, exp) =
-                used.entry(&grant.delegation_id).or_insert((&mint.client.id, 0, Timestamp::EPOCH));
-            *client = &mint.client.id;
+                used.entry(&grant.delegation_id).or_insert((&mint.client.key, 0, Timestamp::EPOCH));
+            *client = &mint.client.key;
             *count += 1;
             *exp = claims.exp.max(*exp);
             let event = Event::Assertion(Assertion {
@@ -152,7 +153,7 @@ impl Tx {
                 &*waiting.issuer,
                 kind,
                 &subject.account.id,
-                &mint.client.id,
+                &mint.client.key,
                 &grant.delegation_id,
                 &grant.consent_id,
                 &claims.jti,

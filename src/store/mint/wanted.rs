@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use serde::Serialize;
+
 use super::{Spending, SubjectToken, UnspentJti, Waiting, is_storable};
+use crate::domain::ids::ClientKey;
 use crate::domain::time::Timestamp;
 use crate::store::json;
 
@@ -47,8 +50,8 @@ pub(super) struct Want {
     pub(super) rows: Option<Rows>,
 }
 
-/// A subject token of a client (our key) for an audience, at an issuer.
-type Subject<'a> = (&'a str, &'a SubjectToken, &'a str, &'a str);
+/// At an issuer, a subject token of a client for an audience.
+type Subject<'a> = (&'a str, &'a SubjectToken, &'a ClientKey, &'a str);
 
 /// All of it.
 pub(super) struct Wanted<'a> {
@@ -57,10 +60,10 @@ pub(super) struct Wanted<'a> {
     pub(super) spendings: Vec<usize>,
     /// Issuer, client and `jti`, with number and expiry: in one order everywhere, so that two replicas wait for each other instead of
     /// deadlocking.
-    pub(super) jtis: BTreeMap<(&'a str, &'a str, &'a str), (usize, Timestamp)>,
+    pub(super) jtis: BTreeMap<(&'a str, &'a ClientKey, &'a str), (usize, Timestamp)>,
     pub(super) subjects: Distinct<Subject<'a>>,
-    /// Issuer and our key of the client.
-    pub(super) clients: Distinct<(&'a str, &'a str)>,
+    /// Issuer and client.
+    pub(super) clients: Distinct<(&'a str, &'a ClientKey)>,
     /// Issuer and audience.
     pub(super) services: Distinct<(&'a str, &'a str)>,
     /// Issuer and `kid`.
@@ -99,7 +102,7 @@ impl<'a> Wanted<'a> {
 
     fn rows(&mut self, waiting: &'a Waiting) -> Option<Rows> {
         let (issuer, mint) = (&*waiting.issuer, &waiting.mint);
-        let (client, aud) = (mint.client.id.as_str(), mint.request.audience.as_str());
+        let (client, aud) = (&mint.client.key, mint.request.audience.as_str());
         let named = match &mint.subject {
             SubjectToken::Access { hash } => is_storable(hash),
             SubjectToken::Id { session_id, sub } => is_storable(session_id) && is_storable(sub),
@@ -135,7 +138,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Number, issuer, name.
-    pub(super) fn named(names: &Distinct<(&'a str, &'a str)>) -> String {
+    pub(super) fn named<K: Eq + Hash + Serialize>(names: &Distinct<(&'a str, K)>) -> String {
         json(&names.iter().map(|((issuer, name), n)| (n, issuer, name)).collect::<Vec<_>>())
     }
 }
@@ -147,15 +150,14 @@ mod tests {
     use super::*;
     use crate::domain::client::{Client, ClientPolicy};
     use crate::domain::exchange::Request;
-    use crate::domain::ids::Audience;
-    use crate::domain::ids::IssuerUrl;
+    use crate::domain::ids::{Audience, ClientId, IssuerUrl};
     use crate::store::Mint;
 
     fn waiting(issuer: &str, hash: &str, aud: &str) -> Waiting {
         let metadata = serde_json::json!({"token_endpoint_auth_method": "none"});
         let client = Client {
-            id: "c".into(),
-            client_id: "desk".into(),
+            key: "c".into(),
+            client_id: ClientId::parse("desk").unwrap(),
             metadata: serde_json::from_value(metadata).unwrap(),
             policy: ClientPolicy::default(),
             secret_hash: None,
@@ -174,7 +176,7 @@ mod tests {
             request: Arc::new(request),
             issuer: IssuerUrl::parse("https://id.example").unwrap(),
             root: IssuerUrl::parse("https://id.example").unwrap(),
-            provider_client_id: String::new(),
+            provider_client_id: ClientId::parse("https://id.example/agent-auth.json").unwrap(),
             kid: "k".into(),
             jti: String::new(),
             entry_id: String::new(),
