@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::domain::ids::Subject;
 use crate::domain::time::Timestamp;
 
 /// Counts the identifiers of this process.
@@ -66,6 +67,15 @@ impl Rng {
         let [_, _, c2, c3] = (count & 0x3fff).to_be_bytes();
         let after_time = [c0 & 0x0f, c1, c2, c3, r0, r1, r2, r3, r4, r5];
         uuid::Builder::from_unix_timestamp_millis(millis, &after_time).into_uuid().simple().to_string()
+    }
+
+    /// What a new user is called on the wire.
+    ///
+    /// # Panics
+    /// Never: base64url is ASCII.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.token().try_into().expect("43 characters of base64url are a subject")
     }
 
     /// A token's identifier, which strangers see: 128 random bits as 22 characters of base64url, so that it tells nobody how many there are.

@@ -1,7 +1,7 @@
 //! What is signed here: by the server, by the floor, and alone.
 
 use avouch::domain::claims::{ASSERTION_LIFETIME, IdJag};
-use avouch::domain::ids::ClientId;
+use avouch::domain::ids::{ClientId, Subject};
 use avouch::domain::time::Timestamp;
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
@@ -19,7 +19,7 @@ pub(crate) fn key() -> SigningKey {
 pub(crate) fn claims(rng: &Rng, now: Timestamp) -> IdJag {
     IdJag {
         iss: "http://localhost:4000".into(),
-        sub: "0197f2f0c7d57e6f8a3b0c1d2e3f4a5b".into(),
+        sub: Subject::parse("0197f2f0c7d57e6f8a3b0c1d2e3f4a5b").expect("it is ASCII"),
         aud: AUDIENCE.into(),
         client_id: ClientId::parse("secret-agent").expect("it is visible ASCII"),
         jti: rng.id(now),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use avouch::domain::issuer::{IssuerRecord, Origin};
 use avouch::domain::notice::{Format, Round};
 use avouch::domain::time::{Seconds, Timestamp};
+use avouch::rng::Rng;
 use avouch::store::{Database, NewAccount, NewDelivery, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
@@ -95,9 +96,10 @@ async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
         disabled_at: None,
     })
     .await?;
+    let sub = Rng::Os.subject();
     let account = NewAccount {
-        id: "a",
-        sub: "sub",
+        id: &"a".into(),
+        sub: &sub,
         email: "a@b.example",
         email_verified: true,
         name: None,
@@ -105,7 +107,8 @@ async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
         phone_verified: false,
     };
     tx.apply_account(&account, NOW).await?;
-    let delegation = tx.open_delegation("d", "a", "https://id.example", "sub", "https://service.example", NOW).await?;
+    let delegation =
+        tx.open_delegation("d", &"a".into(), "https://id.example", &sub, "https://service.example", NOW).await?;
     for n in 0..NOTICES {
         let host = format!("service-{:05}.example", n % hosts);
         let endpoint = format!("https://{host}/revoke");
@@ -117,7 +120,7 @@ async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
             endpoint: &endpoint,
             host: &host,
             iss: "https://id.example",
-            sub: "sub",
+            sub: &sub,
             aud: "https://service.example",
             created_at: NOW,
             due_at: NOW,

@@ -254,7 +254,7 @@ mod tests {
     fn freshness() {
         let session = Session {
             id: String::new(),
-            account_id: String::new(),
+            account_id: "a".into(),
             csrf: Secret::default(),
             auth_time: Timestamp(100),
             expires_at: Timestamp(999),

@@ -1,6 +1,6 @@
 //! Delegations: the standing record of one user at one service, keyed on the wire by (sub, aud).
 
-use super::ids::ClientId;
+use super::ids::{AccountId, ClientId, Subject};
 use super::time::Timestamp;
 
 vocabulary! {
@@ -21,11 +21,11 @@ pub struct Delegation {
     /// Our own key, published by the API.
     pub id: String,
     /// Whose.
-    pub account_id: String,
+    pub account_id: AccountId,
     /// The issuer's name on the wire.
     pub iss: String,
     /// The user's name on the wire.
-    pub sub: String,
+    pub sub: Subject,
     /// The service's name on the wire.
     pub aud: String,
     /// When it was made.
@@ -59,10 +59,10 @@ impl Delegation {
 /// What a list is narrowed to. `after` is the id of the last row of the page before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filter<'a> {
-    /// Our key of the user.
-    pub account_id: Option<&'a str>,
-    /// The user's name on the wire.
-    pub sub: Option<&'a str>,
+    /// The user.
+    pub account_id: Option<&'a AccountId>,
+    /// What the user is called on the wire.
+    pub sub: Option<&'a Subject>,
     /// The service.
     pub aud: Option<&'a str>,
     /// A client with a consent under it.

@@ -4,7 +4,7 @@ use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
 use super::client::Client;
 use super::client_metadata::TOKEN_EXCHANGE;
 use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
-use super::ids::{Audience, ClientId, ClientKey, IssuerUrl};
+use super::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Subject};
 use super::refusal::Refusal;
 use super::scope::Scope;
 use super::service::Service;
@@ -39,7 +39,7 @@ pub struct Request {
 impl Request {
     /// What makes two requests the same question: user, session, client, audience, resource, scope and agent context, as one text.
     #[must_use]
-    pub fn key(&self, account_id: &str, session_id: &str, client: &ClientKey) -> String {
+    pub fn key(&self, account_id: &AccountId, session_id: &str, client: &ClientKey) -> String {
         serde_json::json!([
             account_id,
             session_id,
@@ -83,7 +83,7 @@ pub struct Record {
     /// Our own key.
     pub id: String,
     /// The user's name at the service, as first emitted: it never changes.
-    pub sub: String,
+    pub sub: Subject,
     /// Whether it is over.
     pub ended: bool,
 }
@@ -265,7 +265,7 @@ mod tests {
         Rows {
             account: Account {
                 id: "a".into(),
-                sub: "sub".into(),
+                sub: Subject::parse("sub").unwrap(),
                 email: "alice@example.com".into(),
                 email_verified: true,
                 name: Some("Alice".into()),
@@ -299,7 +299,7 @@ mod tests {
                 last_used_at: None,
                 ended_at: None,
             }],
-            record: Some(Record { id: "d".into(), sub: "first sub".into(), ended: false }),
+            record: Some(Record { id: "d".into(), sub: Subject::parse("first sub").unwrap(), ended: false }),
             provider: client_id("https://id.example/agent-auth.json"),
             issuer: IssuerUrl::parse("https://id.example").unwrap(),
             root: IssuerUrl::parse("https://id.example").unwrap(),
@@ -423,12 +423,12 @@ mod tests {
 
     #[test]
     fn what_makes_a_question_another() {
-        let key = |r: &Request| r.key("a", "s", &"c".into());
+        let key = |r: &Request| r.key(&"a".into(), "s", &"c".into());
         let base = request(Some("read"));
         let mut other = base.clone();
         other.agent_context_id = None;
         assert_ne!(key(&base), key(&other));
-        assert_ne!(key(&base), base.key("a", "s2", &"c".into()));
+        assert_ne!(key(&base), base.key(&"a".into(), "s2", &"c".into()));
         assert_ne!(key(&base), key(&request(None)));
         assert_eq!(key(&base), key(&base.clone()));
     }

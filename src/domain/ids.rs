@@ -74,21 +74,37 @@ free_text_id! {
     ClientKey
 }
 
-text_id! {
+free_text_id! {
+    /// Our own key of an account, in every column that names one. It never leaves.
+    AccountId
+}
+
+/// What is parsed wherever it comes in, also from a column or in JSON.
+macro_rules! checked_text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        text_id! { $(#[$doc])* #[derive(serde::Deserialize)] #[serde(try_from = "String")] $name }
+
+        impl $name {
+            /// Parses one.
+            ///
+            /// # Errors
+            /// Which rule it breaks.
+            pub fn parse(text: &str) -> Result<Self, String> {
+                text.to_owned().try_into()
+            }
+        }
+    };
+}
+
+checked_text_id! {
     /// What a client is called on the wire: an exact text (RFC 6749 section 2.2), here without spaces.
-    #[derive(serde::Deserialize)]
-    #[serde(try_from = "String")]
     ClientId
 }
 
-impl ClientId {
-    /// Parses a client's name.
-    ///
-    /// # Errors
-    /// When it is empty, too long, or not visible ASCII.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        text.to_owned().try_into()
-    }
+checked_text_id! {
+    /// What a user is called on the wire, the `sub` of every token: opaque and stable, at most 255 ASCII characters (OpenID Connect Core
+    /// section 2).
+    Subject
 }
 
 impl TryFrom<String> for ClientId {
@@ -100,6 +116,17 @@ impl TryFrom<String> for ClientId {
             return Ok(Self(text));
         }
         Err(format!("{} is not a client id: 1 to {MAX_URL} visible ASCII characters", quote(&text)))
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            return Ok(Self(text));
+        }
+        Err(format!("{} is not a subject: 1 to 255 printable ASCII characters", quote(&text)))
     }
 }
 
@@ -383,6 +410,18 @@ mod tests {
         for bad in ["", "a b", "a\0", "a\u{7f}", "é", &longer] {
             assert!(ClientId::parse(bad).is_err(), "{bad}");
             assert!(serde_json::from_value::<ClientId>(bad.into()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subjects() {
+        let long = "u".repeat(255);
+        for good in ["u", "first sub", &long] {
+            assert_eq!(Subject::parse(good).unwrap().as_str(), good);
+        }
+        let longer = format!("{long}u");
+        for bad in ["", "u\0", "u\n", "ü", &longer] {
+            assert!(Subject::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::OneOrMany;
 use super::consent::Mode;
-use super::ids::ClientKey;
+use super::ids::{ClientKey, Subject};
 use super::issuer::Origin;
 use super::notice::{Attempt, Round};
 use super::time::Timestamp;
@@ -127,7 +127,7 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assertion {
     /// The user, as the service knows them.
-    pub sub: String,
+    pub sub: Subject,
     /// The service.
     pub aud: String,
     /// When it expires.
@@ -150,7 +150,7 @@ pub struct Withdrawal {
     /// The service.
     pub aud: String,
     /// The user, as the service knows them.
-    pub sub: String,
+    pub sub: Subject,
     /// Why.
     pub why: Why,
     /// How many decisions ended.
@@ -253,7 +253,7 @@ mod tests {
             held: true,
         };
         let assertion = Assertion {
-            sub: "u".into(),
+            sub: Subject::parse("u").unwrap(),
             aud: "https://s.example".into(),
             exp: Timestamp(9),
             kid: "k".into(),
@@ -264,7 +264,7 @@ mod tests {
         };
         let withdrawal = Withdrawal {
             aud: "https://s.example".into(),
-            sub: "u".into(),
+            sub: Subject::parse("u").unwrap(),
             why: Why::User,
             consents: 2,
             client: None,

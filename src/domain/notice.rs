@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::Subject;
 use super::time::{Seconds, Timestamp};
 
 /// Seconds after an assertion's `exp` at which no service takes it any more: our lifetime plus twice the usual leeway.
@@ -80,7 +81,7 @@ pub struct Delivery {
     /// As first emitted.
     pub iss: String,
     /// As first emitted.
-    pub sub: String,
+    pub sub: Subject,
     /// As first emitted.
     pub aud: String,
     /// Where it stands.

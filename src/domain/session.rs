@@ -1,5 +1,6 @@
 //! Browser sessions and the sign-in they rest on.
 
+use super::ids::{AccountId, Subject};
 use super::time::{Seconds, Timestamp};
 use crate::secret::Secret;
 
@@ -12,7 +13,7 @@ pub struct Session {
     /// The `sid` of ID tokens.
     pub id: String,
     /// Whose.
-    pub account_id: String,
+    pub account_id: AccountId,
     /// What each form of a page must carry.
     pub csrf: Secret,
     /// When they last really authenticated (OpenID Connect Core section 2, `auth_time`).
@@ -24,10 +25,10 @@ pub struct Session {
 /// Who is vouched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Our own key; never leaves.
-    pub id: String,
+    /// Our own key.
+    pub id: AccountId,
     /// What leaves: opaque and stable.
-    pub sub: String,
+    pub sub: Subject,
     /// Lower case.
     pub email: String,
     /// Whether the platform verified it.

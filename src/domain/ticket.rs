@@ -1,6 +1,6 @@
 //! What a user is asked.
 
-use super::ids::ClientKey;
+use super::ids::{AccountId, ClientKey};
 use super::scope::Scope;
 use super::time::Timestamp;
 
@@ -12,7 +12,7 @@ pub struct Ticket {
     /// A hash of everything that was asked: the same request finds the same ticket.
     pub request_key: String,
     /// Whom it asks.
-    pub account_id: String,
+    pub account_id: AccountId,
     /// In which session it came up.
     pub session_id: String,
     /// Who wants it.

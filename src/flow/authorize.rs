@@ -73,7 +73,7 @@ async fn issue_code(
 ) -> Result<Step, Error> {
     let now = app.now();
     let code = app.rng.token();
-    let (family, account_id) = (app.id(), session.account_id.as_str());
+    let (family, account_id) = (app.id(), &session.account_id);
     let mut tx = app.store.begin().await?;
     if agreed_now {
         let consent_id = app.id();

@@ -1,5 +1,6 @@
 //! Who calls the API: an operator with the issuer's admin token or the root's, or a user through a first-party client (RFC 6750).
 
+use crate::domain::ids::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::DELEGATIONS;
 use crate::error::Error;
@@ -14,14 +15,14 @@ pub enum Caller {
     Root,
     /// The issuer's operator: every row of the issuer.
     Admin,
-    /// A user (our key): their own rows.
-    User(String),
+    /// A user: their own rows.
+    User(AccountId),
 }
 
 impl Caller {
     /// The user whose rows alone may be seen.
     #[must_use]
-    pub fn account_id(&self) -> Option<&str> {
+    pub fn account_id(&self) -> Option<&AccountId> {
         match self {
             Self::Root | Self::Admin => None,
             Self::User(id) => Some(id),

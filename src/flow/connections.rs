@@ -78,7 +78,7 @@ pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error>
 pub async fn connection(app: &App, caller: &Caller, delegation_id: &str) -> Result<Connection, Error> {
     let mut tx = app.store.read().await?;
     let found = tx.delegation(delegation_id).await?;
-    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| own == d.account_id));
+    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| *own == d.account_id));
     complete(&mut tx, allowed.ok_or(Refusal::NotFound)?).await
 }
 
@@ -87,8 +87,7 @@ pub async fn connection(app: &App, caller: &Caller, delegation_id: &str) -> Resu
 /// # Errors
 /// Faults.
 pub async fn list(app: &App, caller: &Caller, mut filter: Filter<'_>) -> Result<Vec<Delegation>, Error> {
-    let own = caller.account_id().map(str::to_owned);
-    filter.account_id = own.as_deref();
+    filter.account_id = caller.account_id();
     Ok(app.store.read().await?.delegations(filter).await?)
 }
 

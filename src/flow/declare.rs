@@ -38,7 +38,7 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
 }
 
 async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> Result<(), Error> {
-    let (id, sub) = (app.id(), app.rng.token());
+    let (id, sub) = (app.id().into(), app.rng.subject());
     let new = NewAccount {
         id: &id,
         sub: &sub,

@@ -22,7 +22,7 @@ use crate::store::{Entry, NewDelivery, Tx};
 pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result<(Delegation, Vec<Delivery>), Error> {
     let mut tx = app.store.begin().await?;
     let found = tx.delegation(delegation_id).await?;
-    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| own == d.account_id));
+    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| *own == d.account_id));
     let delegation = allowed.ok_or(Refusal::NotFound)?;
     if delegation.ended_at.is_none() {
         let endpoint = endpoint(&mut tx, &delegation.aud).await?;

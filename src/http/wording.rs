@@ -159,6 +159,7 @@ fn answer(status: Option<i64>, error: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::Subject;
     use crate::domain::notice::{Format, LIFETIME};
 
     #[test]
@@ -197,7 +198,7 @@ mod tests {
             endpoint: "https://s.example/revoke".into(),
             host: "s.example".into(),
             iss: String::new(),
-            sub: String::new(),
+            sub: Subject::parse("u").unwrap(),
             aud: String::new(),
             state,
             attempts,

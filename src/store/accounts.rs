@@ -1,6 +1,7 @@
 //! Accounts.
 
 use super::{Columns, Result, Tx, on};
+use crate::domain::ids::{AccountId, Subject};
 use crate::domain::session::Account;
 use crate::domain::time::Timestamp;
 
@@ -19,9 +20,9 @@ pub struct StoredAccount {
 #[derive(Debug)]
 pub struct NewAccount<'a> {
     /// Used when there is none with this e-mail yet.
-    pub id: &'a str,
+    pub id: &'a AccountId,
     /// Used when there is none with this e-mail yet.
-    pub sub: &'a str,
+    pub sub: &'a Subject,
     /// Lower case.
     pub email: &'a str,
     /// Whether the platform verified it.
@@ -36,8 +37,8 @@ pub struct NewAccount<'a> {
 
 pub(super) fn account(r: &impl Columns) -> Result<Account> {
     Ok(Account {
-        id: r.text("account_id")?,
-        sub: r.text("sub")?,
+        id: r.id("account_id")?,
+        sub: r.id("sub")?,
         email: r.text("email")?,
         email_verified: r.is_set("email_verified_at")?,
         name: r.maybe_text("name")?,
@@ -133,8 +134,8 @@ impl Tx {
         })
     }
 
-    /// (our key, e-mail) of the accounts that came from the configuration and are enabled, by key.
-    pub async fn configured_accounts(&mut self) -> Result<Vec<(String, String)>> {
+    /// Id and e-mail of the accounts that came from the configuration and are enabled, by id.
+    pub async fn configured_accounts(&mut self) -> Result<Vec<(AccountId, String)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
@@ -143,12 +144,12 @@ impl Tx {
             .bind(&*id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| Ok((r.text("id")?, r.text("email")?))).collect()
+            rows.iter().map(|r| Ok((r.id("id")?, r.text("email")?))).collect()
         })
     }
 
     /// Disables an account and ends its sessions. `false` when it was disabled already.
-    pub async fn disable_account(&mut self, account_id: &str, now: Timestamp) -> Result<bool> {
+    pub async fn disable_account(&mut self, account_id: &AccountId, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         let disabled = on!(self, |c| {
             sqlx::query(

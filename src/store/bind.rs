@@ -4,7 +4,7 @@ use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Type};
 
-use crate::domain::ids::{ClientId, ClientKey};
+use crate::domain::ids::{AccountId, ClientId, ClientKey, Subject};
 use crate::domain::time::Timestamp;
 
 macro_rules! bound {
@@ -34,4 +34,6 @@ bound! {
     Timestamp as i64, |at| &at.0;
     ClientKey as str, Self::as_str;
     ClientId as str, Self::as_str;
+    AccountId as str, Self::as_str;
+    Subject as str, Self::as_str;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::json_row::list;
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
-use crate::domain::ids::ClientKey;
+use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
 
@@ -37,7 +37,7 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
 
 impl Tx {
     /// A user's standing decisions for a service and client.
-    pub async fn consents(&mut self, account_id: &str, aud: &str, client: &ClientKey) -> Result<Vec<Consent>> {
+    pub async fn consents(&mut self, account_id: &AccountId, aud: &str, client: &ClientKey) -> Result<Vec<Consent>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
@@ -89,7 +89,7 @@ impl Tx {
     }
 
     /// A user's standing denials, with their audiences, the oldest first.
-    pub async fn denials(&mut self, account_id: &str) -> Result<Vec<(String, Consent)>> {
+    pub async fn denials(&mut self, account_id: &AccountId) -> Result<Vec<(String, Consent)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
@@ -119,7 +119,12 @@ impl Tx {
     }
 
     /// Whether a user ever agreed to anything for a service, and whether to anything of a client.
-    pub async fn agreed_before(&mut self, account_id: &str, aud: &str, client: &ClientKey) -> Result<(bool, bool)> {
+    pub async fn agreed_before(
+        &mut self,
+        account_id: &AccountId,
+        aud: &str,
+        client: &ClientKey,
+    ) -> Result<(bool, bool)> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
@@ -137,7 +142,13 @@ impl Tx {
     }
 
     /// Writes a decision of the user's.
-    pub async fn add_consent(&mut self, new: &Consent, account_id: &str, aud: &str, session_id: &str) -> Result<()> {
+    pub async fn add_consent(
+        &mut self,
+        new: &Consent,
+        account_id: &AccountId,
+        aud: &str,
+        session_id: &str,
+    ) -> Result<()> {
         let id = self.issuer.clone();
         let until = if let Mode::Until(at) = new.mode { Some(at) } else { None };
         on!(self, |c| {
@@ -167,7 +178,7 @@ impl Tx {
     }
 
     /// Ends a user's denial. `false` when there is none of that name.
-    pub async fn end_denial(&mut self, account_id: &str, consent_id: &str, now: Timestamp) -> Result<bool> {
+    pub async fn end_denial(&mut self, account_id: &AccountId, consent_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(

@@ -2,7 +2,7 @@
 
 use super::{Columns, HostTx, Result, Tx, on};
 use crate::domain::delegation::{Delegation, Filter, Status};
-use crate::domain::ids::ClientKey;
+use crate::domain::ids::{AccountId, ClientKey, Subject};
 use crate::domain::time::Timestamp;
 
 macro_rules! delegation_query {
@@ -20,9 +20,9 @@ macro_rules! delegation_query {
 fn delegation(r: &impl Columns) -> Result<Delegation> {
     Ok(Delegation {
         id: r.text("id")?,
-        account_id: r.text("account_id")?,
+        account_id: r.id("account_id")?,
         iss: r.text("iss")?,
-        sub: r.text("sub")?,
+        sub: r.id("sub")?,
         aud: r.text("aud")?,
         created_at: r.time("created_at")?,
         last_used_at: r.maybe_time("last_used_at")?,
@@ -46,7 +46,7 @@ impl Tx {
     }
 
     /// The delegation of a user at a service.
-    pub async fn delegation_for(&mut self, account_id: &str, aud: &str) -> Result<Option<Delegation>> {
+    pub async fn delegation_for(&mut self, account_id: &AccountId, aud: &str) -> Result<Option<Delegation>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(delegation_query!("d.account_id = $2 AND d.aud = $3"))
@@ -60,7 +60,7 @@ impl Tx {
     }
 
     /// A user's delegations, the newest first.
-    pub async fn latest_delegations(&mut self, account_id: &str, limit: i64) -> Result<Vec<Delegation>> {
+    pub async fn latest_delegations(&mut self, account_id: &AccountId, limit: i64) -> Result<Vec<Delegation>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(delegation_query!("d.account_id = $2 ORDER BY d.id DESC LIMIT $3"))
@@ -105,9 +105,9 @@ impl Tx {
     pub async fn open_delegation(
         &mut self,
         new_id: &str,
-        account_id: &str,
+        account_id: &AccountId,
         iss: &str,
-        sub: &str,
+        sub: &Subject,
         aud: &str,
         now: Timestamp,
     ) -> Result<String> {
@@ -180,7 +180,11 @@ impl Tx {
     }
 
     /// The active delegations of a user, of a service, or of both, by id.
-    pub async fn active_delegations(&mut self, account_id: Option<&str>, aud: Option<&str>) -> Result<Vec<Delegation>> {
+    pub async fn active_delegations(
+        &mut self,
+        account_id: Option<&AccountId>,
+        aud: Option<&str>,
+    ) -> Result<Vec<Delegation>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(delegation_query!(

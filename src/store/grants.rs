@@ -3,7 +3,7 @@
 use super::accounts::account;
 use super::sessions::session;
 use super::{Columns, Result, Tx, on};
-use crate::domain::ids::ClientKey;
+use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::scope::Scope;
 use crate::domain::session::{Account, Session};
 use crate::domain::time::Timestamp;
@@ -14,7 +14,7 @@ pub struct NewFamily<'a> {
     /// Names the family.
     pub id: &'a str,
     /// Whose.
-    pub account_id: &'a str,
+    pub account_id: &'a AccountId,
     /// For which client.
     pub client: &'a ClientKey,
     /// In which session.
@@ -64,7 +64,7 @@ pub struct Family {
 
 /// Whom an access token speaks for.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct TokenSubject {
     /// Who.
     pub account: Account,
     /// The client the token was issued to.
@@ -104,7 +104,7 @@ fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
 
 impl Tx {
     /// The scopes a user agreed to for a client's sign-in.
-    pub async fn signin_scope(&mut self, account_id: &str, client: &ClientKey) -> Result<Option<Scope>> {
+    pub async fn signin_scope(&mut self, account_id: &AccountId, client: &ClientKey) -> Result<Option<Scope>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
@@ -128,7 +128,7 @@ impl Tx {
     pub async fn add_signin_consent(
         &mut self,
         row_id: &str,
-        account_id: &str,
+        account_id: &AccountId,
         client: &ClientKey,
         scope: &Scope,
         now: Timestamp,
@@ -320,7 +320,7 @@ impl Tx {
     }
 
     /// Whom an access token speaks for, while token, family, session and account are alive.
-    pub async fn subject_by_access_token(&mut self, hash: &str, now: Timestamp) -> Result<Option<Subject>> {
+    pub async fn subject_by_access_token(&mut self, hash: &str, now: Timestamp) -> Result<Option<TokenSubject>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(concat!(
@@ -338,7 +338,7 @@ impl Tx {
             .fetch_optional(c)
             .await?;
             row.map(|r| {
-                Ok(Subject {
+                Ok(TokenSubject {
                     account: account(&r)?,
                     client_key: r.id("client_id")?,
                     scope: Scope::stored(&r.text("token_scope")?),

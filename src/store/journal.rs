@@ -1,7 +1,7 @@
 //! The journal: append-only.
 
 use super::{Columns as _, Result, StoreError, Tx, on};
-use crate::domain::ids::ClientKey;
+use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::journal::Event;
 use crate::domain::notice::Attempt;
 use crate::domain::time::Timestamp;
@@ -16,7 +16,7 @@ pub struct Entry<'a> {
     /// What happened.
     pub event: Event,
     /// Whose.
-    pub account_id: Option<&'a str>,
+    pub account_id: Option<&'a AccountId>,
     /// By which client.
     pub client: Option<&'a ClientKey>,
     /// Under which record.

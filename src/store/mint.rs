@@ -17,7 +17,7 @@ use super::{Pools, Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::exchange::{self, Decision, Grant, Request};
-use crate::domain::ids::{ClientId, ClientKey, IssuerUrl};
+use crate::domain::ids::{AccountId, ClientId, ClientKey, IssuerUrl, Subject};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::domain::time::Timestamp;
@@ -61,7 +61,7 @@ pub enum SubjectToken {
         /// Its `sid`.
         session_id: String,
         /// Its `sub`.
-        sub: String,
+        sub: Subject,
     },
 }
 
@@ -105,7 +105,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Unanswered {
     /// Whom to ask.
-    pub account_id: String,
+    pub account_id: AccountId,
     /// In which session.
     pub session_id: String,
     /// Tells requests apart.

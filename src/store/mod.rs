@@ -38,7 +38,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
 
 pub use accounts::{NewAccount, StoredAccount};
-pub use grants::{Family, NewFamily, Subject};
+pub use grants::{Family, NewFamily, TokenSubject};
 pub use journal::Entry;
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
@@ -377,6 +377,11 @@ trait Columns {
     /// An identifier.
     fn id<T: TryFrom<String>>(&self, name: &'static str) -> Result<T> {
         self.text(name)?.try_into().map_err(|_| StoreError::Broken(name))
+    }
+
+    /// A nullable identifier.
+    fn maybe_id<T: TryFrom<String>>(&self, name: &'static str) -> Result<Option<T>> {
+        self.maybe_text(name)?.map(T::try_from).transpose().map_err(|_| StoreError::Broken(name))
     }
 
     /// A time.

@@ -1,6 +1,7 @@
 //! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
 
 use super::{Columns, HostTx, Result, Tx, json, on, per_engine, word};
+use crate::domain::ids::Subject;
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::time::{Seconds, Timestamp};
 
@@ -22,7 +23,7 @@ pub struct NewDelivery<'a> {
     /// As first emitted.
     pub iss: &'a str,
     /// As first emitted.
-    pub sub: &'a str,
+    pub sub: &'a Subject,
     /// As first emitted.
     pub aud: &'a str,
     /// Now.
@@ -63,7 +64,7 @@ fn delivery(r: &impl Columns) -> Result<Delivery> {
         endpoint: r.text("endpoint")?,
         host: r.text("host")?,
         iss: r.text("iss")?,
-        sub: r.text("sub")?,
+        sub: r.id("sub")?,
         aud: r.text("aud")?,
         state: word(r, "state", DeliveryState::parse)?,
         attempts: r.int("attempts")?,

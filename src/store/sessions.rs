@@ -2,6 +2,7 @@
 
 use super::accounts::account;
 use super::{Columns, Result, Tx, on};
+use crate::domain::ids::AccountId;
 use crate::domain::session::{Account, Session};
 use crate::domain::time::Timestamp;
 use crate::secret::Secret;
@@ -12,7 +13,7 @@ pub struct NewSession<'a> {
     /// The `sid`.
     pub id: &'a str,
     /// Whose.
-    pub account_id: &'a str,
+    pub account_id: &'a AccountId,
     /// Of the cookie.
     pub token_hash: &'a str,
     /// For its forms.
@@ -28,7 +29,7 @@ pub struct NewSession<'a> {
 pub(super) fn session(r: &impl Columns) -> Result<Session> {
     Ok(Session {
         id: r.text("session_id")?,
-        account_id: r.text("account_id")?,
+        account_id: r.id("account_id")?,
         csrf: Secret::new(r.text("csrf")?),
         auth_time: r.time("auth_time")?,
         expires_at: r.time("session_expires_at")?,

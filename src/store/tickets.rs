@@ -1,6 +1,7 @@
 //! Tickets.
 
 use super::{Columns, Result, Tx, json, on};
+use crate::domain::ids::AccountId;
 use crate::domain::scope::Scope;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Timestamp;
@@ -16,7 +17,7 @@ fn ticket(r: &impl Columns) -> Result<Ticket> {
     Ok(Ticket {
         id: r.text("id")?,
         request_key: r.text("request_key")?,
-        account_id: r.text("account_id")?,
+        account_id: r.id("account_id")?,
         session_id: r.text("session_id")?,
         client_key: r.id("client_id")?,
         aud: r.text("aud")?,
@@ -109,7 +110,7 @@ impl Tx {
     }
 
     /// The questions that wait for a user, the oldest first.
-    pub async fn open_tickets(&mut self, account_id: &str, now: Timestamp) -> Result<Vec<Ticket>> {
+    pub async fn open_tickets(&mut self, account_id: &AccountId, now: Timestamp) -> Result<Vec<Ticket>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
@@ -127,7 +128,7 @@ impl Tx {
     }
 
     /// Locks the account's row, so that two requests cannot both add the last question that is allowed. SQLite has one writer anyway.
-    pub async fn lock_account(&mut self, account_id: &str) -> Result<()> {
+    pub async fn lock_account(&mut self, account_id: &AccountId) -> Result<()> {
         if self.is_postgres() {
             let id = self.issuer.clone();
             on!(self, |c| {
@@ -160,7 +161,7 @@ impl Tx {
     pub async fn close_ticket(
         &mut self,
         ticket_id: &str,
-        account_id: &str,
+        account_id: &AccountId,
         consent_id: &str,
         now: Timestamp,
     ) -> Result<bool> {

@@ -152,7 +152,7 @@ both! {
         let admin = world.admin_token();
         for query in [
             "?limit=0", "?limit=201", "?limit=-1", "?limit=x", "?limit=%2B5", "?limit=99999999999999999999", "?status=ended", "?nonsense=1",
-            "?subject=x", "?sub=a&sub=b", "?limit=1&limit=1", "?cursor=nonsense", "?cursor=%27", "?sub=%00", "?aud=a%00b", "?client_id=%00",
+            "?subject=x", "?sub=a&sub=b", "?limit=1&limit=1", "?cursor=nonsense", "?cursor=%27", "?sub=%00", "?sub=%C3%BC", "?aud=a%00b", "?client_id=%00", "?client_id=a%20b",
         ] {
             problem(&world.api("GET", &format!("/delegations{query}"), &admin).await, 400, "invalid_request", query);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{Audience, IssuerUrl};
+use avouch::domain::ids::{Audience, IssuerUrl, Subject};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
 use avouch::store::{Mint, Outcome, SubjectToken};
@@ -23,7 +23,7 @@ const SPOILT: [Spoilt; 12] = [
     ("no such token", |m| m.subject = SubjectToken::Access { hash: "another".into() }, is_nobody),
     (
         "no such session",
-        |m| m.subject = SubjectToken::Id { session_id: "another".into(), sub: "another".into() },
+        |m| m.subject = SubjectToken::Id { session_id: "another".into(), sub: Subject::parse("another").unwrap() },
         is_nobody,
     ),
     ("another's token", |m| Arc::make_mut(&mut m.client).key = "another".into(), is_unknown),

@@ -302,7 +302,8 @@ async fn an_answer_that_overtakes_the_question() {
     let path = asked(&world, &tokens, &[]).await;
     world.clock.advance(Seconds(5));
     // The request has read its facts when it waits for the account.
-    let account = world.database.column("SELECT id FROM account WHERE email = 'alice@example.com'").await.remove(0);
+    let account =
+        world.database.column("SELECT id FROM account WHERE email = 'alice@example.com'").await.remove(0).into();
     let client = world.database.column("SELECT id FROM client WHERE client_id = 'console'").await.remove(0);
     let waits = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'tuple' AND relation = 'account'::regclass";
     let mut held = world.app.store.begin().await.unwrap();

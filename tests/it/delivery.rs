@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avouch::delivery;
-use avouch::domain::ids::authority;
+use avouch::domain::ids::{Subject, authority};
 use avouch::domain::notice::{Format, Round};
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::flow::issuers_admin;
@@ -28,7 +28,7 @@ async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
     let now = world.clock.now();
     let mut ids = Vec::new();
     for n in 0..count {
-        let (id, sub) = (world.app.id(), format!("user-{n}"));
+        let (id, sub) = (world.app.id(), Subject::parse(&format!("user-{n}")).unwrap());
         tx.enqueue(&NewDelivery {
             id: &id,
             delegation_id: &delegation,

@@ -1,7 +1,7 @@
 //! Token exchange (RFC 8693, ID-JAG draft section 4.3): what is minted, and every way of asking for it wrongly.
 
 use avouch::domain::claims::{ID_TOKEN as ID_TOKEN_TYP, IdToken};
-use avouch::domain::ids::ClientId;
+use avouch::domain::ids::{ClientId, Subject};
 use avouch::domain::time::Seconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -262,7 +262,7 @@ async fn forged_id_tokens() {
     refused(&world, &tokens, "another issuer", &sign(|c| c.iss = "https://id.example".into())).await;
     refused(&world, &tokens, "another client", &sign(|c| c.aud = ClientId::parse("travel-agent").unwrap())).await;
     refused(&world, &tokens, "no such session", &sign(|c| c.sid = "0".repeat(32))).await;
-    refused(&world, &tokens, "another user", &sign(|c| c.sub = "somebody".into())).await;
+    refused(&world, &tokens, "another user", &sign(|c| c.sub = Subject::parse("somebody").unwrap())).await;
     refused(&world, &tokens, "a notice", &ring.active.sign("logout+jwt", &good).unwrap()).await;
     assert_eq!(rows(&world).await, before);
     let subject = [("subject_token", sign(|c| c.exp = NOW + Seconds(1))), ("subject_token_type", ID_TOKEN.to_owned())];

@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 
 use avouch::domain::consent::Mode;
+use avouch::domain::ids::Subject;
 use avouch::domain::ticket::Ticket;
 use avouch::store::{Outcome, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, client, consent, family, issuer_record, key_of, mint, open, people, ticket, tx};
+use crate::store::{AUD, account_key, client, consent, family, issuer_record, key_of, mint, open, people, ticket, tx};
 
 const USERS: usize = 5;
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
 
 async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    let (account, delegation) = (format!("a{n}"), format!("d{n}"));
-    tx.open_delegation(&delegation, &account, "https://id.example", "sub", AUD, NOW).await?;
+    let (account, delegation) = (account_key(n), format!("d{n}"));
+    tx.open_delegation(&delegation, &account, "https://id.example", &Subject::parse("sub").unwrap(), AUD, NOW).await?;
     for client in CLIENTS {
         let id = format!("k{n} {client}");
         if tx.consent_mode(&id).await?.is_none() {
@@ -30,11 +31,11 @@ async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
 /// What a change to a user or client does: the row, then the delegations in their order.
 async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    tx.disable_account(&format!("a{n}"), NOW).await?;
+    tx.disable_account(&account_key(n), NOW).await?;
     tx.disable_client(&key_of(client), NOW).await?;
     let mut gone: BTreeSet<String> =
         tx.delegations_of_client(&key_of(client)).await?.into_iter().map(|d| d.0).collect();
-    gone.extend(tx.active_delegations(Some(&format!("a{n}")), None).await?.into_iter().map(|d| d.id));
+    gone.extend(tx.active_delegations(Some(&account_key(n)), None).await?.into_iter().map(|d| d.id));
     for id in gone {
         tx.lock_delegation(&id).await?;
         tx.end_consents(&id, Some(&key_of(client)), NOW).await?;
@@ -85,9 +86,9 @@ async fn nobody_waits_for_ever() {
                     4 | 5 => agree(&store, n).await?,
                     6 | 7 => {
                         let mut tx = store.begin().await?;
-                        tx.lock_account(&format!("a{n}")).await?;
+                        tx.lock_account(&account_key(n)).await?;
                         let asked = Ticket {
-                            account_id: format!("a{n}"),
+                            account_id: account_key(n),
                             session_id: format!("s{n}"),
                             client_key: key_of(client),
                             ..ticket(n)

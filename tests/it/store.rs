@@ -8,7 +8,7 @@ use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{Audience, ClientId, ClientKey, IssuerUrl};
+use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
@@ -65,11 +65,11 @@ macro_rules! tx {
 pub(crate) use tx;
 
 pub(crate) async fn people(store: &Store, n: usize) {
-    let id = format!("a{n}");
+    let id = account_key(n);
     let email = format!("{id}@example.com");
     let account = NewAccount {
         id: &id,
-        sub: &format!("sub{n}"),
+        sub: &subject(&format!("sub{n}")),
         email: &email,
         email_verified: true,
         name: None,
@@ -89,6 +89,15 @@ pub(crate) async fn people(store: &Store, n: usize) {
         tx.apply_account(&account, NOW).await.unwrap();
         tx.add_session(&session).await.unwrap();
     });
+}
+
+/// Our key of the n-th user that [`people`] made.
+pub(crate) fn account_key(n: usize) -> AccountId {
+    format!("a{n}").into()
+}
+
+fn subject(text: &str) -> Subject {
+    Subject::parse(text).unwrap()
 }
 
 pub(crate) fn id_of(client: &str) -> ClientId {
@@ -137,7 +146,7 @@ pub(crate) fn ticket(n: usize) -> Ticket {
     Ticket {
         id: format!("t{n}"),
         request_key: format!("key{n}"),
-        account_id: "a1".into(),
+        account_id: account_key(1),
         session_id: "s1".into(),
         client_key: key_of("c"),
         aud: AUD.into(),
@@ -158,7 +167,7 @@ pub(crate) async fn family(store: &Store, n: usize, client: &str) {
     let id = format!("f{n} {client}");
     let new = NewFamily {
         id: &id,
-        account_id: &format!("a{n}"),
+        account_id: &account_key(n),
         client: &key_of(client),
         session_id: &format!("s{n}"),
         scope: &Scope::default(),
@@ -238,7 +247,7 @@ async fn every_method(engine: Engine) {
     assert!(matches!(outcome, Ok(Outcome::Refused(Refusal::ClientAuthenticationFailed))), "{outcome:?}");
     drop(tx);
     let changes = all.client_changes();
-    tx!(store, |tx| tx.disable_account("a1", NOW).await.unwrap());
+    tx!(store, |tx| tx.disable_account(&account_key(1), NOW).await.unwrap());
     assert_eq!(all.client_changes(), changes, "no client was written");
     tx!(store, |tx| {
         tx.disable_client(&key_of("c"), NOW).await.unwrap();
@@ -316,7 +325,10 @@ async fn people_and_clients(store: &Store) {
     });
     people(store, 2).await;
     tx!(store, |tx| {
-        assert!(tx.disable_account("a2", NOW).await.unwrap() && !tx.disable_account("a2", NOW).await.unwrap());
+        assert!(
+            tx.disable_account(&account_key(2), NOW).await.unwrap()
+                && !tx.disable_account(&account_key(2), NOW).await.unwrap()
+        );
         assert!(tx.session_by_token("cookie2", NOW).await.unwrap().is_none(), "its sessions end with it");
         assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (1, Timestamp::EPOCH));
         tx.block("n", NOW + Seconds(5)).await.unwrap();
@@ -332,7 +344,7 @@ async fn sign_ins(store: &Store) {
     let scope = Scope::stored("email openid");
     let family = NewFamily {
         id: "f",
-        account_id: "a1",
+        account_id: &account_key(1),
         client: &key_of("c"),
         session_id: "s1",
         scope: &scope,
@@ -344,10 +356,10 @@ async fn sign_ins(store: &Store) {
         expires_at: NOW + Seconds(60),
     };
     tx!(store, |tx| {
-        assert_eq!(tx.signin_scope("a1", &key_of("c")).await.unwrap(), None);
-        tx.add_signin_consent("i", "a1", &key_of("c"), &scope, NOW).await.unwrap();
-        tx.add_signin_consent("i2", "a1", &key_of("c"), &scope, NOW).await.unwrap();
-        assert_eq!(tx.signin_scope("a1", &key_of("c")).await.unwrap(), Some(scope.clone()));
+        assert_eq!(tx.signin_scope(&account_key(1), &key_of("c")).await.unwrap(), None);
+        tx.add_signin_consent("i", &account_key(1), &key_of("c"), &scope, NOW).await.unwrap();
+        tx.add_signin_consent("i2", &account_key(1), &key_of("c"), &scope, NOW).await.unwrap();
+        assert_eq!(tx.signin_scope(&account_key(1), &key_of("c")).await.unwrap(), Some(scope.clone()));
         tx.add_family(&family).await.unwrap();
         assert!(!tx.family_by_code("code", NOW).await.unwrap().unwrap().used);
         assert!(tx.use_code("code", NOW).await.unwrap() && !tx.use_code("code", NOW).await.unwrap());
@@ -361,37 +373,45 @@ async fn sign_ins(store: &Store) {
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
         assert!(tx.reauthenticate("s1", "cookie1b", NOW).await.unwrap());
         assert!(tx.session_by_token("cookie1", NOW).await.unwrap().is_none());
-        assert_eq!(tx.session_by_token("cookie1b", NOW).await.unwrap().unwrap().1.id, "a1");
+        assert_eq!(tx.session_by_token("cookie1b", NOW).await.unwrap().unwrap().1.id, account_key(1));
     });
 }
 
 async fn agreed(all: &store::Database, store: &Store) {
     tx!(store, |tx| {
-        tx.lock_account("a1").await.unwrap();
+        tx.lock_account(&account_key(1)).await.unwrap();
         assert!(tx.add_ticket(&ticket(1)).await.unwrap());
         assert!(!tx.add_ticket(&Ticket { id: "t2".into(), ..ticket(1) }).await.unwrap(), "the same question");
         tx.polled("t1", NOW + Seconds(5)).await.unwrap();
         assert_eq!(tx.open_ticket("key1").await.unwrap().unwrap().polled_at, NOW + Seconds(5));
-        assert_eq!(tx.open_tickets("a1", NOW).await.unwrap().len(), 1);
-        let id = tx.open_delegation("d1", "a1", "https://id.example", "sub1", AUD, NOW).await.unwrap();
-        assert_eq!(tx.open_delegation("dx", "a1", "x", "x", AUD, NOW).await.unwrap(), id, "one for user and audience");
+        assert_eq!(tx.open_tickets(&account_key(1), NOW).await.unwrap().len(), 1);
+        let id =
+            tx.open_delegation("d1", &account_key(1), "https://id.example", &subject("sub1"), AUD, NOW).await.unwrap();
+        assert_eq!(
+            tx.open_delegation("dx", &account_key(1), "x", &subject("x"), AUD, NOW).await.unwrap(),
+            id,
+            "one for user and audience"
+        );
         for (name, mode) in [("k1 c", Mode::Always), ("until", Mode::Until(NOW + Seconds(10))), ("no", Mode::Denied)] {
             let delegation = Some("d1").filter(|_| mode != Mode::Denied);
-            tx.add_consent(&consent(name, delegation, "c", mode), "a1", AUD, "s1").await.unwrap();
+            tx.add_consent(&consent(name, delegation, "c", mode), &account_key(1), AUD, "s1").await.unwrap();
         }
-        assert!(!tx.close_ticket("t1", "a2", "k1 c", NOW).await.unwrap(), "somebody else's");
-        assert!(!tx.close_ticket("t1", "a1", "k1 c", NOW + Seconds(600)).await.unwrap(), "expired");
-        assert!(tx.close_ticket("t1", "a1", "k1 c", NOW).await.unwrap());
+        assert!(!tx.close_ticket("t1", &account_key(2), "k1 c", NOW).await.unwrap(), "somebody else's");
+        assert!(!tx.close_ticket("t1", &account_key(1), "k1 c", NOW + Seconds(600)).await.unwrap(), "expired");
+        assert!(tx.close_ticket("t1", &account_key(1), "k1 c", NOW).await.unwrap());
         assert_eq!(tx.ticket("t1").await.unwrap().unwrap().consent_id, Some("k1 c".into()));
         tx.add_ticket(&ticket(3)).await.unwrap();
         tx.close_expired_ticket("key3", NOW + Seconds(600)).await.unwrap();
         assert!(tx.open_ticket("key3").await.unwrap().is_none());
-        assert_eq!(tx.consents("a1", AUD, &key_of("c")).await.unwrap().len(), 3);
+        assert_eq!(tx.consents(&account_key(1), AUD, &key_of("c")).await.unwrap().len(), 3);
         assert_eq!(tx.consent_mode("until").await.unwrap(), Some(Mode::Until(NOW + Seconds(10))));
-        assert_eq!(tx.agreed_before("a1", AUD, &key_of("c")).await.unwrap(), (true, true));
+        assert_eq!(tx.agreed_before(&account_key(1), AUD, &key_of("c")).await.unwrap(), (true, true));
         assert_eq!(tx.delegation_consents("d1").await.unwrap().len(), 2);
-        assert_eq!(tx.denials("a1").await.unwrap().len(), 1);
-        assert!(!tx.end_denial("a2", "no", NOW).await.unwrap() && tx.end_denial("a1", "no", NOW).await.unwrap());
+        assert_eq!(tx.denials(&account_key(1)).await.unwrap().len(), 1);
+        assert!(
+            !tx.end_denial(&account_key(2), "no", NOW).await.unwrap()
+                && tx.end_denial(&account_key(1), "no", NOW).await.unwrap()
+        );
     });
     family(store, 1, "c").await;
     let batches = all.batches();
@@ -402,12 +422,12 @@ async fn agreed(all: &store::Database, store: &Store) {
 
 async fn withdrawn(all: &store::Database, store: &Store) {
     let mut tx = store.begin().await.unwrap();
-    let used = tx.delegation_for("a1", AUD).await.unwrap().unwrap();
+    let used = tx.delegation_for(&account_key(1), AUD).await.unwrap().unwrap();
     assert_eq!((used.mint_count, used.last_exp, used.last_client.as_deref()), (1, NOW + Seconds(300), Some("C")));
     for (filter, n) in [
         (
             Filter {
-                sub: Some("sub1"),
+                sub: Some(&subject("sub1")),
                 aud: Some(AUD),
                 client_id: Some(&id_of("c")),
                 status: Some(Status::Active),
@@ -415,12 +435,12 @@ async fn withdrawn(all: &store::Database, store: &Store) {
             },
             1,
         ),
-        (Filter { account_id: Some("a2"), ..Filter::default() }, 0),
+        (Filter { account_id: Some(&account_key(2)), ..Filter::default() }, 0),
         (Filter { after: Some("d1"), ..Filter::default() }, 0),
     ] {
         assert_eq!(tx.delegations(Filter { limit: 9, ..filter }).await.unwrap().len(), n, "{filter:?}");
     }
-    assert_eq!(tx.active_delegations(Some("a1"), None).await.unwrap().len(), 1);
+    assert_eq!(tx.active_delegations(Some(&account_key(1)), None).await.unwrap().len(), 1);
     assert_eq!(tx.delegations_of_client(&key_of("c")).await.unwrap(), [("d1".into(), AUD.into())]);
     assert_eq!(tx.end_lapsed("d1", NOW + Seconds(10)).await.unwrap(), 1);
     assert!(tx.has_standing_consent("d1").await.unwrap());
@@ -437,7 +457,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         endpoint,
         host: "a.example",
         iss: "https://id.example",
-        sub: "sub1",
+        sub: &subject("sub1"),
         aud: AUD,
         created_at: NOW,
         due_at: NOW,

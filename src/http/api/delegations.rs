@@ -13,7 +13,7 @@ use super::super::wording::rfc3339;
 use super::{List, Refused, and_one, known, limit, word_of};
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::{Delegation, Filter, Status};
-use crate::domain::ids::ClientId;
+use crate::domain::ids::{ClientId, Subject};
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
@@ -40,6 +40,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     known(&query, &["sub", "aud", "client_id", "status", "cursor", "limit"])?;
     let (sub, aud, client_id, cursor) =
         (query.single("sub")?, query.single("aud")?, query.single("client_id")?, query.single("cursor")?);
+    let sub = sub.map(Subject::try_from).transpose().map_err(Refusal::BadQuery)?;
     let client_id = client_id.map(ClientId::try_from).transpose().map_err(Refusal::BadQuery)?;
     let status = match query.single("status")? {
         None => None,
@@ -53,7 +54,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     }
     let filter = Filter {
         account_id: None,
-        sub: sub.as_deref(),
+        sub: sub.as_ref(),
         aud: aud.as_deref(),
         client_id: client_id.as_ref(),
         status,
@@ -169,7 +170,7 @@ impl<'a> DelegationItem<'a> {
         Self {
             id: &delegation.id,
             iss: &delegation.iss,
-            sub: &delegation.sub,
+            sub: delegation.sub.as_str(),
             aud: &delegation.aud,
             status: delegation.status().as_str(),
             created_at: rfc3339(delegation.created_at),

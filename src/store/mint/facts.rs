@@ -91,7 +91,7 @@ macro_rules! facts {
 }
 
 /// Whom a subject token speaks for, and what they decided.
-pub(super) struct Subject {
+pub(super) struct SubjectFacts {
     pub(super) account: Account,
     pub(super) session_id: String,
     pub(super) family_id: String,
@@ -112,7 +112,7 @@ type Found<T> = std::result::Result<Option<T>, &'static str>;
 /// What was read, by the numbers of [`Wanted`].
 #[derive(Default)]
 pub(super) struct Facts {
-    subjects: Vec<Found<Subject>>,
+    subjects: Vec<Found<SubjectFacts>>,
     clients: Vec<Found<ClientState>>,
     services: Vec<Found<Declared>>,
     /// Whether the key signs.
@@ -145,7 +145,7 @@ impl Facts {
         Ok(there(&self.keys[n])?.is_some_and(|signs| *signs))
     }
 
-    pub(super) fn subject(&self, n: usize) -> Result<Option<&Subject>> {
+    pub(super) fn subject(&self, n: usize) -> Result<Option<&SubjectFacts>> {
         there(&self.subjects[n])
     }
 
@@ -197,12 +197,12 @@ impl Facts {
     }
 }
 
-fn subject(row: &JsonRow<'_>) -> Result<Subject> {
-    let record = match (row.maybe_text("record_id")?, row.maybe_text("record_sub")?) {
+fn subject(row: &JsonRow<'_>) -> Result<SubjectFacts> {
+    let record = match (row.maybe_text("record_id")?, row.maybe_id("record_sub")?) {
         (Some(id), Some(sub)) => Some(Record { id, sub, ended: row.is_set("record_ended_at")? }),
         _ => None,
     };
-    Ok(Subject {
+    Ok(SubjectFacts {
         account: account(row)?,
         session_id: row.text("session_id")?,
         family_id: row.text("family_id")?,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::Row as _;
 
-use super::facts::{Subject, who};
+use super::facts::{SubjectFacts, who};
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
 use crate::domain::ids::ClientKey;
@@ -53,12 +53,12 @@ impl Locked {
     pub(super) fn covers(
         &self,
         (client, kid): (&ClientKey, &str),
-        subject: &Subject,
+        subject: &SubjectFacts,
         service_id: Option<&str>,
         grant: &Grant,
     ) -> bool {
         let [accounts, clients, sessions, families, services, keys, delegations, consents] = &self.0;
-        accounts.contains(&subject.account.id)
+        accounts.contains(subject.account.id.as_str())
             && clients.contains(client.as_str())
             && sessions.contains(&subject.session_id)
             && families.contains(&subject.family_id)

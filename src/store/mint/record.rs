@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Waiting;
-use super::facts::Subject;
+use super::facts::SubjectFacts;
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
 use crate::domain::ids::ClientKey;
@@ -101,7 +101,7 @@ impl Tx {
     /// Uses up what was granted and writes it down, in one round trip.
     pub(super) async fn record_mints(
         &mut self,
-        granted: &[(&Waiting, &Subject, &Grant)],
+        granted: &[(&Waiting, &SubjectFacts, &Grant)],
         now: Timestamp,
     ) -> Result<()> {
         const SQLITE: &str = concat!(

@@ -51,7 +51,7 @@ pub(super) struct Want {
 }
 
 /// At an issuer, a subject token of a client for an audience.
-type Subject<'a> = (&'a str, &'a SubjectToken, &'a ClientKey, &'a str);
+type SubjectQuery<'a> = (&'a str, &'a SubjectToken, &'a ClientKey, &'a str);
 
 /// All of it.
 pub(super) struct Wanted<'a> {
@@ -61,7 +61,7 @@ pub(super) struct Wanted<'a> {
     /// Issuer, client and `jti`, with number and expiry: in one order everywhere, so that two replicas wait for each other instead of
     /// deadlocking.
     pub(super) jtis: BTreeMap<(&'a str, &'a ClientKey, &'a str), (usize, Timestamp)>,
-    pub(super) subjects: Distinct<Subject<'a>>,
+    pub(super) subjects: Distinct<SubjectQuery<'a>>,
     /// Issuer and client.
     pub(super) clients: Distinct<(&'a str, &'a ClientKey)>,
     /// Issuer and audience.
@@ -105,7 +105,7 @@ impl<'a> Wanted<'a> {
         let (client, aud) = (&mint.client.key, mint.request.audience.as_str());
         let named = match &mint.subject {
             SubjectToken::Access { hash } => is_storable(hash),
-            SubjectToken::Id { session_id, sub } => is_storable(session_id) && is_storable(sub),
+            SubjectToken::Id { session_id, .. } => is_storable(session_id),
         };
         (named && is_storable(aud)).then(|| Rows {
             client: self.clients.number((issuer, client)),
