@@ -8,6 +8,7 @@
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | 6749 §2.3, §3.2.1 client authentication, one method | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth::secrets`, `client_auth::two_methods_are_one_too_many`, `client_auth::the_client_comes_first` |
+//! | 6749 §2.3.1 a client with a secret may use basic or post, whichever it registered; §5.2, 9110 §15.5.2 a challenge on every 401 | [`client_auth::authenticate`](crate::flow::client_auth::authenticate), `http::error` | `client_auth::secrets` |
 //! | 6749 §3.1, §3.2 empty is absent, no parameter twice, unknown ignored | `http::form` | `http::form::tests::values` |
 //! | 6749 §4.1.1 authorization request | [`domain::authorize::parse`](crate::domain::authorize::parse) | `domain::authorize::tests::rules`, `authorize::what_is_wrong_is_told_to_the_client` |
 //! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code::a_code_that_comes_back_ends_what_it_gave`, `code::one_of_twenty_redemptions_wins_and_keeps_nothing` |
@@ -36,7 +37,7 @@
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
-//! | §3 `iss`, `sub`, `aud`, `exp`, `jti` | [`client_auth::authenticate`](crate::flow::client_auth::authenticate) | `client_auth::assertions_are_judged`, `client_auth::signatures_are_verified_by_the_registered_key_alone` |
+//! | §3 `iss`, `sub`, `aud`, `exp`, `jti`; age by `iat` where there is one | [`ClientAssertion::judge`](crate::domain::client_assertion::ClientAssertion::judge) | `domain::client_assertion::tests`, `client_auth::assertions_are_judged`, `client_auth::signatures_are_verified_by_the_registered_key_alone` |
 //! | §3 item 7 `jti` once, shared by replicas | [`Store::spend`](crate::store::Store::spend) | `client_auth::an_assertion_is_used_once_whichever_server_sees_it` |
 //!
 //! # RFC 8693, token exchange; ID-JAG draft in its text of 1 August 2026, after -04; RFC 8707, resources
@@ -82,6 +83,7 @@
 //! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
 //! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
+//! | Fetch §3.3 CORS for public documents and the token endpoint, never for pages and API | `http::cors` | `edge::other_origins_reach_what_needs_no_cookie_and_nothing_else` |
 //! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `sign_in::cookies_of_an_https_issuer_with_a_path`, `paths::two_issuers_keep_apart_in_one_browser` |
 //!
 //! # Promises of our own
@@ -116,7 +118,10 @@
 //! - **`exp` in logout tokens**: auth.md v0.1 shows none; OpenID Connect Back-Channel Logout requires it since its first errata. Ours have
 //!   `iat` + 120 s, which auth.md's reference verifier accepts.
 //! - **Retries**: auth.md keeps the grant when the service cannot be told. Ours ends at once, and the notice is owed for seven days.
-//! - **`consent_required` at the token endpoint** is no registered error of RFC 6749 §5.2; its members follow RFC 8628 §3.2 and §3.5.
+//! - **`consent_required` at the token endpoint** is no registered error of RFC 6749 §5.2; its members follow RFC 8628 §3.2 and §3.5. Its
+//!   description, and that of `slow_down`, name the address too, since many libraries pass on nothing else.
+//! - **A wrong kind of client authentication** is told apart from a wrong secret by nobody: a client here has a secret or keys, never both,
+//!   so none can prove who it is by the other kind.
 //! - **A notice names no agent**: ending one client's consents ends every agent's credentials at that service; the others mint again.
 //! - **An agreement given again while a second notice is still owed**: that notice ends the new credential as well, and the agent mints
 //!   again. The alternative, to hold the notice back, would let an assertion of the withdrawn time live.

@@ -44,6 +44,7 @@ pub mod authorize;
 pub mod cimd;
 pub mod claims;
 pub mod client;
+pub mod client_assertion;
 pub mod client_metadata;
 pub mod consent;
 pub mod delegation;

@@ -2,6 +2,17 @@
 
 use super::time::Seconds;
 
+/// A question that waits for its user, as the agent is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenQuestion {
+    /// Where the user is asked.
+    pub consent_uri: String,
+    /// Seconds until the question expires.
+    pub expires_in: Seconds,
+    /// Seconds to wait between two requests.
+    pub interval: Seconds,
+}
+
 /// A refusal: somebody asked for what they may not have, or asked in a way we cannot take.
 ///
 /// The text of each is fit for an `error_description`: it says what was wrong with the request and nothing that the
@@ -44,7 +55,7 @@ pub enum Refusal {
     /// No credential at all.
     #[error("client authentication is required")]
     ClientUnauthenticated,
-    /// Unknown, disabled, a wrong secret, a wrong method: the same answer.
+    /// Unknown, disabled, a wrong secret, a wrong kind of method: the same answer.
     #[error("client authentication failed")]
     ClientAuthenticationFailed,
     /// The client's assertion is not acceptable; what is wrong is something only its maker can know.
@@ -126,22 +137,12 @@ pub enum Refusal {
     /// Not a resource of this audience.
     #[error("this resource does not belong to the audience")]
     ResourceNotOfAudience,
-    /// The user was not asked yet, or has not answered.
-    #[error("the user has to agree first; show them consent_uri")]
-    ConsentRequired {
-        /// Where the user is asked.
-        consent_uri: String,
-        /// Until the question expires.
-        expires_in: Seconds,
-        /// Seconds to wait between two requests.
-        interval: Seconds,
-    },
+    /// The user was not asked yet, or has not answered. Many libraries pass on nothing but the description: it has the address too.
+    #[error("the user has to agree first; show them {}", .0.consent_uri)]
+    ConsentRequired(OpenQuestion),
     /// Asked again before `interval` was over.
-    #[error("ask again no sooner than every {interval} seconds")]
-    SlowDown {
-        /// Seconds to wait.
-        interval: Seconds,
-    },
+    #[error("ask again no sooner than every {} seconds; the user has to agree first, at {}", .0.interval, .0.consent_uri)]
+    SlowDown(OpenQuestion),
     /// Five questions of this client already wait for this user.
     #[error("too many questions of this client already wait for this user")]
     TooManyQuestions,

@@ -6,7 +6,7 @@ use crate::domain::claims::{IdJag, IdToken};
 use crate::domain::client::Client;
 use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, applicable_consent};
 use crate::domain::exchange::{Request, SubjectTokenType};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{OpenQuestion, Refusal};
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Seconds;
 use crate::error::Error;
@@ -118,12 +118,11 @@ fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, 
 async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Request) -> Result<Option<Refusal>, Error> {
     let Unanswered { account_id, session_id, request_key } = unanswered;
     let now = app.now();
-    let required = |ticket: &Ticket| Refusal::ConsentRequired {
+    let question = |ticket: &Ticket| OpenQuestion {
         consent_uri: app.issuer.url.at(&format!("/consent/{}", ticket.id)),
         expires_in: ticket.expires_at - now,
         interval: POLL_INTERVAL,
     };
-    let slow_down = Refusal::SlowDown { interval: POLL_INTERVAL };
     let aud = request.audience.as_str();
     let mut tx = app.store.begin().await?;
     tx.lock_account(account_id).await?;
@@ -136,11 +135,11 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     tx.close_expired_ticket(request_key, now).await?;
     if let Some(ticket) = tx.open_ticket(request_key).await? {
         if now - ticket.polled_at < POLL_INTERVAL {
-            return Ok(Some(slow_down));
+            return Ok(Some(Refusal::SlowDown(question(&ticket))));
         }
         tx.polled(&ticket.id, now).await?;
         tx.commit().await?;
-        return Ok(Some(required(&ticket)));
+        return Ok(Some(Refusal::ConsentRequired(question(&ticket))));
     }
     let open = tx.open_tickets(account_id, now).await?;
     let of_client = open.iter().filter(|t| t.client_key == client.key).count();
@@ -164,9 +163,10 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
         closed_at: None,
         consent_id: None,
     };
+    // Under the lock nobody else can have asked it.
     if !tx.add_ticket(&ticket).await? {
-        return Ok(Some(slow_down));
+        return Err(Error::invariant("a question is asked once"));
     }
     tx.commit().await?;
-    Ok(Some(required(&ticket)))
+    Ok(Some(Refusal::ConsentRequired(question(&ticket))))
 }

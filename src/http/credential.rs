@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::form::Pairs;
-use crate::domain::client_metadata::AuthMethod;
 use crate::domain::ids::ClientId;
 use crate::domain::refusal::Refusal;
 use crate::flow::client_auth::Credential;
@@ -31,7 +30,7 @@ pub(super) fn find(headers: &HeaderMap, form: &Pairs) -> Result<Credential, Refu
         if client_id.is_some_and(|other| other != id) {
             return Err(Refusal::ClientAuthenticationTwice);
         }
-        return Ok(Credential::Secret { method: AuthMethod::SecretBasic, client_id: id, secret });
+        return Ok(Credential::Secret { client_id: id, secret });
     }
     if let Some(assertion) = assertion {
         return match assertion_type.as_deref() {
@@ -41,7 +40,7 @@ pub(super) fn find(headers: &HeaderMap, form: &Pairs) -> Result<Credential, Refu
         };
     }
     match (client_id, client_secret) {
-        (Some(client_id), Some(secret)) => Ok(Credential::Secret { method: AuthMethod::SecretPost, client_id, secret }),
+        (Some(client_id), Some(secret)) => Ok(Credential::Secret { client_id, secret }),
         (Some(client_id), None) => Ok(Credential::Public { client_id }),
         (None, _) => Err(Refusal::ClientUnauthenticated),
     }
@@ -91,18 +90,16 @@ mod tests {
     fn one_credential() {
         let b64 = |t: &str| format!("Basic {}", STANDARD.encode(t));
         let id = |c: Result<Credential, Refusal>| match c {
-            Ok(Credential::Secret { method, client_id, secret }) => {
-                Ok(format!("{} {client_id} {}", method.as_str(), secret.expose()))
-            }
+            Ok(Credential::Secret { client_id, secret }) => Ok(format!("secret {client_id} {}", secret.expose())),
             Ok(Credential::Public { client_id }) => Ok(format!("none {client_id}")),
             Ok(Credential::Assertion { client_id, .. }) => Ok(format!("jwt {client_id:?}")),
             Err(refusal) => Err(refusal),
         };
         let type_ = format!("client_assertion_type={JWT_BEARER}");
         let cases: Vec<Case> = vec![
-            ("basic", vec![b64("a:s")], String::new(), Ok("client_secret_basic a s".into())),
-            ("basic, escaped", vec![b64("a%3Ab:s%2B+t")], String::new(), Ok("client_secret_basic a:b s+ t".into())),
-            ("post", vec![], "client_id=a&client_secret=s".into(), Ok("client_secret_post a s".into())),
+            ("basic", vec![b64("a:s")], String::new(), Ok("secret a s".into())),
+            ("basic, escaped", vec![b64("a%3Ab:s%2B+t")], String::new(), Ok("secret a:b s+ t".into())),
+            ("post", vec![], "client_id=a&client_secret=s".into(), Ok("secret a s".into())),
             ("public", vec![], "client_id=a".into(), Ok("none a".into())),
             ("jwt", vec![], format!("client_assertion=x&{type_}"), Ok("jwt None".into())),
             ("nothing", vec![], String::new(), Err(Refusal::ClientUnauthenticated)),

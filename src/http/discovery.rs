@@ -40,6 +40,8 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
         "code_challenge_methods_supported": ["S256"],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "amr", "email", "email_verified", "name",
             "phone_number", "phone_number_verified"],
+        // draft-emelia-oauth-user-authorization-mgmt-uri-00: where users see and withdraw what they agreed to.
+        "user_authorization_management_uri": at("/connections"),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "claims_parameter_supported": false,
         "request_parameter_supported": false,
@@ -97,7 +99,7 @@ fn etag(text: &str) -> String {
     format!("\"{}\"", sha256(text.as_bytes()))
 }
 
-/// A public document with a validator (RFC 9110 section 8.8.3), readable by pages of any origin.
+/// A public document with a validator (RFC 9110 section 8.8.3).
 fn document_of(headers: &HeaderMap, kind: &'static str, content: impl Into<Body>, etag: &str) -> Response {
     let asked = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
     let known =
@@ -111,7 +113,6 @@ fn document_of(headers: &HeaderMap, kind: &'static str, content: impl Into<Body>
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(MAX_AGE));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     if let Ok(etag) = HeaderValue::try_from(etag) {
         headers.insert(header::ETAG, etag);
     }

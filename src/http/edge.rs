@@ -1,6 +1,8 @@
 //! The layer around every route: a request gets its id, its span and its issuer, and an error its form.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -10,7 +12,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::error::{self, Asked, Failed};
-use super::place;
+use super::{cors, place};
 use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
 use crate::host::Host;
@@ -21,20 +23,35 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What the layer needs.
 #[derive(Clone)]
 pub(super) struct Edge {
-    pub(super) host: Host,
+    host: Host,
     /// What only the root has: paths up to where a name stands in them.
-    pub(super) at_root: Arc<[&'static str]>,
+    at_root: Arc<[&'static str]>,
+    /// Made of a count, so that no two are alike, and keyed, so that it tells nobody how many there were.
+    ids: Arc<(RandomState, AtomicU64)>,
+}
+
+impl Edge {
+    pub(super) fn new(host: Host, at_root: Arc<[&'static str]>) -> Self {
+        Self { host, at_root, ids: Arc::default() }
+    }
+
+    /// No secret, and on the path of every request: not worth asking the operating system for.
+    fn request_id(&self) -> String {
+        let (key, count) = &*self.ids;
+        format!("{:016x}", key.hash_one(count.fetch_add(1, Ordering::Relaxed)))
+    }
 }
 
 pub(super) async fn around(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     place::enter(&mut request);
-    let asked = Asked::of(&request, edge.host.id());
+    let asked = Asked::of(&request, edge.request_id());
     let method = request.method();
     let span = tracing::info_span!("request", id = asked.id, %method, route = Empty, issuer = Empty, client = Empty);
     answer(&edge, &asked, request, next).instrument(span).await
 }
 
 async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Response {
+    let (method, open) = (request.method().clone(), cors::is_open(request.uri().path()));
     let under_issuer = request.extensions().get::<IssuerId>().is_some();
     let path = request.uri().path();
     let only_root = |known: &&str| *known == path || (known.ends_with('/') && path.starts_with(known));
@@ -50,6 +67,9 @@ async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Res
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
+    }
+    if open {
+        cors::share(&method, &mut response);
     }
     tracing::debug!(status = response.status().as_u16(), "answered");
     if let Ok(id) = HeaderValue::try_from(&asked.id) {

@@ -52,7 +52,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::ScopeMalformed | R::ScopeNotGrantable(_) => ("invalid_scope", 400),
         R::ResponseTypeUnsupported => ("unsupported_response_type", 400),
         R::LoginRequired => ("login_required", 400),
-        R::SignInConsentRequired | R::ConsentRequired { .. } => ("consent_required", 400),
+        R::SignInConsentRequired | R::ConsentRequired(_) => ("consent_required", 400),
         R::SignInDenied | R::Denied | R::NoVerifiedContact => ("access_denied", 400),
         R::RequestNotSupported => ("request_not_supported", 400),
         R::RequestUriNotSupported => ("request_uri_not_supported", 400),
@@ -62,11 +62,11 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         | R::AudienceOwn
         | R::ResourceMalformed(_)
         | R::ResourceNotOfAudience => ("invalid_target", 400),
-        R::SlowDown { .. } | R::TooManyQuestions => ("slow_down", 400),
+        R::SlowDown(_) | R::TooManyQuestions => ("slow_down", 400),
         R::StepUp { .. } => ("insufficient_user_authentication", 400),
         R::BearerMissing | R::BearerInvalid => ("invalid_token", 401),
         R::BearerScope(_) => ("insufficient_scope", 403),
-        R::CredentialsWrong => ("access_denied", 401),
+        R::CredentialsWrong => ("access_denied", 422),
         R::Throttled(_) => ("slow_down", 429),
         R::CrossSite => ("cross_site", 403),
         R::RootOnly => ("forbidden", 403),
@@ -127,8 +127,6 @@ pub(super) struct Asked {
     pub(super) id: String,
     form: Form,
     issuer: Option<IssuerId>,
-    /// The client tried the `Authorization` header: then a 401 names that scheme (RFC 6749 section 5.2).
-    authorization: bool,
 }
 
 enum Form {
@@ -148,7 +146,7 @@ impl Asked {
             Family::Pages | Family::Api => Form::Problem,
         };
         let issuer = request.extensions().get::<IssuerId>().cloned();
-        Self { id, form, issuer, authorization: request.headers().contains_key(header::AUTHORIZATION) }
+        Self { id, form, issuer }
     }
 }
 
@@ -197,14 +195,13 @@ impl<'a> PublicError<'a> {
     }
 
     /// RFC 9110 section 11.6.1, RFC 6750 section 3.
-    fn challenge(&self, asked: &Asked) -> Option<String> {
+    fn challenge(&self) -> Option<String> {
         match self.refusal? {
             Refusal::BearerMissing => Some("Bearer".to_owned()),
             Refusal::BearerInvalid => Some(r#"Bearer error="invalid_token""#.to_owned()),
             Refusal::BearerScope(scope) => Some(format!(r#"Bearer error="insufficient_scope", scope="{scope}""#)),
-            _ if self.code == "invalid_client" && asked.authorization => {
-                Some(r#"Basic realm="avouch", charset="UTF-8""#.to_owned())
-            }
+            // Every 401 has one (RFC 9110 section 15.5.2), whatever way the client tried (RFC 6749 section 5.2).
+            _ if self.code == "invalid_client" => Some(r#"Basic realm="avouch", charset="UTF-8""#.to_owned()),
             _ => None,
         }
     }
@@ -232,16 +229,16 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
         Form::Problem => forms::problem(&error),
         Form::Page => forms::page(site(host, asked).await, &error),
     };
-    with_headers(response, asked, &error)
+    with_headers(response, &error)
 }
 
 /// What every form says in its head.
-fn with_headers(mut response: Response, asked: &Asked, error: &PublicError<'_>) -> Response {
+fn with_headers(mut response: Response, error: &PublicError<'_>) -> Response {
     let headers = response.headers_mut();
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.0));
     }
-    if let Some(challenge) = error.challenge(asked).and_then(|c| HeaderValue::try_from(c).ok()) {
+    if let Some(challenge) = error.challenge().and_then(|c| HeaderValue::try_from(c).ok()) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
@@ -267,28 +264,28 @@ async fn site(host: &Host, asked: &Asked) -> Site {
 mod tests {
     use super::*;
 
-    type Case = (Refusal, bool, Option<&'static str>, Option<&'static str>);
+    type Case = (Refusal, Option<&'static str>, Option<&'static str>);
 
     #[test]
     fn whoever_may_come_back_or_prove_themselves_is_told_how() {
         let basic = Some(r#"Basic realm="avouch", charset="UTF-8""#);
         let cases: [Case; 8] = [
-            (Refusal::Busy, false, Some("1"), None),
-            (Refusal::Throttled(Seconds(30)), false, Some("30"), None),
-            (Refusal::SlowDown { interval: Seconds(5) }, false, None, None),
-            (Refusal::ClientAuthenticationFailed, true, None, basic),
-            (Refusal::ClientAuthenticationFailed, false, None, None),
-            (Refusal::BearerMissing, false, None, Some("Bearer")),
-            (Refusal::BearerInvalid, true, None, Some(r#"Bearer error="invalid_token""#)),
-            (Refusal::NotFound, true, None, None),
+            (Refusal::Busy, Some("1"), None),
+            (Refusal::Throttled(Seconds(30)), Some("30"), None),
+            (Refusal::TooManyQuestions, None, None),
+            (Refusal::ClientAuthenticationFailed, None, basic),
+            (Refusal::ClientUnauthenticated, None, basic),
+            (Refusal::BearerMissing, None, Some("Bearer")),
+            (Refusal::BearerInvalid, None, Some(r#"Bearer error="invalid_token""#)),
+            (Refusal::NotFound, None, None),
         ];
-        for (refusal, authorization, retry_after, challenge) in cases {
-            let asked = Asked { id: "id".into(), form: Form::Page, issuer: None, authorization };
+        for (refusal, retry_after, challenge) in cases {
+            let asked = Asked { id: "id".into(), form: Form::Page, issuer: None };
             let error = Error::from(refusal.clone());
             let error = PublicError::of(&error, &asked);
             let site = Site { product: "Avouch".into(), base: String::new(), logo: None, colour: None };
             for response in [forms::oauth(&error), forms::problem(&error), forms::page(site, &error)] {
-                let response = with_headers(response, &asked, &error);
+                let response = with_headers(response, &error);
                 let said = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
                 assert_eq!(said(header::RETRY_AFTER), retry_after, "{refusal:?}");
                 assert_eq!(said(header::WWW_AUTHENTICATE), challenge, "{refusal:?}");

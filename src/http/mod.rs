@@ -10,6 +10,7 @@ mod client_address;
 mod connections;
 mod consent;
 mod cookie;
+mod cors;
 mod credential;
 mod csrf;
 mod discovery;
@@ -98,7 +99,7 @@ pub fn router(host: Host) -> Router {
     let routes = routes();
     let root = routes.iter().filter(|(at, ..)| *at == Where::Root);
     let at_root = root.filter_map(|(_, path, _)| path.split('{').next()).collect();
-    let edge = edge::Edge { host: host.clone(), at_root };
+    let edge = edge::Edge::new(host.clone(), at_root);
     let inner = routes.into_iter().fold(Router::new(), |router, (_, path, methods)| router.route(path, methods));
     let inner = inner.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(host);
     // Around a router of its own, since a router's layers see a request only after its path has been looked up.

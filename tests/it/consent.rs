@@ -47,10 +47,16 @@ both! {
             world.clock.advance(Seconds(seconds));
             let (status, body) = world.exchange("desk-agent", &tokens, &[]).await;
             assert_eq!((status, &body["error"], &body["interval"]), (400, &json!(expected), &json!(5)), "{body}");
+            // Whoever polled too fast has not lost the link, nor has a library that passes on nothing but the description.
+            let link = format!("{}{path}", world.issuer());
+            assert_eq!(body["consent_uri"], link, "{body}");
+            assert!(body["expires_in"].as_i64().unwrap() <= 600, "{body}");
+            assert!(body["error_description"].as_str().unwrap().contains(&link), "{body}");
         }
         world.clock.advance(Seconds(1));
         let (_, body) = world.exchange("desk-agent", &tokens, &[]).await;
         assert_eq!(body["consent_uri"], format!("{}{path}", world.issuer()), "{body}");
+        assert!(body["error_description"].as_str().unwrap().contains(body["consent_uri"].as_str().unwrap()), "{body}");
         assert_eq!((&body["expires_in"], &body["interval"]), (&json!(595), &json!(5)));
         assert_eq!(error(&world, &tokens, &[]).await, "slow_down", "counted from the last answer");
 

@@ -94,11 +94,50 @@ async fn a_method_that_is_none_of_the_path() {
             assert_eq!(sorted(answer.header("allow")), sorted(allow), "{about}: RFC 9110 section 15.5.6");
             match path {
                 _ if method == "HEAD" => assert_eq!(answer.status, 405, "{about}"),
+                // Browsers ask so before they send what another origin's page wants to.
+                _ if method == "OPTIONS" && PROTOCOL.iter().any(|(protocol, _)| *protocol == path) => {
+                    assert_eq!(answer.status, 204, "{about}");
+                }
                 _ if PROTOCOL.iter().any(|(protocol, _)| *protocol == path) => {
                     oauth(&answer, 405, "method_not_allowed", &about);
                 }
                 _ if path.starts_with("/api/") => problem(&answer, 405, "method_not_allowed", &about),
                 _ => page(&answer, 405, &about),
+            }
+        }
+    }
+}
+
+/// Fetch standard, section 3.3: what pages of other origins may use, errors included, and what never.
+#[tokio::test]
+async fn other_origins_reach_what_needs_no_cookie_and_nothing_else() {
+    let world = two_issuers().await;
+    let from = [("origin", "https://app.example")];
+    let preflight = [
+        ("origin", "https://app.example"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "authorization,content-type,mcp-protocol-version,dpop"),
+    ];
+    for base in BASES {
+        for (path, methods) in PROTOCOL {
+            let at = format!("{base}{path}");
+            let asked = send(&world, "OPTIONS", &at, &preflight, "").await;
+            assert_eq!((asked.status, asked.body.as_str()), (204, ""), "{at}");
+            assert_eq!(asked.header("access-control-allow-origin"), "*", "{at}");
+            assert_eq!(sorted(asked.header("access-control-allow-methods")), sorted(methods), "{at}");
+            let allowed: Vec<_> = asked.header("access-control-allow-headers").split(", ").collect();
+            assert_eq!(allowed, ["authorization", "content-type", "mcp-protocol-version", "dpop"], "{at}");
+            for method in ["GET", "POST", "DELETE"] {
+                let answer = send(&world, method, &at, &from, "").await;
+                assert_eq!(answer.header("access-control-allow-origin"), "*", "{method} {at}: {}", answer.status);
+                assert_eq!(answer.header("access-control-allow-credentials"), "", "{method} {at}");
+            }
+        }
+        for (path, _) in PAGES.into_iter().chain(API).chain([("/nothing", "")]) {
+            for method in ["OPTIONS", "GET", "POST"] {
+                let answer = send(&world, method, &format!("{base}{path}"), &preflight, "").await;
+                let shared = answer.headers.keys().any(|name| name.as_str().starts_with("access-control-"));
+                assert!(!shared, "{method} {base}{path}");
             }
         }
     }
@@ -243,7 +282,7 @@ async fn every_answer_names_its_request() {
     ] {
         let answer = send(&world, method, path, &planted, "").await;
         let id = answer.header("x-request-id").to_owned();
-        assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{method} {path}: {id:?}");
+        assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{method} {path}: {id:?}");
         assert_ne!(id, planted[0].1, "{method} {path}: ours, not theirs");
         assert!(seen.insert(id), "{method} {path}");
     }

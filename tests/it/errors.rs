@@ -1,8 +1,12 @@
 //! The error contract, as a file to review: every way of saying no, with its code, status and text.
 
-use avouch::domain::refusal::Refusal as R;
+use avouch::domain::refusal::{OpenQuestion, Refusal as R};
 use avouch::domain::time::Seconds;
 use avouch::http::error::code_and_status;
+
+fn question() -> OpenQuestion {
+    OpenQuestion { consent_uri: "https://id.example/consent/x".into(), expires_in: Seconds(600), interval: Seconds(5) }
+}
 
 /// One line for each variant, as pattern and example at once: a new variant does not compile until it has a line here.
 macro_rules! every_refusal {
@@ -54,12 +58,8 @@ every_refusal! {
     R::AudienceOwn => R::AudienceOwn,
     R::ResourceMalformed(_) => R::ResourceMalformed("it is not a URL"),
     R::ResourceNotOfAudience => R::ResourceNotOfAudience,
-    R::ConsentRequired { .. } => R::ConsentRequired {
-        consent_uri: "https://id.example/consent/x".into(),
-        expires_in: Seconds(600),
-        interval: Seconds(5),
-    },
-    R::SlowDown { .. } => R::SlowDown { interval: Seconds(5) },
+    R::ConsentRequired(_) => R::ConsentRequired(question()),
+    R::SlowDown(_) => R::SlowDown(question()),
     R::TooManyQuestions => R::TooManyQuestions,
     R::Denied => R::Denied,
     R::NoVerifiedContact => R::NoVerifiedContact,

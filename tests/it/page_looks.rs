@@ -139,7 +139,7 @@ async fn every_page_carries_its_headers() {
     guarded("login", &stranger.get("/login").await);
     let wrong = stranger.get("/login").await;
     let wrong = stranger.submit(&wrong, "/login", &[("email", ALICE), ("password", "wrong")]).await;
-    assert_eq!(wrong.status, 401);
+    assert_eq!(wrong.status, 422);
     guarded("wrong password", &wrong);
 
     let alice: Browser = world.signed_in(ALICE).await;

@@ -41,7 +41,7 @@ both! {
         let browser = world.browser();
         let words = async |email: &str, password: &str| {
             let answer = attempt(&browser, email, password).await;
-            assert_eq!(answer.status, 401, "{email}");
+            assert_eq!(answer.status, 422, "{email}");
             assert!(!answer.headers.contains_key("set-cookie") && browser.cookie("avouch-session").is_none(), "{email}");
             if email.is_empty() { answer.body } else { answer.body.replace(email, "EMAIL") }
         };
@@ -51,7 +51,7 @@ both! {
         assert_eq!(words("nobody@example.com", PASSWORD).await, wrong, "somebody else's password");
         assert_eq!(words(ALICE, "").await, wrong, "no password");
         assert_eq!(words(ALICE, &"x".repeat(1025)).await, wrong, "1025 bytes");
-        assert_eq!(attempt(&browser, "", "").await.status, 401);
+        assert_eq!(attempt(&browser, "", "").await.status, 422);
         assert_eq!(sessions(&world).await, 0);
         assert_eq!(world.database.column("SELECT kind FROM journal WHERE kind LIKE 'session.%'").await.len(), 0);
     }
@@ -65,7 +65,7 @@ both! {
         let declared = declarations(&world.service.url).replace(ALICE, "carol@example.com");
         let after = world.replica(&declared).await;
         for server in [&world, &after] {
-            assert_eq!(attempt(&server.browser(), ALICE, PASSWORD).await.status, 401, "the right password");
+            assert_eq!(attempt(&server.browser(), ALICE, PASSWORD).await.status, 422, "the right password");
             assert_eq!(server.exchange("desk-agent", &tokens, &[]).await.1["error"], "invalid_grant");
             let form = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
             assert_eq!(server.token("desk-agent", &form).await.1["error"], "invalid_grant");
@@ -177,7 +177,7 @@ both! {
         let first = world.tokens(&browser, "desk-agent").await;
         let old = browser.cookie_pair("avouch-session").unwrap();
         world.clock.advance(Seconds(100));
-        assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401);
+        assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 422);
         assert!(inside(&browser).await, "a typing mistake ends nothing");
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
         let new = browser.cookie_pair("avouch-session").unwrap();

@@ -12,7 +12,7 @@ both! {
     async fn guessing_gets_slower(world: World) {
         let browser = world.browser();
         for _ in 0..5 {
-            assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401);
+            assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 422);
         }
         let blocked = attempt(&browser, ALICE, PASSWORD).await;
         assert_eq!(blocked.status, 429, "even the right password");
@@ -25,18 +25,18 @@ both! {
         world.clock.advance(Seconds(4));
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
         world.clock.advance(Seconds(1));
-        assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401);
+        assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 422);
         let blocked = attempt(&browser, ALICE, PASSWORD).await;
         assert!(blocked.body.contains("in 10 seconds."), "twice as long: {}", blocked.body);
         world.clock.advance(Seconds(10));
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
         for _ in 0..5 {
-            assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401, "counted from zero again");
+            assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 422, "counted from zero again");
         }
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
         world.clock.advance(Seconds(901));
         for _ in 0..4 {
-            assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 401, "what is long ago is forgotten");
+            assert_eq!(attempt(&browser, ALICE, "wrong").await.status, 422, "what is long ago is forgotten");
         }
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
     }
@@ -59,7 +59,7 @@ both! {
         }
         let mut answers = attempts.join_all().await;
         answers.sort_unstable();
-        let expected = [vec![401; 5], vec![429; 25]].concat();
+        let expected = [vec![422; 5], vec![429; 25]].concat();
         assert_eq!(answers, expected, "five were looked at");
         assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
         world.clock.advance(Seconds(5));
@@ -75,10 +75,10 @@ async fn guessing_many_e_mails_from_one_address_gets_slower() {
     attempt(&browser, "n0@example.com", "wrong").await;
     let fifty = "UPDATE throttle SET failures = 49 RETURNING name";
     assert_eq!(world.database.column(fifty).await.len(), 2, "an e-mail and an address");
-    assert_eq!(attempt(&browser, "n1@example.com", "wrong").await.status, 401);
+    assert_eq!(attempt(&browser, "n1@example.com", "wrong").await.status, 422);
     assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 429);
     world.clock.advance(Seconds(5));
     assert_eq!(attempt(&browser, ALICE, PASSWORD).await.status, 303);
-    assert_eq!(attempt(&browser, "n2@example.com", "wrong").await.status, 401);
+    assert_eq!(attempt(&browser, "n2@example.com", "wrong").await.status, 422);
     assert_eq!(attempt(&browser, BOB, PASSWORD).await.status, 429, "one known password washes nothing away");
 }

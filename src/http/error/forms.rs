@@ -39,12 +39,11 @@ pub(super) fn oauth(error: &PublicError<'_>) -> Response {
         request_id: error.request_id,
     };
     match error.refusal {
-        Some(Refusal::ConsentRequired { consent_uri, expires_in, interval }) => {
-            body.consent_uri = Some(consent_uri);
-            body.expires_in = Some(*expires_in);
-            body.interval = Some(*interval);
+        Some(Refusal::ConsentRequired(question) | Refusal::SlowDown(question)) => {
+            body.consent_uri = Some(&question.consent_uri);
+            body.expires_in = Some(question.expires_in);
+            body.interval = Some(question.interval);
         }
-        Some(Refusal::SlowDown { interval }) => body.interval = Some(*interval),
         Some(Refusal::StepUp { max_age }) => body.max_age = Some(*max_age),
         _ => {}
     }
