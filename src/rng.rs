@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::domain::ids::Subject;
+use crate::domain::ids::{Jti, Subject};
 use crate::domain::time::Timestamp;
 
 /// Counts the identifiers of this process.
@@ -79,9 +79,12 @@ impl Rng {
     }
 
     /// A token's identifier, which strangers see: 128 random bits as 22 characters of base64url, so that it tells nobody how many there are.
+    ///
+    /// # Panics
+    /// Never: they are neither too many nor control characters.
     #[must_use]
-    pub fn jti(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.bytes::<16>())
+    pub fn jti(&self) -> Jti {
+        URL_SAFE_NO_PAD.encode(self.bytes::<16>()).try_into().expect("22 characters of base64url are a jti")
     }
 
     /// A fraction in `0.0..1.0`, for jitter.

@@ -22,7 +22,7 @@ pub(crate) fn claims(rng: &Rng, now: Timestamp) -> IdJag {
         sub: Subject::parse("0197f2f0c7d57e6f8a3b0c1d2e3f4a5b").expect("it is ASCII"),
         aud: AUDIENCE.into(),
         client_id: ClientId::parse("secret-agent").expect("it is visible ASCII"),
-        jti: rng.id(now),
+        jti: rng.jti(),
         iat: now,
         exp: now + ASSERTION_LIFETIME,
         auth_time: now,

@@ -4,7 +4,7 @@ use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
 use super::client::Client;
 use super::client_metadata::TOKEN_EXCHANGE;
 use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
-use super::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Subject};
+use super::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject};
 use super::refusal::Refusal;
 use super::scope::Scope;
 use super::service::Service;
@@ -119,7 +119,7 @@ pub fn decide(
     request: &Request,
     facts: Facts<'_>,
     request_key: &str,
-    jti: &str,
+    jti: &Jti,
     now: Timestamp,
 ) -> Result<Decision, Refusal> {
     let Facts { account, auth_time, client, .. } = facts;
@@ -165,7 +165,7 @@ pub fn decide(
     })))
 }
 
-fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &str, now: Timestamp) -> IdJag {
+fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &Jti, now: Timestamp) -> IdJag {
     let Facts { account, auth_time, client, service, .. } = facts;
     let leaves = |claim| service.policy.claims.contains(&claim);
     let scope = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
@@ -176,7 +176,7 @@ fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Recor
         sub: record.sub.clone(),
         aud: request.audience.as_str().to_owned(),
         client_id: client_id_at(client, service, facts.provider_client_id),
-        jti: jti.to_owned(),
+        jti: jti.clone(),
         iat: now,
         exp: now + ASSERTION_LIFETIME,
         auth_time,
@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn mint(request: &Request, rows: &Rows) -> IdJag {
-        match decide(request, rows.facts(), "q", "j", Timestamp(2000)) {
+        match decide(request, rows.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)) {
             Ok(Decision::Mint(grant)) => grant.claims,
             other => panic!("{other:?}"),
         }
@@ -360,7 +360,7 @@ mod tests {
             let (mut r, mut f) = (request(None), rows());
             spoil(&mut r, &mut f);
             assert_eq!(
-                decide(&r, f.facts(), "q", "j", Timestamp(2000)).map(|d| format!("{d:?}")),
+                decide(&r, f.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)).map(|d| format!("{d:?}")),
                 Err(expected),
                 "{name}"
             );
@@ -374,7 +374,10 @@ mod tests {
         for (name, spoil) in unanswered {
             let (mut r, mut f) = (request(None), rows());
             spoil(&mut r, &mut f);
-            assert!(matches!(decide(&r, f.facts(), "q", "j", Timestamp(2000)), Ok(Decision::Ask)), "{name}");
+            assert!(
+                matches!(decide(&r, f.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)), Ok(Decision::Ask)),
+                "{name}"
+            );
         }
     }
 
@@ -405,7 +408,7 @@ mod tests {
             f.issuer = IssuerUrl::parse(issuer).unwrap();
             f.client.policy.audiences = vec!["*".into()];
             f.service.id = declared.then(|| "v".into());
-            let decided = decide(&r, f.facts(), "q", "j", Timestamp(2000)).map(|_| ());
+            let decided = decide(&r, f.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)).map(|_| ());
             let expected = if allowed { Ok(()) } else { Err(Refusal::AudienceOwn) };
             assert_eq!(decided, expected, "{issuer} for {audience}, declared: {declared}");
         }

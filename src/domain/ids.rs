@@ -89,7 +89,7 @@ macro_rules! checked_text_id {
             ///
             /// # Errors
             /// Which rule it breaks.
-            pub fn parse(text: &str) -> Result<Self, String> {
+            pub fn parse(text: &str) -> Result<Self, <Self as TryFrom<String>>::Error> {
                 text.to_owned().try_into()
             }
         }
@@ -105,6 +105,16 @@ checked_text_id! {
     /// What a user is called on the wire, the `sub` of every token: opaque and stable, at most 255 ASCII characters (OpenID Connect Core
     /// section 2).
     Subject
+}
+
+checked_text_id! {
+    /// A token's identifier (RFC 7519 section 4.1.7), which its issuer gives to no other.
+    Jti
+}
+
+free_text_id! {
+    /// A key's identifier, in a header (RFC 7515 section 4.1.4) and in a JWK Set.
+    Kid
 }
 
 impl TryFrom<String> for ClientId {
@@ -127,6 +137,21 @@ impl TryFrom<String> for Subject {
             return Ok(Self(text));
         }
         Err(format!("{} is not a subject: 1 to 255 printable ASCII characters", quote(&text)))
+    }
+}
+
+impl TryFrom<String> for Jti {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        if !(1..=256).contains(&text.len()) {
+            return Err(IdError("jti must have 1 to 256 bytes"));
+        }
+        // PostgreSQL takes no NUL; nobody needs the others.
+        if text.chars().any(char::is_control) {
+            return Err(IdError("jti must not contain control characters"));
+        }
+        Ok(Self(text))
     }
 }
 
@@ -422,6 +447,18 @@ mod tests {
         let longer = format!("{long}u");
         for bad in ["", "u\0", "u\n", "ü", &longer] {
             assert!(Subject::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn jtis() {
+        let long = "j".repeat(256);
+        for good in ["j", "ü 1", &long] {
+            assert_eq!(Jti::parse(good).unwrap().as_str(), good);
+        }
+        let longer = format!("{long}j");
+        for bad in ["", "j\0", "j\n", &longer] {
+            assert!(Jti::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::OneOrMany;
 use super::consent::Mode;
-use super::ids::{ClientKey, Subject};
+use super::ids::{ClientKey, Kid, Subject};
 use super::issuer::Origin;
 use super::notice::{Attempt, Round};
 use super::time::Timestamp;
@@ -133,7 +133,7 @@ pub struct Assertion {
     /// When it expires.
     pub exp: Timestamp,
     /// The key that signed it.
-    pub kid: String,
+    pub kid: Kid,
     /// What was granted.
     pub scope: Option<String>,
     /// For which resources.
@@ -222,6 +222,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::Jti;
     use crate::domain::notice::DeliveryState;
 
     fn decision(mode: Mode) -> Decision {
@@ -243,7 +244,7 @@ mod tests {
         let attempt = Attempt {
             delivery_id: "o".into(),
             number: 2,
-            jti: "j".into(),
+            jti: Jti::parse("j").unwrap(),
             kid: "k".into(),
             endpoint: "https://s.example/revoke".into(),
             status: None,

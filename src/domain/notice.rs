@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::Subject;
+use super::ids::{Jti, Kid, Subject};
 use super::time::{Seconds, Timestamp};
 
 /// Seconds after an assertion's `exp` at which no service takes it any more: our lifetime plus twice the usual leeway.
@@ -110,9 +110,9 @@ pub struct Attempt {
     /// Which attempt at it, from 1.
     pub number: i64,
     /// Of the token that was sent.
-    pub jti: String,
+    pub jti: Jti,
     /// The key that signed it.
-    pub kid: String,
+    pub kid: Kid,
     /// Where it went.
     pub endpoint: String,
     /// The answer.

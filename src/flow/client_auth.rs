@@ -165,7 +165,7 @@ async fn by_assertion(app: &App, client_id: Option<ClientId>, assertion: &str) -
     let typ = unverified.typ().filter(|typ| typ.strip_prefix("application/").unwrap_or(typ) == client_assertion::TYP);
     let claims: ClientAssertion = unverified.verify(key, typ.map(|_| client_assertion::TYP)).map_err(|e| wrong(e.0))?;
     let (issuer, token_endpoint) = (app.issuer.url.as_str(), app.issuer.url.at("/token"));
-    let keep_until = claims.judge(named.as_str(), &[issuer, &token_endpoint], app.now()).map_err(wrong)?;
-    let unspent = UnspentJti::new(registered.client.key.clone(), claims.jti, keep_until);
+    let (jti, keep_until) = claims.judge(&named, &[issuer, &token_endpoint], app.now()).map_err(wrong)?;
+    let unspent = UnspentJti::new(registered.client.key.clone(), jti, keep_until);
     Ok(ProvenClient { registered, unspent: Some(unspent) })
 }

@@ -67,7 +67,7 @@ pub async fn run(
             issuer: app.issuer.url.clone(),
             root: app.host.root.clone(),
             provider_client_id: app.issuer.client_id.clone(),
-            kid: ring.active.kid().to_owned(),
+            kid: ring.active.kid().clone(),
             jti: app.rng.jti(),
             entry_id: app.id(),
             now: app.now(),
@@ -99,7 +99,7 @@ fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, 
     let refuse = Refusal::SubjectToken;
     let unverified = Unverified::parse(token.expose()).map_err(|e| refuse(e.0))?;
     let ring = &app.issuer.ring;
-    let key = ring.published.iter().find(|(kid, _)| Some(kid.as_str()) == unverified.kid());
+    let key = ring.published.iter().find(|(kid, _)| Some(kid) == unverified.kid());
     let (_, key) = key.ok_or(refuse("it is not signed by a key of this issuer"))?;
     let claims: IdToken = unverified.verify(key, None).map_err(|e| refuse(e.0))?;
     if claims.iss != app.issuer.url.as_str() {

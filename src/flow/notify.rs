@@ -125,7 +125,7 @@ async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, E
         delivery_id: delivery.id.clone(),
         number: delivery.attempts,
         jti,
-        kid: ring.active.kid().to_owned(),
+        kid: ring.active.kid().clone(),
         endpoint: delivery.endpoint.clone(),
         status,
         error: error.map(str::to_owned),

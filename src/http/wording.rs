@@ -159,7 +159,7 @@ fn answer(status: Option<i64>, error: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Subject;
+    use crate::domain::ids::{Jti, Subject};
     use crate::domain::notice::{Format, LIFETIME};
 
     #[test]
@@ -215,8 +215,8 @@ mod tests {
         let attempt = Attempt {
             delivery_id: delivery_id.into(),
             number: 1,
-            jti: String::new(),
-            kid: String::new(),
+            jti: Jti::parse("j").unwrap(),
+            kid: "k".into(),
             endpoint: String::new(),
             status,
             error: error.map(str::to_owned),

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use crate::domain::ids::Kid;
 use crate::domain::public_jwks::{MAX_KEYS, holds_private_key};
 
 /// A key that verifies. The algorithm belongs to the key, never to the token.
@@ -80,7 +81,7 @@ impl PublicKey {
 
 /// A set: keys by `kid`.
 #[derive(Debug, Default)]
-pub struct Jwks(Vec<(Option<String>, PublicKey)>);
+pub struct Jwks(Vec<(Option<Kid>, PublicKey)>);
 
 impl Jwks {
     /// Reads a set. Keys we cannot use are passed over, so that one new kind of key does not silence the others.
@@ -88,7 +89,7 @@ impl Jwks {
     pub fn parse(document: &Value) -> Self {
         let keys = document.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let read = |jwk: &Value| {
-            let kid = jwk.get("kid").and_then(Value::as_str).map(str::to_owned);
+            let kid = jwk.get("kid").and_then(Value::as_str).map(Kid::from);
             PublicKey::from_jwk(jwk).map(|key| (kid, key))
         };
         Self(keys.iter().take(MAX_KEYS).filter_map(read).collect())
@@ -102,8 +103,8 @@ impl Jwks {
 
     /// The key a header names; a header without `kid` only finds the only key of its algorithm.
     #[must_use]
-    pub fn find(&self, kid: Option<&str>, alg: &str) -> Option<&PublicKey> {
-        let mut fitting = self.0.iter().filter(|(k, key)| key.alg() == alg && (kid.is_none() || k.as_deref() == kid));
+    pub fn find(&self, kid: Option<&Kid>, alg: &str) -> Option<&PublicKey> {
+        let mut fitting = self.0.iter().filter(|(k, key)| key.alg() == alg && (kid.is_none() || k.as_ref() == kid));
         match (fitting.next(), fitting.next()) {
             (Some((_, key)), None) => Some(key),
             _ => None,
@@ -148,9 +149,9 @@ mod tests {
         let set = Jwks::parse(&json!({"keys": [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "x"},
             {"kty": "EC", "crv": "P-256", "kid": "1", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
             "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}));
-        assert!(set.find(Some("1"), "ES256").is_some());
+        assert!(set.find(Some(&"1".into()), "ES256").is_some());
         assert!(set.find(None, "ES256").is_some());
-        assert!(set.find(Some("2"), "ES256").is_none());
-        assert!(set.find(Some("1"), "RS256").is_none());
+        assert!(set.find(Some(&"2".into()), "ES256").is_none());
+        assert!(set.find(Some(&"1".into()), "RS256").is_none());
     }
 }

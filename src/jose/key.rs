@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{JoseError, PublicKey, SealingKey};
+use crate::domain::ids::Kid;
 use crate::rng::Rng;
 use crate::secret::sha256;
 
 /// An ES256 key that signs. Parsed once; `kid` is its RFC 7638 thumbprint.
 pub struct SigningKey {
-    kid: String,
+    kid: Kid,
     pair: EcdsaKeyPair,
 }
 
@@ -36,39 +37,25 @@ impl SigningKey {
     ///
     /// # Errors
     /// When it was sealed by another key, for another row, or is none.
-    pub fn open(sealing: &SealingKey, issuer_id: &str, kid: &str, sealed: &str) -> Result<Self, JoseError> {
+    pub fn open(sealing: &SealingKey, issuer_id: &str, kid: &Kid, sealed: &str) -> Result<Self, JoseError> {
         let key = Self::parse(&sealing.open(sealed, &context(issuer_id, kid))?)?;
-        if key.kid == kid { Ok(key) } else { Err(JoseError("a sealed key is not the one its row names")) }
+        if key.kid == *kid { Ok(key) } else { Err(JoseError("a sealed key is not the one its row names")) }
     }
 
     fn parse(pkcs8: &[u8]) -> Result<Self, JoseError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
             .map_err(|_| JoseError("a sealed key is no P-256 key"))?;
-        let mut key = Self { kid: String::new(), pair };
-        key.kid = key.thumbprint();
-        Ok(key)
+        Ok(Self { kid: thumbprint(&pair), pair })
     }
 
     /// Its name in header and JWKS.
-    pub fn kid(&self) -> &str {
+    pub fn kid(&self) -> &Kid {
         &self.kid
-    }
-
-    fn coordinates(&self) -> (String, String) {
-        // SEC 1: 0x04, then x and y, 32 bytes each.
-        let point = self.pair.public_key().as_ref();
-        (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]))
-    }
-
-    /// RFC 7638 section 3: the required members in lexicographic order, hashed.
-    fn thumbprint(&self) -> String {
-        let (x, y) = self.coordinates();
-        sha256(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes())
     }
 
     /// The public half as it is published (RFC 7517 section 4).
     pub fn public_jwk(&self) -> Value {
-        let (x, y) = self.coordinates();
+        let (x, y) = coordinates(&self.pair);
         json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256", "use": "sig", "kid": self.kid})
     }
 
@@ -97,8 +84,20 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
+fn coordinates(pair: &EcdsaKeyPair) -> (String, String) {
+    // SEC 1: 0x04, then x and y, 32 bytes each.
+    let point = pair.public_key().as_ref();
+    (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]))
+}
+
+/// RFC 7638 section 3: the required members in lexicographic order, hashed.
+fn thumbprint(pair: &EcdsaKeyPair) -> Kid {
+    let (x, y) = coordinates(pair);
+    sha256(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes()).into()
+}
+
 /// What a sealed key is bound to.
-fn context(issuer_id: &str, kid: &str) -> String {
+fn context(issuer_id: &str, kid: &Kid) -> String {
     format!("{issuer_id} {kid}")
 }
 
@@ -108,7 +107,7 @@ pub struct Keyring {
     /// Signs.
     pub active: Arc<SigningKey>,
     /// By `kid`, for verifying what we signed.
-    pub published: Vec<(String, Arc<PublicKey>)>,
+    pub published: Vec<(Kid, Arc<PublicKey>)>,
     /// The document at `/.well-known/jwks.json`.
     pub jwks: Arc<str>,
     /// The validator of that document (RFC 9110 section 8.8.3), computed once: everyone fetches it.
@@ -125,7 +124,7 @@ impl Keyring {
         for jwk in jwks {
             let kid = jwk["kid"].as_str().ok_or(JoseError("a published key has no kid"))?;
             let key = PublicKey::from_jwk(jwk).ok_or(JoseError("a published key does not parse"))?;
-            published.push((kid.to_owned(), Arc::new(key)));
+            published.push((kid.into(), Arc::new(key)));
         }
         let jwks = json!({ "keys": jwks }).to_string();
         let etag = format!("\"{}\"", sha256(jwks.as_bytes()));

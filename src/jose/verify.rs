@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::PublicKey;
+use crate::domain::ids::Kid;
 
 /// Longest token that is looked at, in bytes.
 pub const MAX_TOKEN: usize = 16 * 1024;
@@ -24,7 +25,7 @@ struct Header {
     #[serde(default)]
     typ: Option<String>,
     #[serde(default)]
-    kid: Option<String>,
+    kid: Option<Kid>,
     #[serde(default)]
     crit: Option<Value>,
     #[serde(default)]
@@ -67,8 +68,8 @@ impl<'a> Unverified<'a> {
     }
 
     /// The key it names.
-    pub fn kid(&self) -> Option<&str> {
-        self.header.kid.as_deref()
+    pub fn kid(&self) -> Option<&Kid> {
+        self.header.kid.as_ref()
     }
 
     /// The algorithm it names. Good for finding a key; the key then decides.

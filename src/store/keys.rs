@@ -1,6 +1,7 @@
 //! Signing keys: sealed rows whose `state` says what they are for.
 
 use super::{Columns as _, Result, Tx, on, word};
+use crate::domain::ids::Kid;
 use crate::domain::rotation::KeyState;
 use crate::domain::time::Timestamp;
 
@@ -8,7 +9,7 @@ use crate::domain::time::Timestamp;
 #[derive(Debug)]
 pub struct KeyRow {
     /// RFC 7638 thumbprint.
-    pub kid: String,
+    pub kid: Kid,
     /// Pending, active or retiring: the published ones.
     pub state: KeyState,
     /// The public half, as JSON.
@@ -32,7 +33,7 @@ impl Tx {
             rows.iter()
                 .map(|r| {
                     Ok(KeyRow {
-                        kid: r.text("kid")?,
+                        kid: r.id("kid")?,
                         state: word(r, "state", KeyState::parse)?,
                         public_jwk: r.text("public_jwk")?,
                         sealed: r.text("sealed")?,
@@ -43,7 +44,7 @@ impl Tx {
     }
 
     /// Writes a key that signs from now on. `false` when there is an active one already.
-    pub async fn add_active_key(&mut self, kid: &str, public_jwk: &str, sealed: &str, now: Timestamp) -> Result<bool> {
+    pub async fn add_active_key(&mut self, kid: &Kid, public_jwk: &str, sealed: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let done = sqlx::query(

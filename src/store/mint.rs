@@ -17,7 +17,7 @@ use super::{Pools, Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::exchange::{self, Decision, Grant, Request};
-use crate::domain::ids::{AccountId, ClientId, ClientKey, IssuerUrl, Subject};
+use crate::domain::ids::{AccountId, ClientId, ClientKey, IssuerUrl, Jti, Kid, Subject};
 use crate::domain::refusal::Refusal;
 use crate::domain::service::Service;
 use crate::domain::time::Timestamp;
@@ -39,9 +39,9 @@ pub struct Mint {
     /// Of the issuer.
     pub provider_client_id: ClientId,
     /// The key that will sign.
-    pub kid: String,
+    pub kid: Kid,
     /// What the assertion will carry.
-    pub jti: String,
+    pub jti: Jti,
     /// The journal row's id.
     pub entry_id: String,
     /// The time.
@@ -71,18 +71,14 @@ pub enum SubjectToken {
 #[must_use = "an assertion whose jti is not spent can be sent again"]
 pub struct UnspentJti {
     client: ClientKey,
-    jti: String,
+    jti: Jti,
     expires_at: Timestamp,
 }
 
 impl UnspentJti {
     /// Of a client, kept until a time.
-    pub fn new(client: ClientKey, jti: String, expires_at: Timestamp) -> Self {
+    pub fn new(client: ClientKey, jti: Jti, expires_at: Timestamp) -> Self {
         Self { client, jti, expires_at }
-    }
-
-    pub(super) fn is_storable(&self) -> bool {
-        is_storable(&self.jti)
     }
 }
 
@@ -238,7 +234,7 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
     if !facts.signs(rows.key)? {
         return Ok(Verdict::Said(Outcome::IssuerChanged));
     }
-    let named = (&mint.client.key, mint.kid.as_str());
+    let named = (&mint.client.key, &mint.kid);
     if locked.is_some_and(|locked| !locked.covers(named, subject, service.id.as_deref(), &grant)) {
         return Ok(Verdict::Later);
     }

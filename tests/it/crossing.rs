@@ -43,7 +43,7 @@ async fn given(world: &World) -> Given {
         csrf: csrf.into_iter().find(|(name, _)| name == "csrf").unwrap().1,
         ticket: asked["consent_uri"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(),
         delegation,
-        kid: world.app.issuer.ring.active.kid().to_owned(),
+        kid: world.app.issuer.ring.active.kid().to_string(),
     }
 }
 

@@ -244,7 +244,7 @@ async fn forged_id_tokens() {
     // The published key as a shared secret, in the forms it might be mistaken for one.
     let jwk = ring.active.public_jwk();
     let mut hs256 = Header::new(Algorithm::HS256);
-    hs256.kid = Some(kid.to_owned());
+    hs256.kid = Some(kid.to_string());
     for secret in [jwk.to_string(), jwk["x"].as_str().unwrap().to_owned()] {
         let key = EncodingKey::from_secret(secret.as_bytes());
         let forged = jsonwebtoken::encode(&hs256, &claims(token), &key).unwrap();

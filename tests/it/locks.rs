@@ -55,7 +55,7 @@ async fn nobody_waits_for_ever() {
     ];
     tx!(stores[0], |tx| {
         tx.create_issuer(&issuer_record("default")).await.unwrap();
-        tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap();
+        tx.add_active_key(&"kid".into(), "{}", "sealed", NOW).await.unwrap();
     });
     for client_id in CLIENTS {
         client(&stores[0], client_id, &[AUD.to_owned()]).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{Audience, ClientId};
+use avouch::domain::ids::{Audience, ClientId, Jti};
 use avouch::domain::scope::Scope;
 use avouch::domain::time::Seconds;
 use avouch::jose::SigningKey;
@@ -196,7 +196,7 @@ both! {
     async fn a_value_that_cannot_be_stored_harms_only_its_own(world: World) {
         world.delegated().await;
         let (store, template) = (world.app.store.clone(), prepared(&world).await);
-        let jti = |jti: &str| UnspentJti::new("c".into(), jti.to_owned(), NOW);
+        let jti = |jti: &str| UnspentJti::new("c".into(), Jti::parse(jti).unwrap(), NOW);
         let (mut mints, mut spent) = (JoinSet::new(), JoinSet::new());
         let mut held = store.begin().await.unwrap();
         held.touch_issuer().await.unwrap();
@@ -207,7 +207,7 @@ both! {
             }
             let (here, of_mint) = (store.clone(), jti(&format!("mint {n}")));
             mints.spawn(async move { (n, here.mint(mint, Some(of_mint)).await) });
-            let (here, alone) = (store.clone(), jti(&if n == 25 { "a\0b".to_owned() } else { format!("jti {n}") }));
+            let (here, alone) = (store.clone(), jti(&format!("jti {n}")));
             spent.spawn(async move { (n, here.spend(alone).await) });
         }
         drop(held);
@@ -218,7 +218,7 @@ both! {
             }
         }
         for (n, first) in spent.join_all().await {
-            assert!(if n == 25 { matches!(first, Err(StoreError::Unstorable)) } else { matches!(first, Ok(true)) }, "{n}");
+            assert!(matches!(first, Ok(true)), "{n}");
         }
         assert!(!store.spend(jti("mint 25")).await.unwrap(), "who it was is judged before what was asked");
     }
@@ -382,7 +382,7 @@ both! {
         assert!(tx.add_active_key(key.kid(), &key.public_jwk().to_string(), &sealed, NOW).await.unwrap());
         tx.commit().await.unwrap();
         let (signed_by, _) = minted().await;
-        assert_eq!(signed_by, key.kid());
+        assert_eq!(signed_by, key.kid().as_str());
         assert_ne!(signed_by, kid);
     }
 }

@@ -8,7 +8,7 @@ use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Subject};
+use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
@@ -201,7 +201,7 @@ fn prepared(client: Client, n: usize, jti: &str) -> Mint {
         root: IssuerUrl::parse("https://id.example").unwrap(),
         provider_client_id: id_of("https://id.example/agent-auth.json"),
         kid: "kid".into(),
-        jti: jti.to_owned(),
+        jti: Jti::parse(jti).unwrap(),
         entry_id: jti.to_owned(),
         now: NOW,
     }
@@ -224,8 +224,8 @@ async fn every_method(engine: Engine) {
         assert!(tx.create_issuer(&issuer_record("default")).await.unwrap());
         assert!(!tx.create_issuer(&issuer_record("default")).await.unwrap());
         assert_eq!(tx.issuer().await.unwrap().unwrap().url, "https://default.example");
-        assert!(tx.add_active_key("kid", "{}", "sealed", NOW).await.unwrap());
-        assert!(!tx.add_active_key("kid2", "{}", "sealed", NOW).await.unwrap(), "one active key");
+        assert!(tx.add_active_key(&"kid".into(), "{}", "sealed", NOW).await.unwrap());
+        assert!(!tx.add_active_key(&"kid2".into(), "{}", "sealed", NOW).await.unwrap(), "one active key");
         assert_eq!(tx.published_keys().await.unwrap().len(), 1);
     });
     people_and_clients(&store).await;
@@ -336,7 +336,7 @@ async fn people_and_clients(store: &Store) {
         tx.forgive("n", true).await.unwrap();
         assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (1, Timestamp::EPOCH));
     });
-    let jti = || UnspentJti::new("c".into(), "j".into(), NOW);
+    let jti = || UnspentJti::new("c".into(), Jti::parse("j").unwrap(), NOW);
     assert!(store.spend(jti()).await.unwrap() && !store.spend(jti()).await.unwrap());
 }
 
@@ -491,7 +491,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     let attempt = Attempt {
         delivery_id: "o".into(),
         number: 1,
-        jti: "j".into(),
+        jti: Jti::parse("j").unwrap(),
         kid: "kid".into(),
         endpoint: endpoint.into(),
         status: Some(200),

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use super::facts::{SubjectFacts, who};
 use super::wanted::Wanted;
 use crate::domain::exchange::Grant;
-use crate::domain::ids::ClientKey;
+use crate::domain::ids::{ClientKey, Kid};
 use crate::domain::time::Timestamp;
 use crate::store::json_row::elements;
 use crate::store::{Connection, Result, StoreError, Tx};
@@ -52,7 +52,7 @@ impl Locked {
     /// Whether all that a grant rests on was locked before it was read.
     pub(super) fn covers(
         &self,
-        (client, kid): (&ClientKey, &str),
+        (client, kid): (&ClientKey, &Kid),
         subject: &SubjectFacts,
         service_id: Option<&str>,
         grant: &Grant,
@@ -63,7 +63,7 @@ impl Locked {
             && sessions.contains(&subject.session_id)
             && families.contains(&subject.family_id)
             && service_id.is_none_or(|id| services.contains(id))
-            && keys.contains(kid)
+            && keys.contains(kid.as_str())
             && delegations.contains(&grant.delegation_id)
             && consents.contains(&grant.consent_id)
     }

@@ -90,8 +90,8 @@ impl Tx {
         let sql = per_engine!(self, spend!(sqlite), spend!(postgres));
         on!(self, |c| {
             for row in sqlx::query(sql).bind(&rows).fetch_all(c).await? {
-                let (issuer, client, jti) = (row.text("issuer_id")?, row.id("client_id")?, row.text("jti")?);
-                let spent = wanted.jtis.get(&(issuer.as_str(), &client, jti.as_str()));
+                let (issuer, client, jti) = (row.text("issuer_id")?, row.id("client_id")?, row.id("jti")?);
+                let spent = wanted.jtis.get(&(issuer.as_str(), &client, &jti));
                 first[spent.ok_or(StoreError::Broken("jti"))?.0] = true;
             }
         });

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use serde::Serialize;
 
 use super::{Spending, SubjectToken, UnspentJti, Waiting, is_storable};
-use crate::domain::ids::ClientKey;
+use crate::domain::ids::{ClientKey, Jti, Kid};
 use crate::domain::time::Timestamp;
 use crate::store::json;
 
@@ -60,14 +60,14 @@ pub(super) struct Wanted<'a> {
     pub(super) spendings: Vec<usize>,
     /// Issuer, client and `jti`, with number and expiry: in one order everywhere, so that two replicas wait for each other instead of
     /// deadlocking.
-    pub(super) jtis: BTreeMap<(&'a str, &'a ClientKey, &'a str), (usize, Timestamp)>,
+    pub(super) jtis: BTreeMap<(&'a str, &'a ClientKey, &'a Jti), (usize, Timestamp)>,
     pub(super) subjects: Distinct<SubjectQuery<'a>>,
     /// Issuer and client.
     pub(super) clients: Distinct<(&'a str, &'a ClientKey)>,
     /// Issuer and audience.
     pub(super) services: Distinct<(&'a str, &'a str)>,
     /// Issuer and `kid`.
-    pub(super) keys: Distinct<(&'a str, &'a str)>,
+    pub(super) keys: Distinct<(&'a str, &'a Kid)>,
 }
 
 impl<'a> Wanted<'a> {
@@ -178,14 +178,14 @@ mod tests {
             root: IssuerUrl::parse("https://id.example").unwrap(),
             provider_client_id: ClientId::parse("https://id.example/agent-auth.json").unwrap(),
             kid: "k".into(),
-            jti: String::new(),
+            jti: Jti::parse("j").unwrap(),
             entry_id: String::new(),
             now: Timestamp(1),
         };
         Waiting {
             issuer: issuer.into(),
             mint,
-            unspent: Some(UnspentJti::new("c".into(), "j".into(), Timestamp(9))),
+            unspent: Some(UnspentJti::new("c".into(), Jti::parse("j").unwrap(), Timestamp(9))),
             turns: 0,
         }
     }
