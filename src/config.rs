@@ -26,12 +26,14 @@ use crate::domain::service_policy::ServicePolicy;
 use crate::secret::Secret;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
+pub use log::{Log, LogFormat, LogLevel};
 use section::{PREFIX, Section, Source};
 pub(crate) use users::{MAX_PASSWORD, password_hash};
 use wording::printable;
 
 mod clients;
 mod issuers;
+mod log;
 mod section;
 mod services;
 #[cfg(test)]
@@ -78,6 +80,8 @@ pub struct Config {
     pub keys_dir: PathBuf,
     /// Where the administrator's token lives; made at first start.
     pub admin_token_file: PathBuf,
+    /// The log.
+    pub log: Log,
     /// What outbound requests may reach.
     pub network: Network,
     /// What our own Client ID Metadata Document says about us.
@@ -237,7 +241,7 @@ impl Config {
         let listen = root.text("listen")?;
         let database = root.secret("database_url")?;
         let proxies = root.list("trusted_proxies")?;
-        let (keys, admin) = (root.section("keys")?, root.section("admin")?);
+        let (keys, admin, log) = (root.section("keys")?, root.section("admin")?, root.section("log")?);
         let (network, cimd) = (root.section("network")?, root.section("cimd")?);
         let (dynamic, login) = (root.section("dynamic_clients")?, root.section("login")?);
         let (users, clients, services) = (root.tables("users")?, root.tables("clients")?, root.tables("services")?);
@@ -259,6 +263,7 @@ impl Config {
         let homes = Homes { default: &issuer, issuers: &issuers };
         let mut config = Self {
             trusted_proxies: networks(&root, "trusted_proxies", proxies, values::network)?,
+            log: log::read(log)?,
             network: read_network(network, &issuer, developing)?,
             cimd: read_cimd(cimd, &issuer)?,
             users: users::read(users, &homes)?,

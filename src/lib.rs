@@ -12,6 +12,9 @@
 //!
 //! [`spec`] maps every section we build to the item that does it and the test that proves it.
 
+// Both panic where nobody reads any more: `cli` writes by `out!` and `say!`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cache;
 pub mod cli;
 pub mod clock;

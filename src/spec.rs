@@ -76,12 +76,13 @@
 //! | §8.6 no special-use address | [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests` |
 //! | §7.1 no registered client id looks like a URL | [`config`](crate::config) | `config::clients::tests` |
 //!
-//! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110; RFC 6265bis, cookies
+//! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110 and 9112; RFC 6265bis, cookies
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
+//! | 9112 §9.3, §9.6 connections that are kept, and how they end | [`http::serve`](crate::http::serve) | `serve` |
 //! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
 //! | Fetch §3.3 CORS for public documents and the token endpoint, never for pages and API | `http::cors` | `edge::other_origins_reach_what_needs_no_cookie_and_nothing_else` |
 //! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `sign_in::cookies_of_an_https_issuer_with_a_path`, `paths::two_issuers_keep_apart_in_one_browser` |
@@ -102,6 +103,8 @@
 //! | keys and admin token are made on an empty database only | [`flow::start::open`](crate::flow::start::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
 //! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
 //! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |
+//! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |
+//! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |
 //! | no secret in a log | [`secret`](crate::secret) | `process::no_secret_is_logged` |
 //! | arrows between the layers | | `layers::arrows_point_down` |
 //!

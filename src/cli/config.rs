@@ -24,12 +24,12 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
         Database::Sqlite(path) => format!("SQLite in {}", path.display()),
         Database::Postgres(_) => "PostgreSQL".to_owned(),
     };
-    println!("The configuration is valid.");
-    println!("  issuer     {}", config.issuer);
-    println!("  listen     {}", config.listen);
-    println!("  database   {database}");
-    println!("  keys       {}", config.keys_dir.display());
-    println!(
+    out!("The configuration is valid.");
+    out!("  issuer     {}", config.issuer);
+    out!("  listen     {}", config.listen);
+    out!("  database   {database}");
+    out!("  keys       {}", config.keys_dir.display());
+    out!(
         "  declared   {} users, {} clients, {} services",
         config.users.len(),
         config.clients.len(),
@@ -41,6 +41,6 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
 pub(super) async fn migrate(file: Option<&Path>) -> Result<(), Failure> {
     let config = load(file)?;
     start::migrate(&config).await.map_err(|e| cannot_start(&e))?;
-    println!("The schema is up to date.");
+    out!("The schema is up to date.");
     Ok(())
 }

@@ -9,11 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::level_filters::LevelFilter;
 
-use super::serve::{Provider, stop_on_signal};
-use super::{Failure, log_to_stderr, sandbox};
-use crate::config::Config;
+use super::serve::Provider;
+use super::{Failure, log, sandbox, stop};
+use crate::config::{Config, Log, LogLevel};
 use crate::domain::client_metadata::TOKEN_EXCHANGE;
 use crate::lab::agent::{Agent, Ask, Browser, Decision, Exchanged, Http, Outcome, Person, Registration};
 use crate::net::{Net, Policy};
@@ -36,7 +35,7 @@ struct Scene {
 }
 
 pub(super) async fn run(keep: bool) -> Result<(), Failure> {
-    log_to_stderr(LevelFilter::ERROR);
+    log::start(Log { level: LogLevel::Error, ..Log::default() });
     let folder = Folder::make(keep)?;
     let (listener, service) = sandbox::bind(0).await?;
     let provider_listener = TcpListener::bind("127.0.0.1:0").await;
@@ -50,12 +49,12 @@ pub(super) async fn run(keep: bool) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let running = Provider::start(&config, provider_listener, stopped.clone()).await?;
     let sandbox = sandbox::start(listener, &service, Vec::new(), stopped)?;
-    println!("{provider}");
-    println!();
-    println!("Three parties, all on this machine:");
-    println!("  the provider  {provider}   knows Alice, vouches for her");
-    println!("  the service   {service}   a stranger that accepts what the provider vouches for");
-    println!("  Desk Agent    a program that works for Alice");
+    out!("{provider}");
+    out!("");
+    out!("Three parties, all on this machine:");
+    out!("  the provider  {provider}   knows Alice, vouches for her");
+    out!("  the service   {service}   a stranger that accepts what the provider vouches for");
+    out!("  Desk Agent    a program that works for Alice");
 
     let net = Net::new(Policy { allow_private_addresses: true, allowed_networks: Vec::new() });
     let http = Http::new(net.map_err(|e| Failure::Unable(e.to_string()))?);
@@ -146,8 +145,8 @@ async fn play(scene: &Scene) -> Outcome<()> {
 }
 
 fn step(n: u8, title: &str) {
-    println!();
-    println!("{n}. {title}");
+    out!("");
+    out!("{n}. {title}");
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Outcome<&'a str> {
@@ -169,12 +168,12 @@ async fn discover(scene: &Scene) -> Outcome<Value> {
     let url = format!("{}/api/resource", scene.service);
     let answer = scene.http.get(&url, None).await?.expect(401)?;
     let hint = answer.headers.get("www-authenticate").unwrap_or_default();
-    println!("   GET {url} -> 401, {hint}");
+    out!("   GET {url} -> 401, {hint}");
     let resource = hint.split("resource_metadata=\"").nth(1).and_then(|rest| rest.split('"').next());
     let resource = scene.http.get(resource.ok_or("the 401 names no resource_metadata")?, None).await?.json()?;
     let server = resource["authorization_servers"][0].as_str().ok_or("the resource names no authorization server")?;
     let metadata = scene.http.get(&format!("{server}/.well-known/oauth-authorization-server"), None).await?.json()?;
-    println!(
+    out!(
         "   Its authorization server is {}; agents register at {}.",
         text(&metadata, "issuer")?,
         metadata["agent_auth"]["register_uri"]
@@ -192,12 +191,9 @@ async fn sign_in(scene: &Scene, alice: &Person) -> Outcome<(Agent, String)> {
     let agent = Agent::discover(scene.http.clone(), &scene.provider, registration).await?;
     let authorization = agent.authorize("openid email", &Rng::Os)?;
     let called_back = alice.sign_in_to(&authorization.url).await?;
-    println!("   She types her password, and lets Desk Agent sign her in.");
+    out!("   She types her password, and lets Desk Agent sign her in.");
     let tokens = agent.tokens(&authorization, &called_back).await?;
-    println!(
-        "   POST {} -> 200: Desk Agent has an access token for Alice, at the provider only.",
-        agent.token_endpoint()
-    );
+    out!("   POST {} -> 200: Desk Agent has an access token for Alice, at the provider only.", agent.token_endpoint());
     let token = text(&tokens, "access_token")?.to_owned();
     Ok((agent, token))
 }
@@ -208,10 +204,10 @@ async fn agree(scene: &Scene, alice: &Person, agent: &Agent, token: &str) -> Out
         Exchanged::ConsentRequired { consent_uri, .. } => consent_uri,
         other => return Err(format!("the first exchange should ask for consent: {other:?}")),
     };
-    println!("   POST {} -> 400 consent_required", agent.token_endpoint());
+    out!("   POST {} -> 400 consent_required", agent.token_endpoint());
     alice.decide(&uri, Decision::Allow("always")).await?;
-    println!("   She opens {uri}");
-    println!("   and allows it, for api.read, until she stops it.");
+    out!("   She opens {uri}");
+    out!("   and allows it, for api.read, until she stops it.");
     Ok(())
 }
 
@@ -222,7 +218,7 @@ async fn assertion(scene: &Scene, agent: &Agent, token: &str) -> Outcome<String>
         let decoded = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
         let decoded: Value = serde_json::from_slice(&decoded).map_err(|e| e.to_string())?;
         for line in serde_json::to_string_pretty(&decoded).map_err(|e| e.to_string())?.lines() {
-            println!("   {line}");
+            out!("   {line}");
         }
     }
     Ok(assertion)
@@ -236,7 +232,7 @@ async fn redeem(scene: &Scene, metadata: &Value, assertion: &str) -> Outcome<Str
     let url = text(&metadata["agent_auth"], "register_uri")?;
     let body = json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion, "requested_credential_type": "api_key"});
     let body = scene.http.post_json(url, &body).await?.expect(200)?.json()?;
-    println!("   POST {url} -> 200: an {} for {}", text(&body, "credential_type")?, body["scopes"]);
+    out!("   POST {url} -> 200: an {} for {}", text(&body, "credential_type")?, body["scopes"]);
     Ok(text(&body, "credential")?.to_owned())
 }
 
@@ -244,7 +240,7 @@ async fn call(scene: &Scene, key: &str) -> Outcome<()> {
     step(6, "With it the first call succeeds.");
     let url = format!("{}/api/resource", scene.service);
     let answer = scene.http.get(&url, Some(key)).await?.expect(200)?;
-    println!("   GET {url} -> 200 {}", answer.json()?);
+    out!("   GET {url} -> 200 {}", answer.json()?);
     Ok(())
 }
 
@@ -253,7 +249,7 @@ async fn withdraw(scene: &Scene, alice: &Person, agent: &Agent, (token, key): (&
     let host = scene.service.trim_start_matches("http://");
     let began = Instant::now();
     let stopped = alice.stop(&scene.provider, host).await?;
-    println!("   POST {stopped} -> stopped, {} ms after Alice opened Connections", began.elapsed().as_millis());
+    out!("   POST {stopped} -> stopped, {} ms after Alice opened Connections", began.elapsed().as_millis());
 
     step(8, "The same call is refused.");
     let url = format!("{}/api/resource", scene.service);
@@ -268,28 +264,28 @@ async fn withdraw(scene: &Scene, alice: &Person, agent: &Agent, (token, key): (&
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    println!("   GET {url} -> 401, {} ms after Alice opened Connections", began.elapsed().as_millis());
+    out!("   GET {url} -> 401, {} ms after Alice opened Connections", began.elapsed().as_millis());
     let refusal = match agent.exchange(token, &ask(scene)).await? {
         Exchanged::Assertion(_) => return Err("the provider still vouches after the withdrawal".into()),
         Exchanged::ConsentRequired { .. } => "consent_required".to_owned(),
         Exchanged::Refused(body) => text(&body, "error")?.to_owned(),
     };
-    println!("   And the provider vouches no more: {refusal}");
-    println!();
-    println!("The last assertion could be presented for minutes yet, so a second notice follows when it is dead.");
-    println!("Every step did what it should.");
+    out!("   And the provider vouches no more: {refusal}");
+    out!("");
+    out!("The last assertion could be presented for minutes yet, so a second notice follows when it is dead.");
+    out!("Every step did what it should.");
     Ok(())
 }
 
 async fn stay(scene: &Scene, folder: &Path) -> Result<(), Failure> {
-    println!();
-    println!("Both are left running. Open in a browser:");
-    println!("  {}/connections   sign in as {EMAIL}, password: {PASSWORD}", scene.provider);
-    println!("  {}/", scene.service);
-    println!("  {}/.well-known/oauth-authorization-server", scene.provider);
-    println!("  configuration and database: {}", folder.display());
-    println!("Ctrl-C ends it.");
-    let mut stopped = stop_on_signal()?;
+    out!("");
+    out!("Both are left running. Open in a browser:");
+    out!("  {}/connections   sign in as {EMAIL}, password: {PASSWORD}", scene.provider);
+    out!("  {}/", scene.service);
+    out!("  {}/.well-known/oauth-authorization-server", scene.provider);
+    out!("  configuration and database: {}", folder.display());
+    out!("Ctrl-C ends it.");
+    let mut stopped = stop::on_signal()?;
     while !*stopped.borrow() && stopped.changed().await.is_ok() {}
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::Failure;
 use super::config::{cannot_start, load};
-use super::{Failure, out};
 use crate::clock::Clock;
 use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo};
@@ -114,11 +114,11 @@ async fn add(
     if common.json {
         let mut item = item(&row);
         item["admin_token"] = token.expose().into();
-        out(format_args!("{item}"));
+        out!("{item}");
     } else {
-        out(format_args!("{}", row.url));
-        out(format_args!("  admin token  {}", token.expose()));
-        out(format_args!("  Keep it now: only its hash is stored."));
+        out!("{}", row.url);
+        out!("  admin token  {}", token.expose());
+        out!("  Keep it now: only its hash is stored.");
     }
     Ok(())
 }
@@ -137,11 +137,11 @@ async fn list(common: &Common) -> Result<(), Failure> {
         let Some(last) = rows.last() else { break };
         after = Some(last.id.clone());
         for row in &rows {
-            if common.json { items.push(item(row)) } else { out(format_args!("{}", line(row))) }
+            if common.json { items.push(item(row)) } else { out!("{}", line(row)) }
         }
     }
     if common.json {
-        out(format_args!("{}", json!({ "items": items })));
+        out!("{}", json!({ "items": items }));
     }
     Ok(())
 }
@@ -178,13 +178,13 @@ fn item(row: &IssuerRecord) -> Value {
 
 fn print(row: &IssuerRecord, common: &Common) {
     if common.json {
-        out(format_args!("{}", item(row)));
+        out!("{}", item(row));
         return;
     }
-    out(format_args!("{}", row.url));
-    out(format_args!("  name      {}", row.name));
-    out(format_args!("  status    {}", status(row)));
-    out(format_args!("  colour    {}", row.colour.as_ref().map_or("-", Colour::as_str)));
-    out(format_args!("  logo      {}", if row.logo_hash.is_some() { "yes" } else { "-" }));
-    out(format_args!("  declared  {}", if row.is_declared() { "in the configuration" } else { "no" }));
+    out!("{}", row.url);
+    out!("  name      {}", row.name);
+    out!("  status    {}", status(row));
+    out!("  colour    {}", row.colour.as_ref().map_or("-", Colour::as_str));
+    out!("  logo      {}", if row.logo_hash.is_some() { "yes" } else { "-" });
+    out!("  declared  {}", if row.is_declared() { "in the configuration" } else { "no" });
 }

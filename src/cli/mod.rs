@@ -1,11 +1,27 @@
 //! The command line. Every command ends with one of four codes: 0 done, 1 the thing examined fell short, 2 wrong usage or
 //! configuration, 3 could not run.
 
+/// A line on standard output. Whoever stopped reading (`| head`) wants no more of it.
+macro_rules! out {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
+/// A line on standard error, among those of the log.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::log::say(format_args!($($part)*)) };
+}
+
 mod config;
 mod demo;
+mod descriptors;
 mod issuer;
+mod log;
 mod sandbox;
 mod serve;
+mod stop;
 mod user;
 
 use std::path::PathBuf;
@@ -107,7 +123,8 @@ pub fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("avouch: no runtime: {error}");
+            say!("avouch: no runtime: {error}");
+            log::finish();
             return ExitCode::from(3);
         }
     };
@@ -119,7 +136,7 @@ pub fn run() -> ExitCode {
             Command::CheckConfig { config } => config::check(config.as_deref()),
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
             Command::Openapi => {
-                out(format_args!("{}", crate::http::openapi()));
+                out!("{}", crate::http::openapi());
                 Ok(())
             }
             Command::Issuer(command) => issuer::run(command).await,
@@ -127,25 +144,13 @@ pub fn run() -> ExitCode {
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("avouch: {}", failure.text());
+            say!("avouch: {}", failure.text());
             ExitCode::from(failure.code())
         }
-    }
-}
-
-/// A line on standard output. Whoever stopped reading (`| head`) wants no more of it.
-fn out(line: std::fmt::Arguments<'_>) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// Logs to standard error; standard output belongs to the command.
-fn log_to_stderr(level: tracing::level_filters::LevelFilter) {
-    use std::io::IsTerminal as _;
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    // A second call in one process changes nothing.
-    let _ = subscriber.with_max_level(level).with_target(false).try_init();
+    };
+    log::finish();
+    code
 }

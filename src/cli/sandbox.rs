@@ -2,31 +2,30 @@
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing::level_filters::LevelFilter;
 
-use super::serve::stop_on_signal;
-use super::{Failure, log_to_stderr};
+use super::{Failure, descriptors, log, stop};
 use crate::clock::Clock;
+use crate::config::Log;
 use crate::domain::ids::IssuerUrl;
-use crate::http::serve::serve;
+use crate::http::serve::{Limits, serve_within};
 use crate::lab::sandbox::{self, Options};
 use crate::rng::Rng;
 
 pub(super) async fn run(port: u16, trust: &[String]) -> Result<(), Failure> {
-    log_to_stderr(LevelFilter::INFO);
+    log::start(Log::default());
     let issuer = |text: &String| IssuerUrl::parse(text).map_err(|e| Failure::Usage(format!("--trust {text}: {e}")));
     let trust: Vec<IssuerUrl> = trust.iter().map(issuer).collect::<Result<_, _>>()?;
     let (listener, origin) = bind(port).await?;
-    let stop = stop_on_signal()?;
-    println!("{origin}");
+    let stop = stop::on_signal()?;
+    out!("{origin}");
     let trusted = if trust.is_empty() {
         "any issuer on loopback".to_owned()
     } else {
         trust.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
-    eprintln!("avouch sandbox is ready: a strict service of auth.md v0.1 that trusts {trusted}");
-    eprintln!("  what to ask it     curl -i {origin}/api/resource");
-    eprintln!("  what it is         {origin}/");
+    say!("avouch sandbox is ready: a strict service of auth.md v0.1 that trusts {trusted}");
+    say!("  what to ask it     curl -i {origin}/api/resource");
+    say!("  what it is         {origin}/");
     start(listener, &origin, trust, stop)?.await.map_err(|e| Failure::Unable(format!("the sandbox ended: {e}")))
 }
 
@@ -47,5 +46,6 @@ pub(super) fn start(
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let options = Options { trust, clock: Clock::System, rng: Rng::Os };
     let sandbox = sandbox::new(origin.to_owned(), options).map_err(|e| Failure::Unable(e.to_string()))?;
-    Ok(tokio::spawn(serve(listener, sandbox.router(), stop)))
+    let limits = Limits::within(descriptors::for_connections());
+    Ok(tokio::spawn(serve_within(limits, listener, sandbox.router(), stop)))
 }

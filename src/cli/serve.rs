@@ -4,23 +4,22 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::level_filters::LevelFilter;
 
 use super::config::{cannot_start, load};
-use super::{Failure, log_to_stderr};
+use super::{Failure, descriptors, log, stop};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::declare;
 use crate::flow::start::{self, StartReport};
 use crate::host::Host;
+use crate::http::serve::{Limits, serve_within};
 use crate::rng::Rng;
 use crate::{delivery, http};
 
 pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Failure> {
-    log_to_stderr(LevelFilter::INFO);
     let mut config = load(file)?;
+    log::start(config.log);
     if let Some(port) = port {
         config.listen.set_port(port);
     }
@@ -28,7 +27,7 @@ pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Fa
     let address =
         listener.local_addr().map_err(|e| Failure::Unable(format!("the listening socket has no address: {e}")))?;
     config.set_default_issuer(address.port());
-    let stop = stop_on_signal()?;
+    let stop = stop::on_signal()?;
     let provider = Provider::start(&config, listener, stop).await?;
     announce(&config, address, &provider.report);
     provider.finish().await;
@@ -37,23 +36,6 @@ pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Fa
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|e| Failure::Unable(format!("cannot listen on {address}: {e}")))
-}
-
-/// Turns true at the first SIGTERM or SIGINT.
-pub(super) fn stop_on_signal() -> Result<watch::Receiver<bool>, Failure> {
-    let unable = |e: std::io::Error| Failure::Unable(format!("signals cannot be received: {e}"));
-    let (mut term, mut int) =
-        (signal(SignalKind::terminate()).map_err(unable)?, signal(SignalKind::interrupt()).map_err(unable)?);
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tracing::info!("stopping: requests in flight are finished first");
-        stop.send_replace(true);
-    });
-    Ok(stopped)
 }
 
 /// A provider at work: server, delivery worker and password hashing.
@@ -72,7 +54,8 @@ impl Provider {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
         let (host, report) = start::open(config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
-        let server = tokio::spawn(http::serve::serve(listener, http::router(host.clone()), stop.clone()));
+        let limits = Limits::within(descriptors::for_connections()).behind(config.trusted_proxies.clone());
+        let server = tokio::spawn(serve_within(limits, listener, http::router(host.clone()), stop.clone()));
         let worker = tokio::spawn(delivery::run(host.clone(), stop));
         tokio::spawn(declare::hash_passwords(host.clone(), config.users.clone()));
         Ok(Self { report, host, server, worker })
@@ -87,25 +70,25 @@ impl Provider {
 }
 
 fn announce(config: &Config, address: SocketAddr, report: &StartReport) {
-    println!("{}", config.issuer);
-    eprintln!("avouch {} is ready: issuer {}, listening on {address}", env!("CARGO_PKG_VERSION"), config.issuer);
+    out!("{}", config.issuer);
+    say!("avouch {} is ready: issuer {}, listening on {address}", env!("CARGO_PKG_VERSION"), config.issuer);
     for (path, what) in &report.files {
-        eprintln!("  made {}: {what}", path.display());
+        say!("  made {}: {what}", path.display());
     }
     if report.users == 0 || report.clients == 0 {
-        eprintln!(
+        say!(
             "  There is no {} yet. Declare both in avouch.toml and start again:",
             if report.users == 0 { "user" } else { "client" }
         );
-        eprintln!();
+        say!("");
         for line in FIRST_STEPS.lines() {
-            eprintln!("    {line}");
+            say!("    {line}");
         }
-        eprintln!();
-        eprintln!("  examples/avouch.toml explains every key; `avouch demo` plays the whole loop.");
+        say!("");
+        say!("  examples/avouch.toml explains every key; `avouch demo` plays the whole loop.");
     }
-    eprintln!("  metadata     {}", config.issuer.at("/.well-known/oauth-authorization-server"));
-    eprintln!("  connections  {}", config.issuer.at("/connections"));
+    say!("  metadata     {}", config.issuer.at("/.well-known/oauth-authorization-server"));
+    say!("  connections  {}", config.issuer.at("/connections"));
 }
 
 const FIRST_STEPS: &str = r#"[[users]]

@@ -19,7 +19,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     let Command::HashPassword = command;
     let mut input = std::io::stdin();
     if input.is_terminal() {
-        eprintln!("Type the password, then Enter and Ctrl-D. It is shown while you type; a pipe does not show it.");
+        say!("Type the password, then Enter and Ctrl-D. It is shown while you type; a pipe does not show it.");
     }
     let mut text = String::new();
     let read = std::io::Read::by_ref(&mut input).take(4096).read_to_string(&mut text);
@@ -29,6 +29,6 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         return Err(Failure::Usage("no password on standard input".into()));
     }
     let hash = hash_password(&password, &Rng::Os.bytes()).map_err(|e| Failure::Usage(e.to_string()))?;
-    println!("{hash}");
+    out!("{hash}");
     Ok(())
 }

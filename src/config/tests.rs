@@ -113,7 +113,7 @@ fn keys_nobody_knows_or_of_the_wrong_type() {
             "clients[0].redirect_uri: unknown key; the nearest known one is `redirect_uris`",
         ),
         ("listen = 'a'\nissuer =", "line 2: string values must be quoted, expected literal string"),
-        ("\"a\\nb\" = 1", "a\\nb: unknown key; the nearest known one is `keys`"),
+        ("\"a\\nb\" = 1", "a\\nb: unknown key; the nearest known one is `log`"),
         ("listen = 4000", "listen: expected a text in quotes, found an integer"),
         ("issuer = ''", "issuer: it must not be empty"),
         (

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use tempfile::TempDir;
 
-use crate::harness::{ALICE, Answer, Engine, SECRET, Serving, World, both, client};
+use crate::harness::{ALICE, Answer, Engine, SECRET, Serving, World, both, client, eventually};
 
 /// A path, and what it may be asked with.
 const PROTOCOL: [(&str, &str); 6] = [
@@ -303,7 +303,9 @@ async fn every_line_of_a_request_names_it_and_who_it_was() {
     let nowhere = Answer::read(client().get(format!("{}/acme/x", server.url)).send().await.unwrap()).await;
     page(&nowhere, 404, "a request of nobody");
 
-    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    eventually("its line", async || log().contains(nowhere.header("x-request-id"))).await;
+    let log = log();
     let lines = |answer: &Answer| -> Vec<&str> {
         let id = answer.header("x-request-id");
         log.lines().filter(|line| line.contains(id)).collect()

@@ -186,7 +186,7 @@ async fn the_demo_plays_to_its_end() {
 }
 
 /// A database with a used delegation, for a process of its own to serve: the folder of its configuration, and who hears of it.
-async fn prepared(engine: Engine, extra: impl Fn(&str) -> String) -> (World, TempDir, String) {
+pub(crate) async fn prepared(engine: Engine, extra: impl Fn(&str) -> String) -> (World, TempDir, String) {
     let world = World::with(engine, |service| declarations(service) + &extra(service)).await;
     let (_, _, id, _) = world.delegated().await;
     world.stop.send_replace(true);
@@ -197,17 +197,22 @@ async fn prepared(engine: Engine, extra: impl Fn(&str) -> String) -> (World, Tem
 }
 
 /// A server on it. What it prints first is its issuer; where it listens comes next, in its log.
-async fn serve(folder: &TempDir) -> Serving {
+pub(crate) async fn serve(folder: &TempDir) -> Serving {
+    serve_as(folder, "true").await
+}
+
+/// The same from a shell that has done something first.
+pub(crate) async fn serve_as(folder: &TempDir, first: &str) -> Serving {
     let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
     let before = log().len();
-    let mut server = Serving::start(folder.path(), &["serve"]);
+    let mut server = Serving::start_as(folder.path(), first, &["serve"]);
     let at = || Some(log().get(before..)?.split_once("listening on ")?.1.split_once('\n')?.0.to_owned());
     eventually("its address", async || at().is_some()).await;
     server.url = format!("http://{}", at().unwrap());
     server
 }
 
-async fn withdraw(server: &Serving, admin: &str, id: &str) -> Result<u16, reqwest::Error> {
+pub(crate) async fn withdraw(server: &Serving, admin: &str, id: &str) -> Result<u16, reqwest::Error> {
     let url = format!("{}/api/v1/delegations/{id}", server.url);
     client().delete(url).bearer_auth(admin).send().await.map(|answer| answer.status().as_u16())
 }

@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::harness::eventually;
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 const SOON: Duration = Duration::from_millis(100);
 const LARGE: usize = 16 * 1024 * 1024;
 

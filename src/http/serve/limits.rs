@@ -44,7 +44,7 @@ impl Default for Limits {
             head: Duration::from_secs(15),
             idle: Duration::from_secs(75),
             stalled: Duration::from_secs(15),
-            exchange: Duration::from_secs(120),
+            exchange: Duration::from_mins(2),
             farewell: Duration::from_secs(2),
             last_request: Duration::from_secs(3),
             grace: Duration::from_secs(18),

@@ -28,12 +28,25 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(folder: &Path, args: &[&str]) -> Self {
+        Self::start_as(folder, "true", args)
+    }
+
+    /// From a shell that has done something first.
+    pub(crate) fn start_as(folder: &Path, first: &str, args: &[&str]) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let mut child = avouch(folder, args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let log_so_far = || std::fs::read_to_string(folder.join("log")).unwrap();
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_avouch")]).args(args);
+        shell.current_dir(folder).env_clear().stdin(Stdio::null()).stderr(log);
+        Self::spawn(&mut shell).unwrap_or_else(|| panic!("{}", log_so_far()))
+    }
+
+    /// A command that prints its address first, with a standard error of the caller's.
+    pub(crate) fn spawn(command: &mut Command) -> Option<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "{}", std::fs::read_to_string(folder.join("log")).unwrap());
-        Self { child, url: line.trim_end().to_owned() }
+        (!line.is_empty()).then(|| Self { child, url: line.trim_end().to_owned() })
     }
 
     pub(crate) fn signal(&self, name: &str) {
