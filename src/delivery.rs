@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::error::Error;
 use crate::flow::notify::{self, Cursor};
 use crate::flow::{issuers, sweep, withdraw};
 use crate::host::Host;
@@ -35,13 +36,13 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
         let now = Instant::now();
         if now >= look {
             look = now + POLL_INTERVAL;
-            log(issuers::refresh(&host).await, "looking for changed issuers");
+            answered(&host, "looking for changed issuers", Box::pin(issuers::refresh(&host))).await;
         }
         if now >= sweep_at {
             sweep_at = now + SWEEP;
-            log(sweep::run(&host).await, "sweeping");
+            answered(&host, "sweeping", Box::pin(sweep::run(&host))).await;
         }
-        log(withdraw::lapse(&host).await.map(drop), "ending what lapsed");
+        answered(&host, "ending what lapsed", Box::pin(withdraw::lapse(&host))).await;
         while start_due(&host, &worker, &permits, &mut cursor, &mut under_way).await {}
         while under_way.try_join_next().is_some() {}
         tokio::select! {
@@ -68,42 +69,43 @@ async fn start_due(
     if free == 0 {
         return false;
     }
-    let claimed = match notify::claim(host, worker, i64::try_from(free).unwrap_or(1), cursor).await {
-        Ok(claimed) => claimed,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "claiming notices failed");
-            return false;
-        }
-    };
+    let claim = Box::pin(notify::claim(host, worker, i64::try_from(free).unwrap_or(1), cursor));
+    let Some(claimed) = answered(host, "claiming notices", claim).await else { return false };
     let more = claimed.len() == free;
     for notices in claimed {
         let Ok(permit) = permits.clone().try_acquire_owned() else { break };
         let (host, worker) = (host.clone(), worker.to_owned());
         under_way.spawn(async move {
-            log(notify::tell(&host, &notices, &worker).await, "telling a service");
+            answered(&host, "telling a service", Box::pin(notify::tell(&host, &notices, &worker))).await;
             drop(permit);
         });
     }
     more
 }
 
-/// Sends everything that is due, one host after the other, until nothing is: for tests and the end of a script, with a clock that stands.
-pub async fn run_until_idle(host: &Host) {
-    let (worker, mut cursor) = (host.id(), Cursor::default());
-    loop {
-        log(withdraw::lapse(host).await.map(drop), "ending what lapsed");
-        let claimed = notify::claim(host, &worker, 1, &mut cursor).await.unwrap_or_default();
-        if claimed.is_empty() {
-            return;
-        }
-        for notices in &claimed {
-            log(notify::tell(host, notices, &worker).await, "telling a service");
+/// Does work as long as the database answers, and logs why it did not succeed.
+async fn answered<T>(host: &Host, what: &str, work: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    match host.while_database_answers(work).await.and_then(|done| done) {
+        Ok(done) => Some(done),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "{what} failed");
+            None
         }
     }
 }
 
-fn log(outcome: Result<(), crate::error::Error>, what: &str) {
-    if let Err(error) = outcome {
-        tracing::error!(error = &error as &dyn std::error::Error, "{what} failed");
+/// Sends everything that is due, one host after the other, until nothing is: for tests and the end of a script, with a clock that stands.
+pub async fn run_until_idle(host: &Host) {
+    let (worker, mut cursor) = (host.id(), Cursor::default());
+    loop {
+        answered(host, "ending what lapsed", Box::pin(withdraw::lapse(host))).await;
+        let claimed = answered(host, "claiming notices", Box::pin(notify::claim(host, &worker, 1, &mut cursor))).await;
+        let claimed = claimed.unwrap_or_default();
+        if claimed.is_empty() {
+            return;
+        }
+        for notices in &claimed {
+            answered(host, "telling a service", Box::pin(notify::tell(host, notices, &worker))).await;
+        }
     }
 }

@@ -34,11 +34,19 @@ enum Cause {
     Invariant(&'static str),
 }
 
-impl Error {
-    /// Whether the database broke a deadlock by ending the transaction, which may be run again.
+impl Fault {
+    /// Whether it may be over a moment later: the database does not answer, is locked, or has no room.
     #[must_use]
-    pub fn is_deadlock(&self) -> bool {
-        matches!(self, Self::Fault(Fault { cause: Cause::Store(error), .. }) if error.is_deadlock())
+    pub fn is_outage(&self) -> bool {
+        matches!(&self.cause, Cause::Store(error) if error.is_outage())
+    }
+}
+
+impl Error {
+    /// Whether the database cut the transaction off, so that it may be run again.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Fault(Fault { cause: Cause::Store(error), .. }) if error.is_cut_off())
     }
 
     /// A state that our own code should have made impossible.
@@ -52,7 +60,6 @@ impl From<StoreError> for Error {
     #[track_caller]
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Busy => Self::Refused(Refusal::Busy),
             StoreError::Unstorable => Self::Refused(Refusal::Malformed("the request", "contains U+0000")),
             other => Self::Fault(Fault { cause: Cause::Store(other), at: std::panic::Location::caller() }),
         }

@@ -16,6 +16,7 @@ use crate::domain::client::Client;
 use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::issuer::Colour;
 use crate::domain::time::Timestamp;
+use crate::error::Error;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
 use crate::passwords::Hashing;
@@ -108,6 +109,14 @@ impl Process {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Does work that waits for the database, as long as that answers.
+    ///
+    /// # Errors
+    /// Why it does not answer; what of the work has happened is unknown then.
+    pub async fn while_database_answers<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        Ok(self.database.while_it_answers(work).await?)
     }
 
     /// A new row's identifier.

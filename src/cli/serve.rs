@@ -11,7 +11,7 @@ use super::{Failure, descriptors, log, stop};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::declare;
-use crate::flow::start::{self, StartReport};
+use crate::flow::start::{self, Claim, StartReport};
 use crate::host::Host;
 use crate::http::serve::{Limits, serve_within};
 use crate::rng::Rng;
@@ -44,6 +44,7 @@ pub(super) struct Provider {
     host: Host,
     server: tokio::task::JoinHandle<()>,
     worker: tokio::task::JoinHandle<()>,
+    claim: Claim,
 }
 
 impl Provider {
@@ -53,12 +54,13 @@ impl Provider {
         listener: TcpListener,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
-        let (host, report) = start::open(config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
+        let opened = start::open_alone(config, Clock::System, Rng::Os).await;
+        let (host, report, claim) = opened.map_err(|e| cannot_start(&e))?;
         let limits = Limits::within(descriptors::for_connections()).behind(config.trusted_proxies.clone());
         let server = tokio::spawn(serve_within(limits, listener, http::router(host.clone()), stop.clone()));
         let worker = tokio::spawn(delivery::run(host.clone(), stop));
         tokio::spawn(declare::hash_passwords(host.clone(), config.users.clone()));
-        Ok(Self { report, host, server, worker })
+        Ok(Self { report, host, server, worker, claim })
     }
 
     /// Waits for the end: requests and deliveries in flight are finished, the database is closed.
@@ -66,6 +68,7 @@ impl Provider {
         let _ = self.server.await;
         let _ = self.worker.await;
         self.host.database.close().await;
+        drop(self.claim);
     }
 }
 

@@ -21,9 +21,9 @@ use crate::net::{Net, NetError, Policy};
 use crate::passwords::Hashing;
 use crate::rng::Rng;
 use crate::secret::token_hash;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, FileLock, StoreError};
 
-/// How often the configuration is applied again after a deadlock.
+/// How often the configuration is applied again after the database has cut it off, as it does to break a deadlock.
 const APPLY_TRIES: usize = 5;
 /// Seconds a cached client may be used without looking again.
 const CLIENTS_LIFETIME: Seconds = Seconds(2);
@@ -80,13 +80,8 @@ pub struct StartReport {
 /// # Errors
 /// [`StartError`].
 pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, StartReport), StartError> {
-    check(config)?;
-    let net = net(config)?;
-    // A key file that is there and cannot be used stops the start before anything is made.
+    let net = before_anything_is_made(config)?;
     let path = sealing_path(config);
-    if keyfile::exists(&path)? {
-        sealing_key(&path)?;
-    }
     let database = open_database(&config.database).await?;
     let mut report = StartReport { users: config.users.len(), clients: config.clients.len(), ..StartReport::default() };
     bootstrap(config, &path, &database, &rng, clock.now(), &mut report).await?;
@@ -99,6 +94,39 @@ pub async fn open(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, Star
         tx.commit().await?;
     }
     Ok((host, report))
+}
+
+/// Held by a server for as long as its process lives.
+#[derive(Debug)]
+pub struct Claim(#[expect(dead_code, reason = "it is held, not read")] Option<FileLock>);
+
+/// The same for a process that serves. A database that is a file is one server's alone: a second one would take the first one's leases for
+/// those of a dead process, and tell services twice.
+///
+/// # Errors
+/// [`StartError`], among them [`StoreError::Taken`].
+pub async fn open_alone(config: &Config, clock: Clock, rng: Rng) -> Result<(Host, StartReport, Claim), StartError> {
+    before_anything_is_made(config)?;
+    let lock = match &config.database {
+        config::Database::Sqlite(file) => {
+            make_folder(file)?;
+            Some(FileLock::take(file)?)
+        }
+        config::Database::Postgres(_) => None,
+    };
+    let (host, report) = open(config, clock, rng).await?;
+    Ok((host, report, Claim(lock)))
+}
+
+/// What is wrong and can be known without touching anything, a key file that is there and cannot be used included.
+fn before_anything_is_made(config: &Config) -> Result<Net, StartError> {
+    check(config)?;
+    let net = net(config)?;
+    let path = sealing_path(config);
+    if keyfile::exists(&path)? {
+        sealing_key(&path)?;
+    }
+    Ok(net)
 }
 
 /// Opens the database of a server, which may be running, for a command that works on it. Makes no database and no key, and applies
@@ -180,19 +208,19 @@ fn cimd_members(config: &Config) -> Value {
 async fn open_database(database: &config::Database) -> Result<Database, StartError> {
     match database {
         config::Database::Sqlite(file) => {
-            if let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) {
-                // Sessions and hashes are nobody else's business.
-                std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
-                    StartError::Configuration(format!(
-                        "database_url: the folder {} cannot be made: {e}",
-                        folder.display()
-                    ))
-                })?;
-            }
+            make_folder(file)?;
             Ok(Database::sqlite(file).await?)
         }
         config::Database::Postgres(url) => Ok(Database::postgres(url.expose()).await?),
     }
+}
+
+fn make_folder(file: &Path) -> Result<(), StartError> {
+    let Some(folder) = file.parent().filter(|f| !f.as_os_str().is_empty()) else { return Ok(()) };
+    // Sessions and hashes are nobody else's business.
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| {
+        StartError::Configuration(format!("database_url: the folder {} cannot be made: {e}", folder.display()))
+    })
 }
 
 /// Makes the default issuer and the sealing key on an empty database.
@@ -324,7 +352,7 @@ async fn apply(host: &Host, id: &str, declared: &config::Declared<'_>) -> Result
     loop {
         // The configuration's order is not the order of locks that mints keep on a replica that runs, and PostgreSQL may end either.
         match declare::apply(&app, declared).await {
-            Err(error) if error.is_deadlock() && tries < APPLY_TRIES => tries += 1,
+            Err(error) if error.is_cut_off() && tries < APPLY_TRIES => tries += 1,
             applied => return Ok(applied?),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
@@ -58,7 +58,9 @@ async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Res
     let mut response = if under_issuer && edge.at_root.iter().any(only_root) {
         Failed::from(Refusal::NotFound).into_response()
     } else {
-        next.run(request).await
+        // A server that is frozen would keep the request as long as its client waits.
+        let answered = edge.host.while_database_answers(next.run(request)).await;
+        answered.unwrap_or_else(IntoResponse::into_response)
     };
     if let Some(failed) = response.extensions_mut().remove::<Failed>() {
         // The router knows which methods there are (RFC 9110 section 15.5.6).

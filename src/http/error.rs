@@ -167,15 +167,20 @@ struct PublicError<'a> {
 
 impl<'a> PublicError<'a> {
     fn of(error: &'a Error, asked: &'a Asked) -> Self {
-        match error {
-            Error::Refused(refusal) => Self {
+        let refusal = match error {
+            Error::Refused(refusal) => Some(refusal),
+            // Nothing is wrong with the request, and not much with us.
+            Error::Fault(fault) => fault.is_outage().then_some(&Refusal::Busy),
+        };
+        match refusal {
+            Some(refusal) => Self {
                 code: code_and_status(refusal).0,
                 status: status(refusal),
                 description: refusal.to_string(),
                 refusal: Some(refusal),
                 request_id: None,
             },
-            Error::Fault(_) => Self {
+            None => Self {
                 code: "server_error",
                 status: StatusCode::INTERNAL_SERVER_ERROR,
                 description: format!("something went wrong here; the operator finds it as {}", asked.id),
@@ -218,6 +223,13 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
     match &*failed.error {
         Error::Refused(refusal) => {
             tracing::info!(refusal = variant(refusal), code = error.code, status = error.status.as_u16(), "refused");
+        }
+        Error::Fault(fault) if fault.is_outage() => {
+            tracing::warn!(
+                error = fault as &dyn std::error::Error,
+                status = error.status.as_u16(),
+                "a request has to wait"
+            );
         }
         Error::Fault(fault) => tracing::error!(error = fault as &dyn std::error::Error, "a request failed"),
     }

@@ -10,21 +10,21 @@ use crate::host::Host;
 
 #[derive(Serialize)]
 struct Health {
-    status: &'static str,
+    status: String,
 }
 
 /// The process answers.
 pub(super) async fn alive() -> Response {
-    reply::private_json(StatusCode::OK, &Health { status: "ok" })
+    reply::private_json(StatusCode::OK, &Health { status: "ok".into() })
 }
 
-/// The database answers too.
+/// The database would take a write.
 pub(super) async fn ready(State(host): State<Host>) -> Response {
     match host.database.ping().await {
-        Ok(()) => reply::private_json(StatusCode::OK, &Health { status: "ok" }),
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-            reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &Health { status: "the database does not answer" })
+        Ok(()) => reply::private_json(StatusCode::OK, &Health { status: "ok".into() }),
+        Err(outage) => {
+            let health = Health { status: outage.to_string() };
+            reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &health)
         }
     }
 }

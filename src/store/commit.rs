@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::error::Outage;
 use super::mint::{self, Done, Mint, Outcome, Spending, UnspentJti, Waiting};
 use super::{Pools, Result, StoreError};
 
@@ -15,7 +16,7 @@ use super::{Pools, Result, StoreError};
 const BATCH: usize = 256;
 /// Jobs that may wait; beyond, callers wait to be let in.
 const QUEUE: usize = 4096;
-/// How often a batch is tried again after PostgreSQL broke a deadlock by ending it, and how many batches one mint goes through.
+/// How often a batch is tried that PostgreSQL cuts off, as it does to break a deadlock, and how many batches one mint goes through.
 const TRIES: usize = 5;
 
 enum Job {
@@ -119,18 +120,22 @@ impl Batch {
                     match outcome {
                         Some(outcome) => drop(to.send(outcome)),
                         None if waiting.turns + 1 < TRIES => again.add(Job::Mint(Box::new(waiting.again()), to)),
-                        None => drop(to.send(Err(StoreError::Busy))),
+                        None => {
+                            let why = "what it rests on changes all the time";
+                            let _ = to.send(Err(StoreError::unavailable(Outage::Busy, why)));
+                        }
                     }
                 }
             }
             Err(error) => {
                 let jobs = self.mints.len() + self.spendings.len();
                 tracing::error!(error = &error as &dyn std::error::Error, jobs, "a batch of mints failed");
+                let error = error.for_each();
                 for to in self.firsts {
-                    let _ = to.send(Err(StoreError::Busy));
+                    let _ = to.send(Err(error()));
                 }
                 for to in self.outcomes {
-                    let _ = to.send(Err(StoreError::Busy));
+                    let _ = to.send(Err(error()));
                 }
             }
         }
@@ -143,8 +148,9 @@ async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Don
     loop {
         tries += 1;
         batches.fetch_add(1, Ordering::Relaxed);
-        match mint::run(pools, &batch.mints, &batch.spendings).await {
-            Err(error) if tries < TRIES && error.is_deadlock() => {}
+        let ran = pools.while_it_answers(mint::run(pools, &batch.mints, &batch.spendings)).await;
+        match ran.and_then(|outcome| outcome) {
+            Err(error) if tries < TRIES && error.is_cut_off() => {}
             outcome => return outcome,
         }
     }

@@ -9,6 +9,7 @@ mod clients;
 mod commit;
 mod consents;
 mod delegations;
+mod error;
 mod grants;
 mod issuers;
 mod journal;
@@ -16,96 +17,51 @@ mod json_row;
 mod keys;
 mod mint;
 mod outbox;
+mod postgres;
 mod record;
 mod services;
 mod sessions;
+mod sqlite;
 mod sweep;
 mod throttle;
 mod tickets;
 
-use std::str::FromStr as _;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
-use sqlx::{Connection as _, Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+use tokio::sync::Mutex;
 
 pub use accounts::{NewAccount, StoredAccount};
+pub use error::{Cause, Outage, StoreError};
 pub use grants::{Family, NewFamily, TokenSubject};
 pub use journal::Entry;
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{NewDelivery, Settled};
 pub use sessions::NewSession;
+pub use sqlite::FileLock;
 pub use sweep::{SWEPT, Swept};
 
 use crate::domain::consent::Consent;
 use crate::domain::time::Timestamp;
 
-/// What went wrong below. The text never leaves the process.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database cannot be reached or opened.
-    #[error("the database cannot be opened: {0}")]
-    Unreachable(#[source] sqlx::Error),
-    /// Its schema is not ours.
-    #[error("the database's schema cannot be brought up to date: {0}")]
-    Schema(#[from] sqlx::migrate::MigrateError),
-    /// No connection was free in time: a moment later it may work.
-    #[error("the database is busy")]
-    Busy,
-    /// A statement failed.
-    #[error("a statement failed: {0}")]
-    Statement(#[source] sqlx::Error),
-    /// A text with U+0000, which PostgreSQL cannot hold: no row is named by it.
-    #[error("a text contains U+0000")]
-    Unstorable,
-    /// A row does not say what every row of its table must.
-    #[error("a row is broken: {0}")]
-    Broken(&'static str),
-    /// The committer is gone: the process is ending.
-    #[error("the store is closing")]
-    Closing,
-}
-
-impl StoreError {
-    /// Whether PostgreSQL broke a deadlock by ending this transaction: nothing of it happened, and it may be run again.
-    #[must_use]
-    pub fn is_deadlock(&self) -> bool {
-        let Self::Statement(error) = self else { return false };
-        error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "40P01")
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut => Self::Busy,
-            // `character_not_in_repertoire`; our texts are UTF-8, so it is that one character.
-            sqlx::Error::Database(error) if error.code().is_some_and(|code| code == "22021") => Self::Unstorable,
-            other => Self::Statement(other),
-        }
-    }
-}
-
 type Result<T> = std::result::Result<T, StoreError>;
+
+/// How long it may take to find out whether a database is ready; one look is enough for all who ask within a second.
+const PING: Duration = Duration::from_secs(1);
 
 /// Where the rows live.
 #[derive(Clone)]
 enum Pools {
-    /// One connection writes, some read: WAL lets them.
-    Sqlite {
-        write: SqlitePool,
-        read: SqlitePool,
-    },
-    Postgres(PgPool),
+    Sqlite(sqlite::File),
+    Postgres(postgres::Server),
 }
 
 /// The rows of all issuers: the pools, and the one committer. Cheap to clone.
@@ -114,7 +70,11 @@ pub struct Database {
     pools: Pools,
     committer: commit::Committer,
     client_changes: Arc<AtomicU64>,
+    last_ping: Arc<Mutex<Option<Ping>>>,
 }
+
+/// When somebody looked, and what was the matter.
+type Ping = (Instant, Option<Outage>);
 
 /// The rows of one issuer. Cheap to clone.
 #[derive(Clone)]
@@ -124,46 +84,25 @@ pub struct Store {
 }
 
 impl Database {
-    /// Opens a SQLite file, creating it and its folder's file if need be.
+    /// Opens a SQLite file, creating it if need be, and brings its schema up to date.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`], [`StoreError::Schema`].
     pub async fn sqlite(file: &std::path::Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A row must be durable before its caller hears of it: NORMAL would lose commits with the power.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10))
-            // A batch needs somewhere to undo a statement: not a file, each time.
-            .pragma("temp_store", "MEMORY")
-            .foreign_keys(true);
-        let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(10));
-        let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
-        migrator().run(&write).await?;
-        let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(10));
-        let read = read.connect_lazy_with(options.read_only(true));
-        Ok(Self::over(Pools::Sqlite { write, read }))
+        Ok(Self::over(Pools::Sqlite(sqlite::File::open(file).await?)))
     }
 
-    /// Opens a PostgreSQL database.
+    /// Opens a PostgreSQL database and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Unreachable`], [`StoreError::Schema`].
+    /// [`StoreError::Unreachable`], [`StoreError::Schema`], [`StoreError::Pooler`].
     pub async fn postgres(url: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url).map_err(StoreError::Unreachable)?;
-        // The pool tries a refused connection again until its time is up and then says no more than that; one on its own says why.
-        PgConnection::connect_with(&options).await.map_err(StoreError::Unreachable)?.close().await?;
-        let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(Duration::from_secs(10));
-        let pool = pool.connect_with(options).await.map_err(StoreError::Unreachable)?;
-        migrator().run(&pool).await?;
-        Ok(Self::over(Pools::Postgres(pool)))
+        Ok(Self::over(Pools::Postgres(postgres::Server::open(url).await?)))
     }
 
     fn over(pools: Pools) -> Self {
         let committer = commit::Committer::start(pools.clone());
-        Self { pools, committer, client_changes: Arc::default() }
+        Self { pools, committer, client_changes: Arc::default(), last_ping: Arc::default() }
     }
 
     /// The rows of one issuer, by our key of it.
@@ -188,12 +127,42 @@ impl Database {
         Ok(HostTx(self.of("".into()).read().await?))
     }
 
-    /// Whether the database answers.
+    /// Whether the database would take a write now, within a second. Who asks again in the same second is told the same.
     ///
     /// # Errors
-    /// Why it does not.
-    pub async fn ping(&self) -> Result<()> {
-        self.read().await?.issuer_revision().await.map(drop)
+    /// Why not.
+    pub async fn ping(&self) -> std::result::Result<(), Outage> {
+        let mut last = self.last_ping.lock().await;
+        let fresh = last.filter(|(at, _)| at.elapsed() < PING);
+        let (at, found) = match fresh {
+            Some(found) => found,
+            None => (Instant::now(), self.look().await),
+        };
+        *last = Some((at, found));
+        found.map_or(Ok(()), Err)
+    }
+
+    async fn look(&self) -> Option<Outage> {
+        let looked = match &self.pools {
+            Pools::Sqlite(file) => tokio::time::timeout(PING, file.ping()).await,
+            Pools::Postgres(server) => Ok(server.ping()),
+        };
+        let error = match looked {
+            Ok(Ok(())) => return None,
+            // Whoever has the writer for as long is another process, or waits for one.
+            Err(_) => StoreError::unavailable(Outage::Locked, "no transaction could begin in time"),
+            Ok(Err(error)) => error,
+        };
+        tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+        Some(if let StoreError::Unavailable { outage, .. } = error { outage } else { Outage::Unusable })
+    }
+
+    /// Does work that waits for the database, as long as that answers: a server that is frozen would keep it for ever.
+    ///
+    /// # Errors
+    /// Why it does not answer; what of the work has happened is unknown then.
+    pub async fn while_it_answers<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        self.pools.while_it_answers(work).await
     }
 
     /// Grows with every transaction committed here that wrote a client: what was read of clients at another number may be stale.
@@ -203,7 +172,7 @@ impl Database {
 
     /// Whether only this process writes to the database: then a lease found at start is a dead process's.
     pub fn is_private(&self) -> bool {
-        matches!(self.pools, Pools::Sqlite { .. })
+        matches!(self.pools, Pools::Sqlite(_))
     }
 
     /// How many transactions the committer has run.
@@ -214,11 +183,8 @@ impl Database {
     /// Closes the connections.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { write, read } => {
-                read.close().await;
-                write.close().await;
-            }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Sqlite(file) => file.close().await,
+            Pools::Postgres(server) => server.close().await,
         }
     }
 }
@@ -238,8 +204,8 @@ impl Store {
     /// [`StoreError::Busy`] and what the database says.
     pub async fn read(&self) -> Result<Tx> {
         let handle = match &self.database.pools {
-            Pools::Sqlite { read, .. } => Handle::SqliteRead(read.acquire().await?),
-            Pools::Postgres(pool) => Handle::PostgresRead(pool.acquire().await?),
+            Pools::Sqlite(file) => Handle::SqliteRead(file.read().await?),
+            Pools::Postgres(server) => Handle::PostgresRead(server.read().await?),
         };
         Ok(self.tx(handle))
     }
@@ -270,9 +236,18 @@ impl Store {
 impl Pools {
     async fn begin(&self) -> Result<Handle> {
         Ok(match self {
-            Self::Sqlite { write, .. } => Handle::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Handle::Postgres(pool.begin().await?),
+            Self::Sqlite(file) => Handle::Sqlite(file.begin().await?),
+            Self::Postgres(server) => Handle::Postgres(server.begin().await?),
         })
+    }
+
+    async fn while_it_answers<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let Self::Postgres(server) = self else { return Ok(work.await) };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            error = server.death() => Err(error),
+        }
     }
 }
 
@@ -325,8 +300,8 @@ impl Tx {
     /// What the database says; whether it happened is then unknown.
     pub async fn commit(self) -> Result<()> {
         match self.handle {
-            Handle::Sqlite(tx) => tx.commit().await?,
-            Handle::Postgres(tx) => tx.commit().await?,
+            Handle::Sqlite(tx) => tx.commit().await.map_err(StoreError::of_commit)?,
+            Handle::Postgres(tx) => tx.commit().await.map_err(StoreError::of_commit)?,
             Handle::SqliteRead(_) | Handle::PostgresRead(_) => {}
         }
         if self.wrote_client {

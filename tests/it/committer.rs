@@ -110,8 +110,7 @@ async fn what_was_not_locked_decides_nothing() {
     // A backend that waits for a row, and has looked at ours.
     let waits = "SELECT COUNT(*) FROM pg_locks w JOIN pg_locks r ON r.pid = w.pid AND r.relation = 'delegation'::regclass WHERE NOT w.granted";
     for appears in [false, true] {
-        let mut held = world.app.store.begin().await.unwrap();
-        held.lock_delegation(&delegation).await.unwrap();
+        let held = world.hold(&delegation).await;
         let before = world.host.database.batches();
         let (store, mint) = (world.app.store.clone(), another(&world, &good));
         let mint = tokio::spawn(async move { store.mint(mint, None).await.unwrap() });

@@ -22,6 +22,7 @@ mod layers;
 mod locks;
 mod mint;
 mod openapi;
+mod outage;
 mod page_attacks;
 mod page_looks;
 mod pages;

@@ -116,8 +116,7 @@ both! {
         let template = prepared(&world).await;
         let before = world.host.database.batches();
         // Nothing can be taken while another transaction holds the record.
-        let mut held = world.app.store.begin().await.unwrap();
-        held.lock_delegation(&delegation).await.unwrap();
+        let held = world.hold(&delegation).await;
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
@@ -148,8 +147,7 @@ both! {
         let write = [("scope", "api.write")];
         world.agree(&browser, "desk-agent", &tokens, "once", &write).await;
         let write = Arc::new(Request { scope: Some(Scope::stored("api.write")), ..(*always.request).clone() });
-        let mut held = world.app.store.begin().await.unwrap();
-        held.lock_delegation(&delegation).await.unwrap();
+        let held = world.hold(&delegation).await;
         // The first is under way alone; those who come now share the next transaction.
         let mut waiting = Vec::new();
         for n in 0..6 {
@@ -180,8 +178,7 @@ both! {
     async fn whoever_hangs_up_leaves_a_whole_row_or_none(world: World) {
         let (_, _, delegation, _) = world.delegated().await;
         let template = prepared(&world).await;
-        let mut held = world.app.store.begin().await.unwrap();
-        held.lock_delegation(&delegation).await.unwrap();
+        let held = world.hold(&delegation).await;
         let mut asked = Box::pin(world.app.store.mint(another(&world, &template), None));
         assert!(poll_fn(|cx| std::task::Poll::Ready(asked.as_mut().poll(cx))).await.is_pending());
         drop(asked);

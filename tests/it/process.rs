@@ -188,12 +188,18 @@ async fn the_demo_plays_to_its_end() {
 /// A database with a used delegation, for a process of its own to serve: the folder of its configuration, and who hears of it.
 pub(crate) async fn prepared(engine: Engine, extra: impl Fn(&str) -> String) -> (World, TempDir, String) {
     let world = World::with(engine, |service| declarations(service) + &extra(service)).await;
+    let (folder, id) = leave(&world).await;
+    (world, folder, id)
+}
+
+/// Ends a world's own server and leaves its database, with a used delegation, to a process.
+pub(crate) async fn leave(world: &World) -> (TempDir, String) {
     let (_, _, id, _) = world.delegated().await;
     world.stop.send_replace(true);
     let folder = TempDir::new().unwrap();
     let toml = std::fs::read_to_string(world.database.path("avouch.toml")).unwrap();
     std::fs::write(folder.path().join("avouch.toml"), format!("listen = \"127.0.0.1:0\"\n{toml}")).unwrap();
-    (world, folder, id)
+    (folder, id)
 }
 
 /// A server on it. What it prints first is its issuer; where it listens comes next, in its log.

@@ -20,11 +20,13 @@ use tokio::sync::watch;
 mod browser;
 mod process;
 mod service;
+mod wire;
 
 pub(crate) use browser::{Answer, Browser, hidden_fields};
 
 pub(crate) use process::{Serving, avouch, run, text};
 pub(crate) use service::{Behaviour, FakeService};
+pub(crate) use wire::{Line, Wire, pooler};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
 pub(crate) const ALICE: &str = "alice@example.com";
@@ -71,6 +73,8 @@ pub(crate) use both;
 /// A database of its own for one test.
 pub(crate) struct Database {
     pub(crate) url: String,
+    /// Where servers reach it, when that is not where the test does.
+    pub(crate) by_wire: Option<String>,
     folder: TempDir,
     schema: Option<String>,
 }
@@ -88,7 +92,7 @@ impl Database {
         match engine {
             Engine::Sqlite => {
                 let url = format!("sqlite://{}", folder.path().join("avouch.db").display());
-                Self { url, folder, schema: None }
+                Self { url, by_wire: None, folder, schema: None }
             }
             Engine::Postgres => {
                 use sqlx::{AssertSqlSafe, Connection as _};
@@ -101,7 +105,7 @@ impl Database {
                 let cluster = cluster();
                 let and = if cluster.contains('?') { '&' } else { '?' };
                 let url = format!("{cluster}{and}options=-c%20search_path%3D{schema}");
-                Self { url, folder, schema: Some(schema) }
+                Self { url, by_wire: None, folder, schema: Some(schema) }
             }
         }
     }
@@ -239,8 +243,20 @@ impl World {
 
     /// A provider whose declarations are made from the fake service's address.
     pub(crate) async fn with(engine: Engine, declare: impl Fn(&str) -> String) -> Self {
+        Self::on(Database::make(engine).await, declare).await
+    }
+
+    /// A provider on PostgreSQL whose line to it can be cut.
+    pub(crate) async fn by_wire() -> (Self, Wire) {
+        let mut database = Database::make(Engine::Postgres).await;
+        let wire = Wire::to(&database.url).await;
+        database.by_wire = Some(wire.url.clone());
+        (Self::on(database, declarations).await, wire)
+    }
+
+    async fn on(database: Database, declare: impl Fn(&str) -> String) -> Self {
         let service = FakeService::start().await;
-        let database = Arc::new(Database::make(engine).await);
+        let database = Arc::new(database);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let declared = declare(&service.url);
@@ -295,6 +311,21 @@ impl World {
 
     pub(crate) fn issuer(&self) -> String {
         self.app.issuer.url.as_str().to_owned()
+    }
+
+    /// Keeps a delegation locked as long as what is returned lives: on PostgreSQL by somebody whom no time limit ends.
+    pub(crate) async fn hold(&self, delegation: &str) -> Box<dyn std::any::Any + Send> {
+        use sqlx::{AssertSqlSafe, Connection as _};
+        if self.host.database.is_private() {
+            let mut held = self.app.store.begin().await.unwrap();
+            held.lock_delegation(delegation).await.unwrap().unwrap();
+            return Box::new(held);
+        }
+        let mut held = sqlx::PgConnection::connect(&self.database.url).await.unwrap();
+        let sql =
+            AssertSqlSafe(format!("BEGIN; SELECT id FROM delegation WHERE id = '{delegation}' FOR NO KEY UPDATE"));
+        sqlx::raw_sql(sql).execute(&mut held).await.unwrap();
+        Box::new(held)
     }
 
     /// Sends every notice that is due by the clock.
@@ -470,7 +501,7 @@ pub(crate) fn config(database: &Database, issuer: &str, declared: &str) -> Confi
     let keys = database.keys();
     let text = format!(
         "issuer = \"{issuer}\"\ndatabase_url = \"{}\"\n[keys]\ndir = \"{keys}\"\n[network]\nallow_private_addresses = true\n{declared}",
-        database.url
+        database.by_wire.as_ref().unwrap_or(&database.url)
     );
     let file = database.path("avouch.toml");
     std::fs::write(&file, text).unwrap();

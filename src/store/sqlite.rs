@@ -1,0 +1,202 @@
+//! A SQLite file and the ways to it: one connection writes, some read.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, Sqlite, Transaction};
+
+use super::error::Outage;
+use super::{Result, StoreError, migrator};
+
+/// How long a write waits for another process that has locked the file.
+const BUSY: Duration = Duration::from_secs(3);
+/// How long anyone waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// Room that must be left for the server to count as ready.
+const ROOM: usize = 1 << 20;
+
+/// Held by the one server that works on a file, for as long as its process lives. Commands that work beside a server need none.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "it is held, not read")] fs::File);
+
+impl FileLock {
+    /// Takes it. It is a file beside the database and stays there: were it removed, two servers could each lock one of that name. The
+    /// database's own file would not do, since SQLite loses its locks when the process closes that file elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`], [`StoreError::Lock`].
+    pub fn take(database: &Path) -> Result<Self> {
+        // By whatever path it is named; on the first start there is none yet.
+        let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        let file = beside(&database, "-lock");
+        let open = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
+        let lock = open.map_err(|cause| StoreError::Lock { file: file.clone(), cause })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self(lock)),
+            Err(fs::TryLockError::WouldBlock) => Err(StoreError::Taken(database)),
+            Err(fs::TryLockError::Error(cause)) => Err(StoreError::Lock { file, cause }),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct File {
+    write: SqlitePool,
+    read: SqlitePool,
+    place: Arc<Place>,
+}
+
+/// Which file was opened.
+struct Place {
+    path: PathBuf,
+    /// Device and inode. As long as a connection has it open, no other file gets that number.
+    identity: (u64, u64),
+    /// Where commits go first.
+    wal: Option<PathBuf>,
+}
+
+impl File {
+    /// Opens the file, creating it if need be, and brings its schema up to date.
+    pub(super) async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A row must be durable before its caller hears of it: NORMAL would lose commits with the power.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            // A batch needs somewhere to undo a statement: not a file, each time.
+            .pragma("temp_store", "MEMORY")
+            .foreign_keys(true);
+        let first = options.clone().create_if_missing(true);
+        let first = SqliteConnection::connect_with(&first).await.map_err(StoreError::Unreachable)?;
+        // From here on a file that is not there must not be made: it would be another, and empty.
+        let write = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_release(|connection, _| Box::pin(has_ended(connection)));
+        let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
+        migrator().run(&write).await.map_err(StoreError::Schema)?;
+        first.close().await?;
+        let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+        let read = read.connect_lazy_with(options.read_only(true));
+        let place = Place::of(path).map_err(|error| StoreError::Unreachable(error.into()))?;
+        Ok(Self { write, read, place: Arc::new(place) })
+    }
+
+    /// Takes the one writer at once: a read that later writes would fail instead of waiting.
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        let tx = self.write.begin_with("BEGIN IMMEDIATE").await?;
+        self.place.check(true)?;
+        Ok(tx)
+    }
+
+    pub(super) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
+        let connection = self.read.acquire().await?;
+        self.place.check(false)?;
+        Ok(connection)
+    }
+
+    /// Whether a write would do: that nobody else has locked the file, and that there is room.
+    pub(super) async fn ping(&self) -> Result<()> {
+        self.begin().await?.rollback().await?;
+        let place = self.place.clone();
+        let room = tokio::task::spawn_blocking(move || place.has_room()).await;
+        room.map_err(|error| StoreError::unavailable(Outage::Unusable, error))?
+    }
+
+    pub(super) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// Whether a connection that comes back has no transaction any more. One that SQLite ended by itself, as it does when the disk is full,
+/// is one that sqlx believes in for good: nothing could begin on that connection again, so it is closed.
+async fn has_ended(connection: &mut SqliteConnection) -> std::result::Result<bool, sqlx::Error> {
+    // The rollback of a dropped transaction is under way: this waits for it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize()?;
+        let found = fs::metadata(&path)?;
+        let wal = beside(&path, "-wal");
+        Ok(Self { identity: (found.dev(), found.ino()), wal: wal.exists().then_some(wal), path })
+    }
+
+    /// Whether the file still has its name. Inside a transaction its log has to be there as well; outside of one it comes and goes
+    /// with the connections.
+    fn check(&self, in_transaction: bool) -> Result<()> {
+        let lost = |cause: &Path| StoreError::unavailable(Outage::Gone, cause.display().to_string());
+        if fs::metadata(&self.path).ok().map(|found| (found.dev(), found.ino())) != Some(self.identity) {
+            return Err(lost(&self.path));
+        }
+        match &self.wal {
+            Some(wal) if in_transaction && !wal.exists() => Err(lost(wal)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tries whether there is room, by a file beside it: a small write into the log may succeed where the next larger one does not.
+    fn has_room(&self) -> Result<()> {
+        let scratch = beside(&self.path, "-room");
+        let open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&scratch);
+        let written = open.and_then(|mut file| file.write_all(&vec![0; ROOM]));
+        // Two that look at once share it.
+        let _ = fs::remove_file(&scratch);
+        written.map_err(|error| {
+            let outage = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Outage::Full,
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Outage::ReadOnly,
+                _ => Outage::Unusable,
+            };
+            StoreError::unavailable(outage, error)
+        })
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite ends a transaction by itself when there is no room, and sqlx then believes in it for good.
+    #[tokio::test]
+    async fn a_connection_whose_transaction_did_not_end_is_thrown_away() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = File::open(&folder.path().join("avouch.db")).await.unwrap();
+        for _ in 0..2 {
+            let mut tx = file.begin().await.unwrap();
+            sqlx::query("PRAGMA max_page_count = 1").execute(&mut *tx).await.unwrap();
+            let large = "x".repeat(100_000);
+            let written = sqlx::query("INSERT INTO counter (name, value) VALUES ($1, 0)").bind(large).execute(&mut *tx);
+            let error = StoreError::from(written.await.unwrap_err());
+            assert!(matches!(error, StoreError::Unavailable { outage: Outage::Full, .. }), "{error:?}");
+            drop(tx);
+        }
+        let mut tx = file.begin().await.unwrap();
+        sqlx::query("UPDATE counter SET value = 7").execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        // An ordinary refusal costs no connection.
+        drop(file.begin().await.unwrap());
+        drop(file.begin().await.unwrap());
+        assert_eq!(file.write.size(), 1);
+    }
+}
