@@ -10,7 +10,8 @@ CREATE TABLE signin_consent (
     UNIQUE (account_id, client_id, scope)
 );
 
--- What one authorization gave: the tokens of one code share it, and end with it.
+-- What one authorization gave: the tokens of one code share it, and end with it. `generation` is the last of its refresh tokens' that was
+-- used; 0: none was.
 CREATE TABLE token_family (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -18,6 +19,7 @@ CREATE TABLE token_family (
     client_id TEXT NOT NULL REFERENCES client (id),
     session_id TEXT NOT NULL REFERENCES session (id),
     scope TEXT NOT NULL,
+    generation BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     ended_at BIGINT
 );
@@ -36,7 +38,7 @@ CREATE TABLE authorization_code (
 );
 CREATE INDEX authorization_code_expiry ON authorization_code (expires_at);
 
--- Access and refresh tokens, by hash.
+-- Access and refresh tokens, by hash. Refresh tokens of one `generation` replace the same one: more than one when its answer was lost.
 CREATE TABLE access_token (
     hash TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -51,6 +53,7 @@ CREATE TABLE refresh_token (
     hash TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     family_id TEXT NOT NULL REFERENCES token_family (id),
+    generation BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     used_at BIGINT

@@ -24,6 +24,7 @@ use crate::domain::issuer::IssuerId;
 use crate::domain::members::quote;
 use crate::domain::service_policy::ServicePolicy;
 use crate::secret::Secret;
+pub use grants::Grants;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
 pub use log::{Log, LogFormat, LogLevel};
@@ -32,6 +33,7 @@ pub(crate) use users::{MAX_PASSWORD, password_hash};
 use wording::printable;
 
 mod clients;
+mod grants;
 mod issuers;
 mod log;
 mod section;
@@ -82,6 +84,8 @@ pub struct Config {
     pub admin_token_file: PathBuf,
     /// The log.
     pub log: Log,
+    /// What the token endpoint takes.
+    pub grants: Grants,
     /// What outbound requests may reach.
     pub network: Network,
     /// What our own Client ID Metadata Document says about us.
@@ -242,7 +246,7 @@ impl Config {
         let database = root.secret("database_url")?;
         let proxies = root.list("trusted_proxies")?;
         let (keys, admin, log) = (root.section("keys")?, root.section("admin")?, root.section("log")?);
-        let (network, cimd) = (root.section("network")?, root.section("cimd")?);
+        let (network, cimd, grants) = (root.section("network")?, root.section("cimd")?, root.section("grants")?);
         let (dynamic, login) = (root.section("dynamic_clients")?, root.section("login")?);
         let (users, clients, services) = (root.tables("users")?, root.tables("clients")?, root.tables("services")?);
         let issuers = root.tables("issuers")?;
@@ -264,6 +268,7 @@ impl Config {
         let mut config = Self {
             trusted_proxies: networks(&root, "trusted_proxies", proxies, values::network)?,
             log: log::read(log)?,
+            grants: grants::read(grants)?,
             network: read_network(network, &issuer, developing)?,
             cimd: read_cimd(cimd, &issuer)?,
             users: users::read(users, &homes)?,

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::domain::client::Client;
 use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::issuer::Colour;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::Net;
@@ -54,6 +54,8 @@ pub struct Process {
     pub sealing: SealingKey,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// How long the last refresh token may be sent again.
+    pub refresh_retry: Seconds,
     /// Rung when a notice was enqueued.
     pub outbox_signal: Notify,
     /// Where passwords are hashed.

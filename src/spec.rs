@@ -14,7 +14,7 @@
 //! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code::a_code_that_comes_back_ends_what_it_gave`, `code::one_of_twenty_redemptions_wins_and_keeps_nothing` |
 //! | 6749 §4.1.2.1, §5.2 errors | [`http::error::code_and_status`](crate::http::error::code_and_status) | `errors` |
 //! | 6749 §5.1 `no-store` | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
-//! | 6749 §6; 9700 §4.14.2 rotation, reuse detection | [`flow::refresh::run`](crate::flow::refresh::run) | `refresh::each_token_is_used_once_and_its_reuse_ends_the_family` |
+//! | 6749 §6; 9700 §4.14.2 rotation, reuse detection; the last token may be sent again for a moment | [`flow::refresh::run`](crate::flow::refresh::run), [`domain::refresh::turn`](crate::domain::refresh::turn) | `refresh::each_token_is_used_once_and_its_reuse_ends_the_family`, `refresh::an_answer_that_was_lost_is_given_again`, `refresh::only_the_last_token_may_be_sent_again_and_only_for_a_moment`, `refresh::of_those_that_came_of_one_token_at_once_one_goes_on`, `domain::refresh::tests` |
 //! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`RedirectUri::admits`](crate::domain::redirect_uri::RedirectUri::admits) | `domain::redirect_uri::tests::only_the_port_of_a_loopback_address_may_differ` |
 //! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::way_back` | `http::way_back::tests::the_way_back_is_ours`, `authorize::nothing_is_sent_where_it_may_not_go` |
 //! | 9700 §4.12 303 after posts | `http::reply` | `authorize::the_answer_names_its_issuer_and_state` |
@@ -116,6 +116,9 @@
 //! - **RS256** (OpenID Connect Core §15.1, Discovery §3): ID tokens are ES256 only, as at the other providers of this field. A client that
 //!   knows only RS256 cannot sign users in.
 //! - **UserInfo, introspection, revocation, dynamic registration, PAR, device flow** are not built yet, and metadata does not name them.
+//! - **A refresh token that comes again** (RFC 9700 §4.14.2 ends the family): the last one, of the same client, is answered with another
+//!   pair for `[grants] refresh_retry` (10 s) while nothing that it gave was used: answers get lost, and two tabs ask at once. As soon as
+//!   two of those pairs are used, the family ends, so a thief is noticed one turn later at most.
 //! - **Clients that bring their own document** (CIMD §5) cannot sign users in yet, and metadata does not promise it (§6).
 //! - **Access token as subject token**: an extension of ours, under its own `subject_token_type`. ID-JAG §4.3 knows ID tokens, SAML
 //!   assertions and refresh tokens. There is no SAML sign-on here, so no SAML assertion to take.

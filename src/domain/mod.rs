@@ -57,6 +57,7 @@ pub mod members;
 pub mod notice;
 pub mod public_jwks;
 pub mod redirect_uri;
+pub mod refresh;
 pub mod refusal;
 pub mod retry;
 pub mod rotation;

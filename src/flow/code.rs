@@ -30,7 +30,7 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     let mut tx = app.store.begin().await?;
     let family =
         tx.family_by_code(&hash, now).await?.filter(|f| f.client_key == client.key).ok_or(Refusal::CodeInvalid)?;
-    if family.used {
+    if family.used_at.is_some() {
         return end(app, tx, client, &family).await;
     }
     if family.expires_at <= now || family.ended {

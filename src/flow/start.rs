@@ -163,6 +163,7 @@ async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: 
         rng,
         sealing,
         trusted_proxies: config.trusted_proxies.clone(),
+        refresh_retry: config.grants.refresh_retry,
         outbox_signal: Notify::new(),
         hashing: Hashing::default(),
         passwords_ready: watch::Sender::new(false),

@@ -37,7 +37,8 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
     let mut refresh_token = None;
     if client.may_use(REFRESH_TOKEN) {
         let token = app.rng.token();
-        tx.add_refresh_token(&token_hash(&token), &family.id, now, now + REFRESH_LIFETIME).await?;
+        let generation = family.generation + 1;
+        tx.add_refresh_token(&token_hash(&token), &family.id, generation, now, now + REFRESH_LIFETIME).await?;
         refresh_token = Some(Secret::new(token));
     }
     let id_token = if scope.has("openid") { Some(Secret::new(id_token(app, client, family, scope)?)) } else { None };

@@ -52,8 +52,12 @@ pub struct Family {
     pub session: Session,
     /// When this code or refresh token expires.
     pub expires_at: Timestamp,
-    /// Whether it was used before.
-    pub used: bool,
+    /// When it was used first.
+    pub used_at: Option<Timestamp>,
+    /// Of this refresh token; 0 for a code.
+    pub generation: i64,
+    /// The last one of the family's refresh tokens that was used.
+    pub used_generation: i64,
     /// Of the code's request; empty for a refresh token.
     pub redirect_uri: String,
     /// Of the code's request; empty for a refresh token.
@@ -75,7 +79,7 @@ pub struct TokenSubject {
 
 macro_rules! family_columns {
     () => {
-        "f.id AS family_id, f.client_id, f.scope, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
+        "f.id AS family_id, f.client_id, f.scope, f.generation AS used_generation, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
          s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at, a.id AS account_id, a.sub, a.email,
          a.email_verified_at, a.name, a.phone_number, a.phone_verified_at, a.version AS account_version"
     };
@@ -95,7 +99,9 @@ fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
         account: account(r)?,
         session,
         expires_at: r.time("expires_at")?,
-        used: r.is_set("used_at")?,
+        used_at: r.maybe_time("used_at")?,
+        generation: r.int("generation")?,
+        used_generation: r.int("used_generation")?,
         redirect_uri: r.text("redirect_uri")?,
         code_challenge: r.text("code_challenge")?,
         nonce: r.maybe_text("nonce")?,
@@ -156,7 +162,8 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, generation, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
             )
             .bind(new.id)
             .bind(&*id)
@@ -194,7 +201,7 @@ impl Tx {
             let row = sqlx::query(concat!(
                 "SELECT ",
                 family_columns!(),
-                ", t.expires_at, t.used_at, t.redirect_uri, t.code_challenge, t.nonce
+                ", t.expires_at, t.used_at, CAST(0 AS BIGINT) AS generation, t.redirect_uri, t.code_challenge, t.nonce
                    FROM authorization_code t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id WHERE t.issuer_id = $1 AND t.hash = $2"
             ))
@@ -206,6 +213,24 @@ impl Tx {
         })
     }
 
+    /// Holds the family of a refresh token until the transaction ends, so that what is read of it stays true. SQLite has one writer anyway.
+    pub async fn lock_family_of_refresh(&mut self, hash: &str) -> Result<()> {
+        if self.is_postgres() {
+            let id = self.issuer.clone();
+            on!(self, |c| {
+                sqlx::query(
+                    "SELECT f.id FROM refresh_token t JOIN token_family f ON f.id = t.family_id
+                      WHERE t.issuer_id = $1 AND t.hash = $2 FOR NO KEY UPDATE OF f",
+                )
+                .bind(&*id)
+                .bind(hash)
+                .execute(c)
+                .await?;
+            });
+        }
+        Ok(())
+    }
+
     /// The family of a refresh token.
     pub async fn family_by_refresh(&mut self, hash: &str, now: Timestamp) -> Result<Option<Family>> {
         let id = self.issuer.clone();
@@ -213,7 +238,7 @@ impl Tx {
             let row = sqlx::query(concat!(
                 "SELECT ",
                 family_columns!(),
-                ", t.expires_at, t.used_at, '' AS redirect_uri, '' AS code_challenge, NULL AS nonce
+                ", t.expires_at, t.used_at, t.generation, '' AS redirect_uri, '' AS code_challenge, NULL AS nonce
                    FROM refresh_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id WHERE t.issuer_id = $1 AND t.hash = $2"
             ))
@@ -241,20 +266,27 @@ impl Tx {
         })
     }
 
-    /// Uses a refresh token. `false` when somebody used it before.
-    pub async fn use_refresh(&mut self, hash: &str, now: Timestamp) -> Result<bool> {
+    /// Uses a refresh token, and with it those that replaced the same one. `false` when one of them was used before.
+    pub async fn use_refresh(&mut self, hash: &str, family: &Family, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
+        let done = on!(self, |c| {
+            sqlx::query("UPDATE token_family SET generation = $3 WHERE issuer_id = $1 AND id = $2 AND generation < $3")
+                .bind(&*id)
+                .bind(&family.id)
+                .bind(family.generation)
+                .execute(c)
+                .await?
+                .rows_affected()
+        });
         on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE refresh_token SET used_at = $3 WHERE issuer_id = $1 AND hash = $2 AND used_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(hash)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected() == 1)
-        })
+            sqlx::query("UPDATE refresh_token SET used_at = $3 WHERE issuer_id = $1 AND hash = $2")
+                .bind(&*id)
+                .bind(hash)
+                .bind(now)
+                .execute(c)
+                .await?;
+        });
+        Ok(done == 1)
     }
 
     /// Ends a family: every token of it is dead. `false` when it was over.
@@ -302,15 +334,17 @@ impl Tx {
         &mut self,
         hash: &str,
         family_id: &str,
+        generation: i64,
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            sqlx::query("INSERT INTO refresh_token (hash, issuer_id, family_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)")
+            sqlx::query("INSERT INTO refresh_token (hash, issuer_id, family_id, generation, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(hash)
                 .bind(&*id)
                 .bind(family_id)
+                .bind(generation)
                 .bind(now)
                 .bind(expires_at)
                 .execute(c)

@@ -1,4 +1,4 @@
-//! The refresh token grant: rotation, and what a token that comes back means.
+//! The refresh token grant: rotation, and what a token that comes back means: a lost answer, or a theft.
 
 use avouch::domain::time::{Seconds, Timestamp};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::{ALICE, Engine, NOW, World, both, changed, claims};
+use crate::harness::{ALICE, Engine, NOW, World, both, changed, claims, declarations};
 
 async fn refresh(world: &World, client_id: &str, token: &Value, changes: &[(&str, &str)]) -> (u16, Value) {
     let usual = [("grant_type", "refresh_token"), ("refresh_token", token.as_str().unwrap())];
@@ -53,6 +53,7 @@ both! {
         // A thief who asks for more than there is, or another client, is told so; only the token's reuse by its client ends it.
         refused(&refresh(&world, "travel-agent", &first["refresh_token"], &[]).await, "invalid_grant");
         assert!(mints(&world, &second).await);
+        world.clock.advance(Seconds(11));
         refused(&refresh(&world, "desk-agent", &first["refresh_token"], &[]).await, "invalid_grant");
         assert!(!mints(&world, &first).await && !mints(&world, &second).await);
         refused(&refresh(&world, "desk-agent", &second["refresh_token"], &[]).await, "invalid_grant");
@@ -68,14 +69,15 @@ async fn reuse_is_noticed_whatever_else_the_request_says() {
     let first = world.tokens(&browser, "desk-agent").await;
     let (_, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
     let wider = [("scope", "openid phone")];
+    world.clock.advance(Seconds(11));
     refused(&refresh(&world, "desk-agent", &first["refresh_token"], &wider).await, "invalid_grant");
     assert!(!mints(&world, &second).await);
 
     // Nor does it matter that the used token would have expired by now.
     let first = world.tokens(&browser, "desk-agent").await;
     let (_, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
-    expire(&world, &first["refresh_token"], NOW + Seconds(10)).await;
-    world.clock.advance(Seconds(10));
+    expire(&world, &first["refresh_token"], world.clock.now()).await;
+    world.clock.advance(Seconds(11));
     assert!(mints(&world, &second).await);
     refused(&refresh(&world, "desk-agent", &first["refresh_token"], &[]).await, "invalid_grant");
     assert!(!mints(&world, &second).await);
@@ -134,25 +136,102 @@ async fn an_expired_token_is_refused_and_accuses_nobody() {
 }
 
 both! {
-    async fn one_of_twenty_refreshes_wins_and_keeps_nothing(world: World) {
+    async fn an_answer_that_was_lost_is_given_again(world: World) {
         let browser = world.signed_in(ALICE).await;
-        let tokens = world.tokens(&browser, "desk-agent").await;
-        let world = Arc::new(world);
-        let mut attempts = JoinSet::new();
-        for _ in 0..20 {
-            let (world, token) = (world.clone(), tokens["refresh_token"].clone());
-            attempts.spawn(async move { refresh(&world, "desk-agent", &token, &[]).await });
-        }
-        let (won, lost): (Vec<_>, Vec<_>) = attempts.join_all().await.into_iter().partition(|(status, _)| *status == 200);
-        assert_eq!(won.len(), 1, "{lost:?}");
-        for answer in &lost {
-            refused(answer, "invalid_grant");
-        }
-        assert!(!mints(&world, &won[0].1).await);
-        refused(&refresh(&world, "desk-agent", &won[0].1["refresh_token"], &[]).await, "invalid_grant");
-        assert_eq!(world.database.column("SELECT hash FROM access_token").await.len(), 2);
-        assert_eq!(reuses(&world).await, 1);
+        let first = world.tokens(&browser, "desk-agent").await;
+        let (_, lost) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
+        refused(&refresh(&world, "travel-agent", &first["refresh_token"], &[]).await, "invalid_grant");
+        refused(&refresh(&world, "desk-agent", &first["refresh_token"], &[("scope", "phone")]).await, "invalid_scope");
+        world.clock.advance(Seconds(10));
+        let (status, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
+        assert_eq!(status, 200, "{second}");
+        assert!(second["refresh_token"] != lost["refresh_token"] && second["access_token"] != lost["access_token"]);
+        assert!(mints(&world, &second).await && reuses(&world).await == 0);
+
+        // Once either of them is used, the other is what a thief would have, and so is the one before both.
+        let (status, third) = refresh(&world, "desk-agent", &lost["refresh_token"], &[]).await;
+        assert_eq!(status, 200, "whichever of the two arrived: {third}");
+        refused(&refresh(&world, "desk-agent", &second["refresh_token"], &[]).await, "invalid_grant");
+        assert!(!mints(&world, &third).await && reuses(&world).await == 1);
+        refused(&refresh(&world, "desk-agent", &third["refresh_token"], &[]).await, "invalid_grant");
     }
+}
+
+both! {
+    async fn only_the_last_token_may_be_sent_again_and_only_for_a_moment(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        // Its successor was used.
+        let first = world.tokens(&browser, "desk-agent").await;
+        let (_, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
+        let (_, third) = refresh(&world, "desk-agent", &second["refresh_token"], &[]).await;
+        refused(&refresh(&world, "desk-agent", &first["refresh_token"], &[]).await, "invalid_grant");
+        assert!(!mints(&world, &third).await);
+        // Too late, also when it was sent again in time before.
+        let first = world.tokens(&browser, "desk-agent").await;
+        refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
+        world.clock.advance(Seconds(9));
+        let (_, second) = refresh(&world, "desk-agent", &first["refresh_token"], &[]).await;
+        assert!(mints(&world, &second).await);
+        world.clock.advance(Seconds(2));
+        refused(&refresh(&world, "desk-agent", &first["refresh_token"], &[]).await, "invalid_grant");
+        assert!(!mints(&world, &second).await);
+        assert_eq!(reuses(&world).await, 2);
+    }
+}
+
+/// Twenty at the same time.
+async fn twenty(world: &Arc<World>, token: &Value) -> (Vec<(u16, Value)>, Vec<(u16, Value)>) {
+    let mut attempts = JoinSet::new();
+    for _ in 0..20 {
+        let (world, token) = (world.clone(), token.clone());
+        attempts.spawn(async move { refresh(&world, "desk-agent", &token, &[]).await });
+    }
+    attempts.join_all().await.into_iter().partition(|(status, _)| *status == 200)
+}
+
+both! {
+    async fn of_those_that_came_of_one_token_at_once_one_goes_on(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        let first = world.tokens(&browser, "desk-agent").await;
+        let world = Arc::new(world);
+        let (won, lost) = twenty(&world, &first["refresh_token"]).await;
+        assert_eq!(won.len(), 20, "{lost:?}");
+        // All twenty pairs at once: one goes on, another one is a theft.
+        let mut attempts = JoinSet::new();
+        for (_, pair) in won {
+            let world = world.clone();
+            attempts.spawn(async move { refresh(&world, "desk-agent", &pair["refresh_token"], &[]).await });
+        }
+        let went_on = attempts.join_all().await.into_iter().filter(|(status, _)| *status == 200).count();
+        assert_eq!((went_on, reuses(&world).await), (1, 1));
+        assert!(!mints(&world, &first).await);
+    }
+}
+
+async fn one_wins_where_no_token_may_be_sent_again(engine: Engine) {
+    let turned_off = |service: &str| format!("[grants]\nrefresh_retry = \"0s\"\n{}", declarations(service));
+    let world = Arc::new(World::with(engine, turned_off).await);
+    let browser = world.signed_in(ALICE).await;
+    let tokens = world.tokens(&browser, "desk-agent").await;
+    let (won, lost) = twenty(&world, &tokens["refresh_token"]).await;
+    assert_eq!(won.len(), 1, "{lost:?}");
+    for answer in &lost {
+        refused(answer, "invalid_grant");
+    }
+    assert!(!mints(&world, &won[0].1).await);
+    refused(&refresh(&world, "desk-agent", &won[0].1["refresh_token"], &[]).await, "invalid_grant");
+    assert_eq!(world.database.column("SELECT hash FROM access_token").await.len(), 2, "the others keep nothing");
+    assert_eq!(reuses(&world).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wins_where_no_token_may_be_sent_again_on_sqlite() {
+    one_wins_where_no_token_may_be_sent_again(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wins_where_no_token_may_be_sent_again_on_postgres() {
+    one_wins_where_no_token_may_be_sent_again(Engine::Postgres).await;
 }
 
 both! {

@@ -361,12 +361,19 @@ async fn sign_ins(store: &Store) {
         tx.add_signin_consent("i2", &account_key(1), &key_of("c"), &scope, NOW).await.unwrap();
         assert_eq!(tx.signin_scope(&account_key(1), &key_of("c")).await.unwrap(), Some(scope.clone()));
         tx.add_family(&family).await.unwrap();
-        assert!(!tx.family_by_code("code", NOW).await.unwrap().unwrap().used);
+        assert_eq!(tx.family_by_code("code", NOW).await.unwrap().unwrap().used_at, None);
         assert!(tx.use_code("code", NOW).await.unwrap() && !tx.use_code("code", NOW).await.unwrap());
         tx.add_access_token("access", "f", &scope, NOW, NOW + Seconds(100)).await.unwrap();
-        tx.add_refresh_token("refresh", "f", NOW, NOW + Seconds(100)).await.unwrap();
-        assert_eq!(tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap().id, "f");
-        assert!(tx.use_refresh("refresh", NOW).await.unwrap() && !tx.use_refresh("refresh", NOW).await.unwrap());
+        for twin in ["refresh", "twin"] {
+            tx.add_refresh_token(twin, "f", 1, NOW, NOW + Seconds(100)).await.unwrap();
+        }
+        tx.lock_family_of_refresh("refresh").await.unwrap();
+        let unused = tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap();
+        assert_eq!((unused.id.as_str(), unused.generation, unused.used_generation, unused.used_at), ("f", 1, 0, None));
+        assert!(tx.use_refresh("refresh", &unused, NOW).await.unwrap());
+        assert!(!tx.use_refresh("twin", &unused, NOW).await.unwrap(), "what replaced the same one is used with it");
+        let used = tx.family_by_refresh("refresh", NOW).await.unwrap().unwrap();
+        assert_eq!((used.used_generation, used.used_at), (1, Some(NOW)));
         assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_key, key_of("c"));
         assert!(tx.subject_by_access_token("access", NOW + Seconds(100)).await.unwrap().is_none(), "expired");
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
