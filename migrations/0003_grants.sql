@@ -11,7 +11,7 @@ CREATE TABLE signin_consent (
 );
 
 -- What one authorization gave: the tokens of one code share it, and end with it. `generation` is the last of its refresh tokens' that was
--- used; 0: none was.
+-- used; 0: none was. One that is not `offline` ends with its session. `expires_at` is when the last of its tokens expires.
 CREATE TABLE token_family (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -19,11 +19,14 @@ CREATE TABLE token_family (
     client_id TEXT NOT NULL REFERENCES client (id),
     session_id TEXT NOT NULL REFERENCES session (id),
     scope TEXT NOT NULL,
+    offline BIGINT NOT NULL,
     generation BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
     ended_at BIGINT
 );
 CREATE INDEX token_family_session ON token_family (session_id);
+CREATE INDEX token_family_account ON token_family (account_id, client_id) WHERE ended_at IS NULL;
 
 CREATE TABLE authorization_code (
     hash TEXT PRIMARY KEY,

@@ -27,6 +27,7 @@
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code::a_sign_in_gives_tokens_that_tell_the_truth` |
+//! | Core §11 `offline_access`: what a client gets outlives the session, where the page said so; without it, it ends with it | [`flow::tokens::issue`](crate::flow::tokens::issue), [`flow::sign_in::end_client`](crate::flow::sign_in::end_client) | `sign_ins::with_offline_access_it_outlives_the_session`, `sign_ins::the_page_says_for_how_long`, `sign_ins::the_user_ends_it_on_the_page`, `refresh::an_ended_session_ends_its_refresh_tokens` |
 //! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize::prompts`, `authorize::max_age` |
 //! | Discovery §3; 8414 §2, §3.2, §3.3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
 //! | 8414 §3, §3.1 (inserted before the path), Discovery §4 (appended to it): an issuer by path has its metadata under four names | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
@@ -101,6 +102,7 @@
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
 //! | a second notice when the last assertion is dead | [`rounds`](crate::domain::notice::rounds) | `domain::notice::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
 //! | keys and admin token are made on an empty database only | [`flow::start::open`](crate::flow::start::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
+//! | a user sees their sessions and the agents they stay signed in to, and ends each | [`flow::sign_in::end_session`](crate::flow::sign_in::end_session), [`flow::sign_in::end_client`](crate::flow::sign_in::end_client) | `sign_ins::each_session_is_listed_and_ended`, `sign_ins::the_user_ends_it_on_the_page`, `sign_ins::a_disabled_user_is_out_for_good` |
 //! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
 //! | whoever needs a database that fails is told to come back, and readiness says what is the matter | [`Outage`](crate::store::Outage) | `outage::a_postgresql_that_does_not_answer`, `outage::a_locked_file`, `outage::a_full_disk`, `outage::a_file_that_is_gone` |
 //! | a process that stands still holds up no other one | `store::postgres` | `outage::nobody_waits_for_a_process_that_stands_still`, `outage::a_batch_that_is_cut_off_is_run_again` |
@@ -137,4 +139,9 @@
 //! - **RFC 9700 §2.1** loopback ports: `localhost` is compared as an exact string; only literal addresses may change their port.
 //! - **An ID token as subject token** names only its session. It is taken while something that a sign-in to its client gave in that session
 //!   is alive: a reused code or refresh token ends it with its family, unless the user has signed in to that client again since.
+//! - **A sign-in with `offline_access`** outlives its session: its tokens are subject tokens with that session's `auth_time` until the user ends
+//!   it on `/connections`, or is disabled, or its refresh token was not used for 30 days. Signing out ends only what is bound to the session.
+//!   Core §11 asks for `prompt=consent`; ours is a consent of its own to that scope, given once, whatever the prompt.
+//! - **A refresh token without `offline_access`** is given to every client registered for the grant, and dies with the session: Core §11 leaves
+//!   that open.
 //! - **`id_token_hint`, `ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

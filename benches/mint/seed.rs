@@ -29,8 +29,8 @@ const STATEMENTS: [&str; 6] = [
      SELECT e.value ->> 0, '{issuer}', e.value ->> 0, 'seed' || (e.value ->> 1) || '@example.com', $2, 'User', 'bench', 1, $2 FROM {rows}",
     "INSERT INTO session (id, issuer_id, account_id, token_hash, csrf, auth_time, created_at, expires_at)
      SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, 'csrf', $2, $2, $2 + 1000000 FROM {rows}",
-    "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, generation, created_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, k.id, e.value ->> 0, 'openid', 0, $2 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
+    "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, offline, generation, created_at, expires_at)
+     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, k.id, e.value ->> 0, 'openid', 0, 0, $2, $2 + 1000000 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
     "INSERT INTO access_token (hash, issuer_id, family_id, scope, created_at, expires_at)
      SELECT e.value ->> 2, '{issuer}', e.value ->> 0, 'openid', $2, $2 + 1000000 FROM {rows}",
     "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, mint_count, last_exp)

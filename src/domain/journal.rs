@@ -38,6 +38,9 @@ pub enum Event {
         /// What the client may know.
         scope: String,
     },
+    /// A user ended a client's sign-in: what they agreed to, and all tokens of it.
+    #[serde(rename = "sign_in.ended")]
+    SignInEnded {},
     /// A code came back a second time: everything it gave has ended.
     #[serde(rename = "code.reused")]
     CodeReused {
@@ -276,6 +279,7 @@ mod tests {
             ("session.renewed", Event::SessionRenewed { sid: sid() }),
             ("session.ended", Event::SessionEnded { sid: sid() }),
             ("signin_consent.given", Event::SigninConsentGiven { scope: "openid".into() }),
+            ("sign_in.ended", Event::SignInEnded {}),
             ("code.reused", Event::CodeReused { family: "f".into() }),
             ("refresh_token.reused", Event::RefreshTokenReused { family: "f".into() }),
             ("consent.given", Event::ConsentGiven(decision(Mode::Until(Timestamp(7))))),

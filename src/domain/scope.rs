@@ -6,10 +6,13 @@ use super::refusal::Refusal;
 
 /// What our own authorization endpoint knows; anything else is `invalid_scope`.
 pub const SIGN_IN: [&str; 7] =
-    ["openid", "email", "profile", "phone", "offline_access", DELEGATIONS, "delegations:write"];
+    ["openid", "email", "profile", "phone", OFFLINE_ACCESS, DELEGATIONS, "delegations:write"];
 
 /// Lets a first-party client read and withdraw its user's delegations.
 pub const DELEGATIONS: &str = "delegations";
+
+/// Lets a client stay signed in for its user while they are away (OpenID Connect Core section 11): what it gets outlives the session.
+pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// Most scope tokens in one request.
 const MAX_TOKENS: usize = 64;

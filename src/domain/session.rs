@@ -22,6 +22,19 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
+/// A session as its user sees it among others.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// The `sid`.
+    pub id: String,
+    /// What the browser calls itself.
+    pub user_agent: Option<String>,
+    /// When they last really authenticated.
+    pub auth_time: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
+}
+
 /// Who is vouched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {

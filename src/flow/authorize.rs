@@ -6,7 +6,7 @@ use crate::domain::authorize::{CODE_LIFETIME, Request};
 use crate::domain::client::Client;
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
-use crate::domain::scope::Scope;
+use crate::domain::scope::{OFFLINE_ACCESS, Scope};
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
 use crate::host::App;
@@ -82,6 +82,12 @@ async fn issue_code(
         let entry =
             Entry { account_id: Some(account_id), client: Some(&client.key), ..Entry::new(app.id(), now, event) };
         tx.record(entry).await?;
+    } else if !client.policy.first_party {
+        // The user may be ending it at this moment: under the lock they have, and are asked again, or have not yet, and end this too.
+        tx.lock_account(account_id).await?;
+        if !tx.signin_scope(account_id, &client.key).await?.is_some_and(|agreed| request.scope.within(&agreed)) {
+            return if request.prompt.none { Err(Refusal::SignInConsentRequired.into()) } else { Ok(Step::Ask) };
+        }
     }
     tx.add_family(&NewFamily {
         id: &family,
@@ -89,6 +95,7 @@ async fn issue_code(
         client: &client.key,
         session_id: &session.id,
         scope: &request.scope,
+        offline: request.scope.has(OFFLINE_ACCESS),
         code_hash: &token_hash(&code),
         redirect_uri: &request.redirect_uri,
         code_challenge: &request.code_challenge,

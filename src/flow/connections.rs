@@ -8,14 +8,15 @@ use crate::domain::delegation::{Delegation, Filter};
 use crate::domain::ids::ClientKey;
 use crate::domain::notice::{Attempt, Delivery};
 use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
 use crate::domain::service::Service;
-use crate::domain::session::Account;
+use crate::domain::session::{Account, OpenSession};
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::host::App;
-use crate::store::Tx;
+use crate::store::{SignIn, Tx};
 
 /// A delegation with what belongs to it.
 #[derive(Debug)]
@@ -41,10 +42,40 @@ pub struct Dashboard {
     pub pending: Vec<(Client, Option<Service>, Ticket)>,
     /// Delegations, the newest first.
     pub connections: Vec<Connection>,
+    /// Clients that the user stays signed in to, by name.
+    pub agents: Vec<SignedInAgent>,
+    /// The sessions that are open, the latest first.
+    pub sessions: Vec<OpenSession>,
     /// Standing denials: client, service or audience, decision.
     pub denials: Vec<(Client, Option<Service>, String, Consent)>,
 }
 
+/// A client that the user lets sign them in.
+#[derive(Debug)]
+pub struct SignedInAgent {
+    /// Which.
+    pub client: Client,
+    /// What it may know.
+    pub scope: Scope,
+    /// Since when.
+    pub since: Timestamp,
+    /// What it has.
+    pub stays: Stays,
+}
+
+/// How long a client's sign-in lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stays {
+    /// It has nothing of it now, and may begin again.
+    Out,
+    /// As long as a session.
+    UntilSignOut,
+    /// Until the user ends it.
+    WhileAway,
+}
+
+/// Most sessions on one dashboard.
+const MAX_SESSIONS: i64 = 100;
 /// Most delegations on one dashboard.
 const MAX_CONNECTIONS: i64 = 500;
 /// Most attempts at telling a service that are shown: those of two notices in seven days, and some.
@@ -68,7 +99,32 @@ pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error>
     for (aud, consent) in tx.denials(&account.id).await? {
         denials.push((client(&mut tx, &consent.client_key).await?, tx.service(&aud).await?, aud, consent));
     }
-    Ok(Dashboard { pending, connections, denials })
+    let agents = agents(app, &mut tx, account).await?;
+    let sessions = tx.open_sessions(&account.id, app.now(), MAX_SESSIONS).await?;
+    Ok(Dashboard { pending, connections, agents, sessions, denials })
+}
+
+/// What the user agreed to and what clients have of it, client by client.
+async fn agents(app: &App, tx: &mut Tx, account: &Account) -> Result<Vec<SignedInAgent>, Error> {
+    let agreed = tx.signin_consents(&account.id).await?.into_iter().map(|sign_in| (sign_in, Stays::Out));
+    let live = tx.live_families(&account.id, app.now()).await?.into_iter().map(|sign_in| {
+        let stays = if sign_in.offline { Stays::WhileAway } else { Stays::UntilSignOut };
+        (sign_in, stays)
+    });
+    let mut agents: BTreeMap<ClientKey, SignedInAgent> = BTreeMap::new();
+    for (SignIn { client: key, scope, since, .. }, stays) in agreed.chain(live) {
+        if let Some(known) = agents.get_mut(&key) {
+            known.scope = known.scope.or(&scope);
+            known.since = known.since.min(since);
+            known.stays = known.stays.max(stays);
+        } else {
+            let client = client(tx, &key).await?;
+            agents.insert(key, SignedInAgent { client, scope, since, stays });
+        }
+    }
+    let mut agents: Vec<_> = agents.into_values().collect();
+    agents.sort_by_key(|agent| agent.client.title());
+    Ok(agents)
 }
 
 /// One delegation that `caller` may see.

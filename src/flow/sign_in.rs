@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
@@ -115,7 +116,7 @@ async fn open(
         _ => {
             opened = true;
             if let Some(other) = current {
-                end(app, &mut tx, other).await?;
+                end(app, &mut tx, &other.account_id, &other.id).await?;
             }
             let id = app.id();
             let csrf = Secret::new(app.rng.token());
@@ -148,24 +149,54 @@ pub async fn session(app: &App, token: &str) -> Result<Option<(Session, Account)
     Ok(app.store.read().await?.session_by_token(&token_hash(token), app.now()).await?)
 }
 
-/// Ends a session: nothing that rests on it is valid any more.
+/// Ends a session: nothing that is bound to it is valid any more. What a client got to stay signed in while the user is away goes on.
 ///
 /// # Errors
 /// Faults.
 pub async fn sign_out(app: &App, session: &Session) -> Result<(), Error> {
     let mut tx = app.store.begin().await?;
-    if end(app, &mut tx, session).await? {
+    if end(app, &mut tx, &session.account_id, &session.id).await? {
         tx.commit().await?;
     }
     Ok(())
 }
 
-async fn end(app: &App, tx: &mut Tx, session: &Session) -> Result<bool, Error> {
+/// Ends a session that its user sees in a list.
+///
+/// # Errors
+/// [`Refusal::NotFound`] also for somebody else's.
+pub async fn end_session(app: &App, account: &Account, session_id: &str) -> Result<(), Error> {
+    let mut tx = app.store.begin().await?;
+    if !end(app, &mut tx, &account.id, session_id).await? {
+        return Err(Refusal::NotFound.into());
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Ends the sign-in of a client: what the user agreed to, and every token that came of it.
+///
+/// # Errors
+/// [`Refusal::NotFound`] when the user has none with it.
+pub async fn end_client(app: &App, account: &Account, client: &ClientKey) -> Result<(), Error> {
     let now = app.now();
-    let ended = tx.end_session(&session.id, now).await?;
+    let mut tx = app.store.begin().await?;
+    tx.lock_account(&account.id).await?;
+    if !tx.end_sign_ins(&account.id, client, now).await? {
+        return Err(Refusal::NotFound.into());
+    }
+    let entry = Entry::new(app.id(), now, Event::SignInEnded {});
+    tx.record(Entry { account_id: Some(&account.id), client: Some(client), ..entry }).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn end(app: &App, tx: &mut Tx, account_id: &AccountId, session_id: &str) -> Result<bool, Error> {
+    let now = app.now();
+    let ended = tx.end_session(account_id, session_id, now).await?;
     if ended {
-        let event = Event::SessionEnded { sid: session.id.clone() };
-        tx.record(Entry { account_id: Some(&session.account_id), ..Entry::new(app.id(), now, event) }).await?;
+        let event = Event::SessionEnded { sid: session_id.to_owned() };
+        tx.record(Entry { account_id: Some(account_id), ..Entry::new(app.id(), now, event) }).await?;
     }
     Ok(ended)
 }

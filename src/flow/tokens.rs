@@ -35,12 +35,15 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
     let access_token = app.rng.token();
     tx.add_access_token(&token_hash(&access_token), &family.id, scope, now, now + ACCESS_LIFETIME).await?;
     let mut refresh_token = None;
+    let mut expires_at = now + ACCESS_LIFETIME;
     if client.may_use(REFRESH_TOKEN) {
         let token = app.rng.token();
         let generation = family.generation + 1;
-        tx.add_refresh_token(&token_hash(&token), &family.id, generation, now, now + REFRESH_LIFETIME).await?;
+        expires_at = now + REFRESH_LIFETIME;
+        tx.add_refresh_token(&token_hash(&token), &family.id, generation, now, expires_at).await?;
         refresh_token = Some(Secret::new(token));
     }
+    tx.extend_family(&family.id, expires_at).await?;
     let id_token = if scope.has("openid") { Some(Secret::new(id_token(app, client, family, scope)?)) } else { None };
     Ok(TokenSet {
         access_token: Secret::new(access_token),

@@ -17,6 +17,7 @@ use crate::domain::authorize::{self as rules, Request};
 use crate::domain::ids::ClientId;
 use crate::domain::ids::authority;
 use crate::domain::refusal::Refusal;
+use crate::domain::scope::OFFLINE_ACCESS;
 use crate::error::Error;
 use crate::flow::authorize::{Step, answer, decide};
 use crate::flow::client_auth;
@@ -117,6 +118,7 @@ fn ask(app: &App, registered: &Registered, pairs: &Pairs, request: &Request, vis
             .iter()
             .map(|token| ScopeLine { token: token.to_owned(), meaning: wording::scope(token).to_owned() })
             .collect(),
+        stays: wording::asked_to_stay(request.scope.has(OFFLINE_ACCESS)).to_owned(),
         signed_in: wording::time(visitor.session.auth_time),
         returns_to: Url::parse(&request.redirect_uri)
             .map_or_else(|_| request.redirect_uri.clone(), |url| authority(&url)),

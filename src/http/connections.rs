@@ -15,11 +15,12 @@ use crate::domain::delegation::Status;
 use crate::domain::ids::Audience;
 use crate::domain::notice::{Delivery, DeliveryState};
 use crate::domain::service::Service;
+use crate::domain::session::{OpenSession, Session};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::connections::{Connection, Dashboard, connection, dashboard};
-use crate::flow::{consent, withdraw};
+use crate::flow::connections::{Connection, Dashboard, SignedInAgent, connection, dashboard};
+use crate::flow::{consent, sign_in, withdraw};
 use crate::host::App;
 
 /// Most ended decisions of one agent that are shown one by one.
@@ -31,7 +32,7 @@ pub(super) async fn home(app: App) -> Response {
 }
 
 pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> {
-    let Dashboard { pending, mut connections, denials } = dashboard(&app, &visitor.account).await?;
+    let Dashboard { pending, mut connections, agents, sessions, denials } = dashboard(&app, &visitor.account).await?;
     // What is in force before what is over.
     connections.sort_by_key(|connection| connection.delegation.ended_at.is_some());
     let page = pages::Connections {
@@ -48,6 +49,8 @@ pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> 
             })
             .collect(),
         items: connections.iter().map(item).collect(),
+        agents: agents.iter().map(signed_in_agent).collect(),
+        sessions: sessions.iter().map(|session| browser(session, &visitor.session)).collect(),
         denied: denials
             .into_iter()
             .map(|(client, known, aud, consent)| pages::DeniedLine {
@@ -92,6 +95,39 @@ pub(super) async fn stop(app: App, Segment(id): Segment, sent: SignedForm) -> Re
 pub(super) async fn revise(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
     consent::revise(&app, &sent.visitor.account, &id).await?;
     Ok(reply::to_page(&app, HOME))
+}
+
+/// Signs the user out of an agent.
+pub(super) async fn end_sign_in(app: App, Segment(key): Segment, sent: SignedForm) -> Result<Response, Error> {
+    sign_in::end_client(&app, &sent.visitor.account, &key.into()).await?;
+    Ok(reply::to_page(&app, HOME))
+}
+
+/// Signs the user out of a browser, this one or another.
+pub(super) async fn end_session(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
+    sign_in::end_session(&app, &sent.visitor.account, &id).await?;
+    Ok(reply::to_page(&app, HOME))
+}
+
+fn signed_in_agent(signed_in: &SignedInAgent) -> pages::SignInLine {
+    pages::SignInLine {
+        id: signed_in.client.key.to_string(),
+        agent: agent(&signed_in.client),
+        stays: wording::stays(signed_in.stays).to_owned(),
+        scopes: signed_in.scope.iter().map(str::to_owned).collect(),
+        since: wording::time(signed_in.since),
+    }
+}
+
+fn browser(open: &OpenSession, mine: &Session) -> pages::SessionLine {
+    let name = open.user_agent.as_deref().and_then(wording::browser);
+    pages::SessionLine {
+        id: open.id.clone(),
+        browser: name.unwrap_or_else(|| "A browser we do not know".to_owned()),
+        is_this: open.id == mine.id,
+        signed_in: wording::time(open.auth_time),
+        until: wording::time(open.expires_at),
+    }
 }
 
 fn agent(client: &Client) -> pages::Agent {

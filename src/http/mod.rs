@@ -57,6 +57,8 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/consent/{ticket}", get(consent::get).post(consent::post)),
         (Everywhere, "/connections", get(connections::get)),
         (Everywhere, "/connections/{id}/stop", get(connections::stop_page).post(connections::stop)),
+        (Everywhere, "/connections/sign-ins/{id}/end", post(connections::end_sign_in)),
+        (Everywhere, "/connections/sessions/{id}/end", post(connections::end_session)),
         (Everywhere, "/connections/denials/{id}/revise", post(connections::revise)),
         (Root, pages::stylesheet_path(), get(discovery::stylesheet)),
         (Root, "/assets/colour/{name}", get(discovery::colour)),

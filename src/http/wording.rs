@@ -6,6 +6,7 @@ use crate::domain::consent::{Consent, Mode};
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Round};
 use crate::domain::service_policy::Claim;
 use crate::domain::time::Timestamp;
+use crate::flow::connections::Stays;
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
 pub(super) fn time(at: Timestamp) -> String {
@@ -33,6 +34,20 @@ pub(super) fn scope(token: &str) -> &'static str {
         "offline_access" => "Stay signed in for you while you are away",
         "delegations" => "See and stop your connections",
         _ => "Something this page has no words for",
+    }
+}
+
+/// How long an agent would stay signed in.
+pub(super) fn asked_to_stay(offline: bool) -> &'static str {
+    if offline { "While you are away, until you end it under Connections" } else { "Until you sign out" }
+}
+
+/// How long an agent's sign-in lasts.
+pub(super) fn stays(stays: Stays) -> &'static str {
+    match stays {
+        Stays::Out => "not signed in now; may sign you in again without asking",
+        Stays::UntilSignOut => "until you sign out",
+        Stays::WhileAway => "while you are away, until you end it here",
     }
 }
 

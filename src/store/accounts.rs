@@ -148,7 +148,7 @@ impl Tx {
         })
     }
 
-    /// Disables an account and ends its sessions. `false` when it was disabled already.
+    /// Disables an account and ends its sessions and whatever outlives them. `false` when it was disabled already.
     pub async fn disable_account(&mut self, account_id: &AccountId, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         let disabled = on!(self, |c| {
@@ -162,16 +162,14 @@ impl Tx {
             .await?
             .rows_affected()
         });
-        on!(self, |c| {
-            sqlx::query(
-                "UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(account_id)
-            .bind(now)
-            .execute(c)
-            .await?;
-        });
+        for sql in [
+            "UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL",
+            "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL",
+        ] {
+            on!(self, |c| {
+                sqlx::query(sql).bind(&*id).bind(account_id).bind(now).execute(c).await?;
+            });
+        }
         Ok(disabled == 1)
     }
 }

@@ -1,4 +1,4 @@
-//! What an authorization gave: sign-in consents, codes and the token families that come of them.
+//! What an authorization gave: codes, and the token families that come of them.
 
 use super::accounts::account;
 use super::sessions::session;
@@ -21,6 +21,8 @@ pub struct NewFamily<'a> {
     pub session_id: &'a str,
     /// What was granted.
     pub scope: &'a Scope,
+    /// Whether it outlives its session.
+    pub offline: bool,
     /// Of the code.
     pub code_hash: &'a str,
     /// Of the request.
@@ -44,7 +46,7 @@ pub struct Family {
     pub client_key: ClientKey,
     /// What was granted.
     pub scope: Scope,
-    /// Whether it is over: withdrawn, or its session or account is.
+    /// Whether it is over: withdrawn, or its account is, or its session, unless it outlives that.
     pub ended: bool,
     /// Whose.
     pub account: Account,
@@ -79,7 +81,7 @@ pub struct TokenSubject {
 
 macro_rules! family_columns {
     () => {
-        "f.id AS family_id, f.client_id, f.scope, f.generation AS used_generation, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
+        "f.id AS family_id, f.client_id, f.scope, f.offline, f.generation AS used_generation, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
          s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at, a.id AS account_id, a.sub, a.email,
          a.email_verified_at, a.name, a.phone_number, a.phone_verified_at, a.version AS account_version"
     };
@@ -87,10 +89,8 @@ macro_rules! family_columns {
 
 fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
     let session = session(r)?;
-    let ended = r.is_set("family_ended_at")?
-        || r.is_set("session_ended_at")?
-        || r.is_set("disabled_at")?
-        || session.expires_at <= now;
+    let session_over = r.is_set("session_ended_at")? || session.expires_at <= now;
+    let ended = r.is_set("family_ended_at")? || r.is_set("disabled_at")? || (session_over && r.int("offline")? == 0);
     Ok(Family {
         id: r.text("family_id")?,
         client_key: r.id("client_id")?,
@@ -109,61 +109,13 @@ fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
 }
 
 impl Tx {
-    /// The scopes a user agreed to for a client's sign-in.
-    pub async fn signin_scope(&mut self, account_id: &AccountId, client: &ClientKey) -> Result<Option<Scope>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT scope FROM signin_consent WHERE issuer_id = $1 AND account_id = $2 AND client_id = $3 AND ended_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(account_id)
-            .bind(client)
-            .fetch_all(c)
-            .await?;
-            let mut agreed: Option<Scope> = None;
-            for row in &rows {
-                let scope = Scope::stored(&row.text("scope")?);
-                agreed = Some(agreed.unwrap_or_default().or(&scope));
-            }
-            Ok(agreed)
-        })
-    }
-
-    /// Records that a user agreed to a client's sign-in.
-    pub async fn add_signin_consent(
-        &mut self,
-        row_id: &str,
-        account_id: &AccountId,
-        client: &ClientKey,
-        scope: &Scope,
-        now: Timestamp,
-    ) -> Result<()> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            sqlx::query(
-                "INSERT INTO signin_consent (id, issuer_id, account_id, client_id, scope, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-                 ON CONFLICT (account_id, client_id, scope) DO UPDATE SET ended_at = NULL",
-            )
-            .bind(row_id)
-            .bind(&*id)
-            .bind(account_id)
-            .bind(client)
-            .bind(scope.to_string())
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(())
-        })
-    }
-
     /// Writes a family and its code.
     pub async fn add_family(&mut self, new: &NewFamily<'_>) -> Result<()> {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, generation, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
+                "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, offline, generation, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)",
             )
             .bind(new.id)
             .bind(&*id)
@@ -171,7 +123,9 @@ impl Tx {
             .bind(new.client)
             .bind(new.session_id)
             .bind(new.scope.to_string())
+            .bind(i64::from(new.offline))
             .bind(new.now)
+            .bind(new.expires_at)
             .execute(c)
             .await?;
         });
@@ -289,6 +243,20 @@ impl Tx {
         Ok(done == 1)
     }
 
+    /// Says how long the tokens of a family live at the longest.
+    pub async fn extend_family(&mut self, family_id: &str, expires_at: Timestamp) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query("UPDATE token_family SET expires_at = $3 WHERE issuer_id = $1 AND id = $2")
+                .bind(&*id)
+                .bind(family_id)
+                .bind(expires_at)
+                .execute(c)
+                .await?;
+            Ok(())
+        })
+    }
+
     /// Ends a family: every token of it is dead. `false` when it was over.
     pub async fn end_family(&mut self, family_id: &str, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
@@ -353,7 +321,7 @@ impl Tx {
         })
     }
 
-    /// Whom an access token speaks for, while token, family, session and account are alive.
+    /// Whom an access token speaks for, while token, family and account are alive, and the session that the family ends with.
     pub async fn subject_by_access_token(&mut self, hash: &str, now: Timestamp) -> Result<Option<TokenSubject>> {
         let id = self.issuer.clone();
         on!(self, |c| {
@@ -363,8 +331,8 @@ impl Tx {
                 ", t.scope AS token_scope
                    FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id
-                  WHERE t.issuer_id = $1 AND t.hash = $2 AND t.expires_at > $3 AND f.ended_at IS NULL AND s.ended_at IS NULL
-                    AND s.expires_at > $3 AND a.disabled_at IS NULL"
+                  WHERE t.issuer_id = $1 AND t.hash = $2 AND t.expires_at > $3 AND f.ended_at IS NULL
+                    AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3)) AND a.disabled_at IS NULL"
             ))
             .bind(&*id)
             .bind(hash)

@@ -21,6 +21,7 @@ mod postgres;
 mod record;
 mod services;
 mod sessions;
+mod sign_ins;
 mod sqlite;
 mod sweep;
 mod throttle;
@@ -46,6 +47,7 @@ pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{NewDelivery, Settled};
 pub use sessions::NewSession;
+pub use sign_ins::SignIn;
 pub use sqlite::FileLock;
 pub use sweep::{SWEPT, Swept};
 

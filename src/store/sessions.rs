@@ -3,7 +3,7 @@
 use super::accounts::account;
 use super::{Columns, Result, Tx, on};
 use crate::domain::ids::AccountId;
-use crate::domain::session::{Account, Session};
+use crate::domain::session::{Account, OpenSession, Session};
 use crate::domain::time::Timestamp;
 use crate::secret::Secret;
 
@@ -96,18 +96,53 @@ impl Tx {
         })
     }
 
-    /// Ends a session. `false` when it was over.
-    pub async fn end_session(&mut self, session_id: &str, now: Timestamp) -> Result<bool> {
+    /// The latest sessions of a user that are alive.
+    pub async fn open_sessions(
+        &mut self,
+        account_id: &AccountId,
+        now: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<OpenSession>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            let done =
-                sqlx::query("UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND id = $2 AND ended_at IS NULL")
-                    .bind(&*id)
-                    .bind(session_id)
-                    .bind(now)
-                    .execute(c)
-                    .await?;
+            let rows = sqlx::query(
+                "SELECT id, user_agent, auth_time, expires_at FROM session
+                  WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > $3
+                  ORDER BY auth_time DESC, id LIMIT $4",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .bind(now)
+            .bind(limit)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(open_session).collect()
+        })
+    }
+
+    /// Ends a session of a user. `false` when it was over, or is somebody else's.
+    pub async fn end_session(&mut self, account_id: &AccountId, session_id: &str, now: Timestamp) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let done = sqlx::query(
+                "UPDATE session SET ended_at = $4 WHERE issuer_id = $1 AND account_id = $2 AND id = $3 AND ended_at IS NULL",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .bind(session_id)
+            .bind(now)
+            .execute(c)
+            .await?;
             Ok(done.rows_affected() == 1)
         })
     }
+}
+
+fn open_session(r: &impl Columns) -> Result<OpenSession> {
+    Ok(OpenSession {
+        id: r.text("id")?,
+        user_agent: r.maybe_text("user_agent")?,
+        auth_time: r.time("auth_time")?,
+        expires_at: r.time("expires_at")?,
+    })
 }

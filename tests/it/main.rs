@@ -33,6 +33,7 @@ mod refresh;
 mod replicas;
 mod serve;
 mod sign_in;
+mod sign_ins;
 mod spec;
 mod start;
 mod store;

@@ -18,7 +18,7 @@ use avouch::domain::service_policy::{Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{
-    self, Entry, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, Store, StoreError,
+    self, Entry, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, SignIn, Store, StoreError,
     SubjectToken, UnspentJti,
 };
 use serde_json::json;
@@ -171,6 +171,7 @@ pub(crate) async fn family(store: &Store, n: usize, client: &str) {
         client: &key_of(client),
         session_id: &format!("s{n}"),
         scope: &Scope::default(),
+        offline: false,
         code_hash: &id,
         redirect_uri: "https://c.example/cb",
         code_challenge: "challenge",
@@ -348,6 +349,7 @@ async fn sign_ins(store: &Store) {
         client: &key_of("c"),
         session_id: "s1",
         scope: &scope,
+        offline: false,
         code_hash: "code",
         redirect_uri: "https://c.example/cb",
         code_challenge: "challenge",
@@ -376,6 +378,14 @@ async fn sign_ins(store: &Store) {
         assert_eq!((used.used_generation, used.used_at), (1, Some(NOW)));
         assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_key, key_of("c"));
         assert!(tx.subject_by_access_token("access", NOW + Seconds(100)).await.unwrap().is_none(), "expired");
+        tx.extend_family("f", NOW + Seconds(100)).await.unwrap();
+        assert_eq!(tx.signin_consents(&account_key(1)).await.unwrap()[0].scope, scope);
+        let live = tx.live_families(&account_key(1), NOW).await.unwrap();
+        assert_eq!(live, [SignIn { client: key_of("c"), scope: scope.clone(), since: NOW, offline: false }]);
+        assert!(tx.live_families(&account_key(1), NOW + Seconds(100)).await.unwrap().is_empty(), "expired");
+        assert_eq!(tx.open_sessions(&account_key(1), NOW, 9).await.unwrap()[0].id, "s1");
+        assert!(tx.open_sessions(&account_key(1), NOW + Seconds(1000), 9).await.unwrap().is_empty(), "expired");
+        assert!(!tx.end_session(&account_key(2), "s1", NOW).await.unwrap(), "somebody else's");
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
         assert!(tx.reauthenticate("s1", "cookie1b", NOW).await.unwrap());
@@ -510,7 +520,10 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     let event = Event::DeliveryAttempt(attempt.clone());
     tx.record(Entry { delegation_id: Some("d1"), ..Entry::new("z".into(), NOW, event) }).await.unwrap();
     assert_eq!(tx.attempts("d1", 9).await.unwrap(), [(NOW, attempt)]);
-    assert!(tx.end_session("s1", NOW).await.unwrap() && !tx.end_session("s1", NOW).await.unwrap());
+    assert!(
+        tx.end_session(&account_key(1), "s1", NOW).await.unwrap()
+            && !tx.end_session(&account_key(1), "s1", NOW).await.unwrap()
+    );
     tx.commit().await.unwrap();
     assert!(matches!(mint(store, 1, "c", "j3").await, Ok(Outcome::Refused(Refusal::SubjectToken(_)))));
 }

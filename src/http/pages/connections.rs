@@ -16,6 +16,10 @@ pub struct Connections {
     pub pending: Vec<PendingTicket>,
     /// One for each service.
     pub items: Vec<Connection>,
+    /// Agents that the user stays signed in to; a form posts `csrf` to `/connections/sign-ins/{id}/end`.
+    pub agents: Vec<SignInLine>,
+    /// Where the user is signed in; a form posts `csrf` to `/connections/sessions/{id}/end`.
+    pub sessions: Vec<SessionLine>,
     /// What the user refused and may want to be asked again.
     pub denied: Vec<DeniedLine>,
 }
@@ -120,6 +124,36 @@ pub struct TimelineLine {
     pub time: String,
     /// What happened. The service's own words in it are bounded and quoted by the caller.
     pub text: String,
+}
+
+/// An agent that the user stays signed in to.
+#[derive(Clone, Debug)]
+pub struct SignInLine {
+    /// Our key of the client.
+    pub id: String,
+    /// Which agent.
+    pub agent: Agent,
+    /// For how long.
+    pub stays: String,
+    /// What it may know.
+    pub scopes: Vec<String>,
+    /// Since when.
+    pub since: String,
+}
+
+/// A browser that the user is signed in with.
+#[derive(Clone, Debug)]
+pub struct SessionLine {
+    /// The session.
+    pub id: String,
+    /// Name and system.
+    pub browser: String,
+    /// Whether it is the one that shows this page.
+    pub is_this: bool,
+    /// When they signed in.
+    pub signed_in: String,
+    /// When it ends by itself.
+    pub until: String,
 }
 
 /// Something the user refused.

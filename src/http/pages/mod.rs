@@ -19,7 +19,8 @@ mod sign_in;
 
 pub use colour::{colour_path, colour_stylesheet};
 pub use connections::{
-    AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingTicket, State, Stop, TimelineLine,
+    AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingTicket, SessionLine, SignInLine, State, Stop,
+    TimelineLine,
 };
 pub use consent::{Consent, ConsentClosed, Disclosed, ModeChoice, Outcome, ScopeChoice};
 pub use sign_in::{Login, ScopeLine, SignInConsent, WrongAccount};

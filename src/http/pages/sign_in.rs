@@ -39,6 +39,8 @@ pub struct SignInConsent {
     pub request: String,
     /// What is asked for.
     pub scopes: Vec<ScopeLine>,
+    /// How long it stays signed in.
+    pub stays: String,
     /// When, and if known on what, the user signed in here.
     pub signed_in: String,
     /// The host of the redirect URI, where the user goes on to with either answer.

@@ -44,6 +44,7 @@ fn sign_in_consent(f: &dyn Fn(&str) -> String) -> SignInConsent {
             ScopeLine { token: f("openid"), meaning: f("Know that it is you") },
             ScopeLine { token: f("email"), meaning: f("Your e-mail") },
         ],
+        stays: f("Until you sign out"),
         signed_in: f("22 Nov 2026, 14:02 UTC"),
         returns_to: f("127.0.0.1:8765"),
     }
@@ -119,6 +120,20 @@ fn connections(f: &dyn Fn(&str) -> String) -> Connections {
             connection(f, "d3", State::Withdrawn(f("Ended, confirmed by the service"))),
             connection(f, "d4", State::Unconfirmed(f("Stopped here; the service refused to hear it"))),
         ],
+        agents: vec![SignInLine {
+            id: f("c1"),
+            agent: agent(f),
+            stays: f("until you sign out"),
+            scopes: vec![f("openid")],
+            since: f("20 Nov 2026, 08:00 UTC"),
+        }],
+        sessions: vec![SessionLine {
+            id: f("s1"),
+            browser: f("Firefox on Linux"),
+            is_this: true,
+            signed_in: f("20 Nov 2026, 08:00 UTC"),
+            until: f("4 Dec 2026, 08:00 UTC"),
+        }],
         denied: vec![DeniedLine {
             id: f("n1"),
             agent: agent(f),
@@ -361,9 +376,11 @@ fn connections_offers_to_stop_only_what_can_be_stopped() {
     assert!(!html.contains("Nothing here yet"));
     assert_eq!(html.matches("<details open>").count(), 2, "news is open, history is not");
 
-    let none = Connections { pending: vec![], items: vec![], denied: vec![], ..connections(&plain) }.html();
+    let none =
+        Connections { pending: vec![], items: vec![], agents: vec![], denied: vec![], ..connections(&plain) }.html();
     assert!(none.contains("Nothing here yet"));
     assert!(!none.contains("Waiting for your answer") && !none.contains("What you denied"));
+    assert!(!none.contains("Agents you stay signed in to") && none.contains("Where you are signed in"));
 }
 
 #[test]

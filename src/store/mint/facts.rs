@@ -15,7 +15,7 @@ use crate::store::services::{declared, service_columns};
 use crate::store::{Columns as _, Result, StoreError, Tx, on, per_engine};
 
 /// The subjects of `$1` (by access token) and `$2` (by session) that are alive at `$3`, as `who`. An ID token names no family, but it dies
-/// with the last that the sign-in to its client gave in its session.
+/// with the last that the sign-in to its client gave in its session. A family that is offline outlives that.
 macro_rules! who {
     ($engine:ident) => {
         concat!(
@@ -33,14 +33,16 @@ macro_rules! who {
                   FROM by_token q CROSS JOIN access_token t CROSS JOIN token_family f CROSS JOIN session s
                  WHERE t.hash = q.hash AND t.issuer_id = q.issuer_id AND t.expires_at > $3
                    AND f.id = t.family_id AND f.client_id = q.client_id AND f.ended_at IS NULL
-                   AND s.id = f.session_id AND s.account_id = f.account_id AND s.ended_at IS NULL AND s.expires_at > $3
+                   AND s.id = f.session_id AND s.account_id = f.account_id
+                   AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3))
                 UNION ALL
                 SELECT q.n, q.issuer_id, q.client_id, q.aud,
                        (SELECT MAX(f.id) FROM token_family f
-                         WHERE f.session_id = s.id AND f.account_id = s.account_id AND f.client_id = q.client_id AND f.ended_at IS NULL),
+                         WHERE f.session_id = s.id AND f.account_id = s.account_id AND f.client_id = q.client_id AND f.ended_at IS NULL
+                           AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3))),
                        s.id, s.auth_time, s.account_id, q.sub
                   FROM by_session q CROSS JOIN session s
-                 WHERE s.id = q.session_id AND s.issuer_id = q.issuer_id AND s.ended_at IS NULL AND s.expires_at > $3)"
+                 WHERE s.id = q.session_id AND s.issuer_id = q.issuer_id)"
         )
     };
 }
