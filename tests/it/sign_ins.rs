@@ -61,6 +61,7 @@ both! {
         let (before, after) = (claims(tokens["id_token"].as_str().unwrap()), claims(later["id_token"].as_str().unwrap()));
         assert_eq!((&before["auth_time"], &before["sid"]), (&after["auth_time"], &after["sid"]));
         assert_eq!(subjects(&world, &later).await, [true; 2]);
+        world.clock.advance(Seconds(5));
         let again = world.signed_in(ALICE).await;
         let answered = world.agree(&again, "desk-agent", &later, "once", &[]).await;
         assert!(answered.starts_with("/consent/"), "a question of it is answered in another session");
