@@ -56,8 +56,10 @@ use crate::domain::time::Timestamp;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// How long it may take to find out whether a database is ready; one look is enough for all who ask within a second.
+/// How long it may take to find out whether a database is ready.
 const PING: Duration = Duration::from_secs(1);
+/// One look is enough for all who ask within this time: anybody may.
+const PING_FRESH: Duration = Duration::from_millis(100);
 
 /// Where the rows live.
 #[derive(Clone)]
@@ -129,16 +131,19 @@ impl Database {
         Ok(HostTx(self.of("".into()).read().await?))
     }
 
-    /// Whether the database would take a write now, within a second. Who asks again in the same second is told the same.
+    /// Whether the database would take a write now, within a second. Who asks again at once is told the same.
     ///
     /// # Errors
     /// Why not.
     pub async fn ping(&self) -> std::result::Result<(), Outage> {
         let mut last = self.last_ping.lock().await;
-        let fresh = last.filter(|(at, _)| at.elapsed() < PING);
+        let fresh = last.filter(|(at, _)| at.elapsed() < PING_FRESH);
         let (at, found) = match fresh {
             Some(found) => found,
-            None => (Instant::now(), self.look().await),
+            None => {
+                let found = self.look().await;
+                (Instant::now(), found)
+            }
         };
         *last = Some((at, found));
         found.map_or(Ok(()), Err)
