@@ -26,7 +26,8 @@ CREATE TABLE counter (
 );
 INSERT INTO counter (name, value) VALUES ('issuer', 0);
 
--- Who is vouched for. `sub` is what leaves; `id` never does.
+-- Who is vouched for. `sub` is what leaves; `id` never does. `decisions` counts what they decided, so that the last word is known whatever
+-- the clocks say.
 CREATE TABLE account (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -39,6 +40,7 @@ CREATE TABLE account (
     password_hash TEXT,
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
+    decisions BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT,
     UNIQUE (issuer_id, sub),

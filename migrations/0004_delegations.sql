@@ -38,7 +38,7 @@ CREATE UNIQUE INDEX ticket_open ON ticket (issuer_id, request_key) WHERE closed_
 CREATE INDEX ticket_account ON ticket (account_id, expires_at);
 CREATE INDEX ticket_expiry ON ticket (expires_at);
 
--- One decision, never changed once made; only its use and its end are written later.
+-- One decision, never changed once made; only its use and its end are written later. `number` is its place among those of its user.
 CREATE TABLE consent (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -54,6 +54,7 @@ CREATE TABLE consent (
     ground TEXT NOT NULL,
     request_key TEXT NOT NULL,
     session_id TEXT REFERENCES session (id),
+    number BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     last_used_at BIGINT,
     ended_at BIGINT

@@ -33,7 +33,8 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub fn get(&self, key: &K, changes: u64, now: Timestamp) -> Option<V> {
         let held = lock(&self.held);
         let (value, at) = held.entries.get(key).filter(|_| held.changes == changes)?;
-        (now - *at < self.lifetime).then(|| value.clone())
+        // A clock that was set back does not make it younger.
+        (*at..*at + self.lifetime).contains(&now).then(|| value.clone())
     }
 
     /// Keeps what was read after the store's count was `changes`.

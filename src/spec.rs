@@ -106,6 +106,7 @@
 //! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
 //! | whoever needs a database that fails is told to come back, and readiness says what is the matter | [`Outage`](crate::store::Outage) | `outage::a_postgresql_that_does_not_answer`, `outage::a_locked_file`, `outage::a_full_disk`, `outage::a_file_that_is_gone` |
 //! | a process that stands still holds up no other one | `store::postgres` | `outage::nobody_waits_for_a_process_that_stands_still`, `outage::a_batch_that_is_cut_off_is_run_again` |
+//! | the user's last word counts, whatever a clock says; a stored time that is ahead harms nobody | [`applicable_consent`](crate::domain::consent::applicable_consent), [`is_ahead`](crate::domain::session::is_ahead) | `clock` |
 //! | one server to a SQLite file | [`flow::start::open_alone`](crate::flow::start::open_alone) | `outage::a_second_server_on_a_file_does_not_start` |
 //! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |
 //! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |

@@ -25,8 +25,8 @@ const CHUNK: usize = 5000;
 /// For `{rows}`, the rows of `$1`: our key (of everything), a number, and the hash of the access token. `$2` is the time, `{issuer}` the
 /// issuer.
 const STATEMENTS: [&str; 6] = [
-    "INSERT INTO account (id, issuer_id, sub, email, email_verified_at, name, origin, version, created_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, 'seed' || (e.value ->> 1) || '@example.com', $2, 'User', 'bench', 1, $2 FROM {rows}",
+    "INSERT INTO account (id, issuer_id, sub, email, email_verified_at, name, origin, version, decisions, created_at)
+     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, 'seed' || (e.value ->> 1) || '@example.com', $2, 'User', 'bench', 1, 1, $2 FROM {rows}",
     "INSERT INTO session (id, issuer_id, account_id, token_hash, csrf, auth_time, created_at, expires_at)
      SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, 'csrf', $2, $2, $2 + 1000000 FROM {rows}",
     "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, offline, generation, created_at, expires_at)
@@ -36,9 +36,9 @@ const STATEMENTS: [&str; 6] = [
     "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, mint_count, last_exp)
      SELECT e.value ->> 0, '{issuer}', e.value ->> 0, i.url, e.value ->> 0, '{aud}', $2, 0, 0 FROM {rows}, issuer i WHERE i.id = '{issuer}'",
     "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, asked_scope, scope, resources, ground, request_key,
-                          session_id, created_at)
+                          session_id, number, created_at)
      SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, k.id, '{aud}', 'always', 'api.read', 'api.read', '[]', 'user',
-            e.value ->> 0, e.value ->> 0, $2 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
+            e.value ->> 0, e.value ->> 0, 1, $2 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
 ];
 
 /// The `$2`-th assertion of everybody.

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::client_metadata::{AUTHORIZATION_CODE, REFRESH_TOKEN};
 use super::refusal::Refusal;
 use super::scope::{self, Scope};
-use super::session::Session;
+use super::session::{self, Session};
 use super::time::{Seconds, Timestamp};
 
 /// Seconds an authorization code is valid.
@@ -162,7 +162,9 @@ impl Request {
     /// which would otherwise ask for ever.
     #[must_use]
     pub fn accepts(&self, session: &Session, now: Timestamp) -> bool {
-        !self.prompt.login && self.max_age.is_none_or(|max| now - session.auth_time <= max)
+        !self.prompt.login
+            && !session::is_ahead(session.auth_time, now)
+            && self.max_age.is_none_or(|max| now - session.auth_time <= max)
     }
 }
 
@@ -266,5 +268,7 @@ mod tests {
         assert!(!with(&[("max_age", "0"), ("prompt", "none")]).unwrap().accepts(&session, Timestamp(100)));
         assert!(!with(&[("prompt", "login")]).unwrap().accepts(&session, Timestamp(100)));
         assert!(with(&[]).unwrap().accepts(&session, Timestamp(9_999)));
+        assert!(with(&[]).unwrap().accepts(&session, Timestamp(40)), "another server's clock may be a little ahead");
+        assert!(!with(&[]).unwrap().accepts(&session, Timestamp(39)), "or somebody's was wrong");
     }
 }

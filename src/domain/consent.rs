@@ -74,7 +74,7 @@ impl Mode {
 /// A decision that stands.
 #[derive(Clone, Debug)]
 pub struct Consent {
-    /// Sorts by the time of the decision.
+    /// Names it.
     pub id: String,
     /// The record it belongs to; a denial has none.
     pub delegation_id: Option<String>,
@@ -90,6 +90,8 @@ pub struct Consent {
     pub resources: Vec<String>,
     /// The request it answers.
     pub request_key: String,
+    /// Its place among all decisions of its user: the order in which they were made, which no clock knows.
+    pub number: i64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last used.
@@ -132,13 +134,12 @@ impl Consent {
     }
 }
 
-/// The decision that stands for a query: the user's last word if that was no; else a consent, a standing one before a `once`. Of two
-/// decisions in one second nobody knows the later one: then it is the denial.
+/// The decision that stands for a query: the user's last word if that was no; else a consent, a standing one before a `once`.
 #[must_use]
 pub fn applicable_consent<'a>(consents: &'a [Consent], query: ConsentQuery<'_>, now: Timestamp) -> Option<&'a Consent> {
     let covering = || consents.iter().filter(move |c| c.covers(query, now));
-    let denial = covering().filter(|c| c.mode == Mode::Denied).max_by_key(|c| c.created_at);
-    let later = |c: &Consent| denial.is_none_or(|d| c.created_at > d.created_at);
+    let denial = covering().filter(|c| c.mode == Mode::Denied).max_by_key(|c| c.number);
+    let later = |c: &Consent| denial.is_none_or(|d| c.number > d.number);
     let given = covering().filter(|c| c.mode != Mode::Denied && later(c)).max_by_key(|c| match c.mode {
         Mode::Always => (2, Timestamp::MAX),
         Mode::Until(at) => (1, at),
@@ -161,7 +162,8 @@ mod tests {
             scope: Scope::stored(given),
             resources: vec!["https://r.example/".into()],
             request_key: "key".into(),
-            created_at: Timestamp(id.parse().unwrap()),
+            number: id.parse().unwrap(),
+            created_at: Timestamp(100 - id.parse::<i64>().unwrap()),
             last_used_at: None,
             ended_at: None,
         }
@@ -213,8 +215,6 @@ mod tests {
         let pick = |all: &[Consent]| applicable_consent(all, query, Timestamp(100)).map(|c| c.id.clone());
         assert_eq!(pick(&[once.clone(), always.clone()]), Some("2".into()));
         assert_eq!(pick(&[once.clone(), always.clone(), no.clone()]), Some("3".into()));
-        let at_once = Consent { created_at: Timestamp(3), ..later.clone() };
-        assert_eq!(pick(&[at_once, no.clone()]), Some("3".into()), "in one second the denial stands");
         assert_eq!(pick(&[once, always, no, later]), Some("4".into()));
         assert_eq!(pick(&[]), None);
     }

@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::scope::Scope;
 use super::service::Service;
 use super::service_policy::{Claim, ClientIdSource};
-use super::session::Account;
+use super::session::{self, Account};
 use super::time::Timestamp;
 
 /// The kinds of subject token that are taken (RFC 8693 section 3).
@@ -146,6 +146,9 @@ pub fn decide(
     if service.requires_verified_contact && !account.has_verified_contact() {
         return Err(Refusal::NoVerifiedContact);
     }
+    if session::is_ahead(auth_time, now) {
+        return Err(Refusal::SignInAhead);
+    }
     if let Some(max_age) = service.max_auth_age.filter(|max| now - auth_time > *max) {
         return Err(Refusal::StepUp { max_age });
     }
@@ -179,7 +182,8 @@ fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Recor
         jti: jti.clone(),
         iat: now,
         exp: now + ASSERTION_LIFETIME,
-        auth_time,
+        // Another server's clock may be a little ahead, and no service takes a sign-in after `iat`.
+        auth_time: auth_time.min(now),
         email: leaves(Claim::Email).then(|| account.email.clone()),
         email_verified: (leaves(Claim::Email) && leaves(Claim::EmailVerified)).then_some(account.email_verified),
         name: account.name.clone().filter(|_| leaves(Claim::Name)),
@@ -295,6 +299,7 @@ mod tests {
                 scope: Scope::stored("read"),
                 resources: vec!["https://a.example/api".into()],
                 request_key: "q".into(),
+                number: 1,
                 created_at: Timestamp(0),
                 last_used_at: None,
                 ended_at: None,
@@ -338,7 +343,7 @@ mod tests {
     #[test]
     fn every_rule_says_no() {
         type Spoil = fn(&mut Request, &mut Rows);
-        let cases: [(&str, Spoil, Refusal); 8] = [
+        let cases: [(&str, Spoil, Refusal); 9] = [
             ("grant", |_, f| f.client.metadata.grant_types.clear(), Refusal::GrantTypeNotAllowed),
             ("ceiling", |_, f| f.client.policy.audiences.clear(), Refusal::AudienceNotAllowed),
             ("ourselves", |r, _| r.audience = Audience::parse("https://id.example").unwrap(), Refusal::AudienceOwn),
@@ -346,6 +351,7 @@ mod tests {
             ("scope", |r, _| r.scope = Some(Scope::stored("admin")), Refusal::ScopeNotGrantable("admin".into())),
             ("contact", |_, f| f.account.email_verified = false, Refusal::NoVerifiedContact),
             ("old sign-in", |_, f| f.auth_time = Timestamp(-1601), Refusal::StepUp { max_age: Seconds(3600) }),
+            ("sign-in to come", |_, f| f.auth_time = Timestamp(2061), Refusal::SignInAhead),
             (
                 "denied",
                 |_, f| {

@@ -160,6 +160,10 @@ pub enum Refusal {
         max_age: Seconds,
     },
 
+    /// The sign-in is ahead of this server's clock, by more than clocks differ.
+    #[error("the user has to sign in again: by this server's clock they have not signed in yet")]
+    SignInAhead,
+
     // Bearer tokens (RFC 6750 section 3.1).
     /// No token.
     #[error("a bearer token is required")]

@@ -7,6 +7,15 @@ use crate::secret::Secret;
 /// Seconds a session lasts, whatever happens in it.
 pub const LIFETIME: Seconds = Seconds(14 * 24 * 3600);
 
+/// By how much the clocks of two servers may differ.
+const CLOCK_SKEW: Seconds = Seconds(60);
+
+/// Whether a sign-in lies so far ahead that it has to be done again: a clock was wrong then, or is now, and its age is nobody's guess.
+#[must_use]
+pub fn is_ahead(auth_time: Timestamp, now: Timestamp) -> bool {
+    auth_time - now > CLOCK_SKEW
+}
+
 /// A signed-in browser.
 #[derive(Clone, Debug)]
 pub struct Session {

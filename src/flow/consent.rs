@@ -141,6 +141,7 @@ pub async fn decide(
     if answer.mode.is_some() && !ticket.scope.is_empty() && answer.scope.is_empty() {
         return Err(Refusal::Malformed("scope", "must keep at least one; to give none, deny").into());
     }
+    let number = tx.next_decision(&account.id).await?;
     let delegation_id = match answer.mode {
         None => None,
         Some(_) => Some(
@@ -157,6 +158,7 @@ pub async fn decide(
         scope: if mode == Mode::Denied { Scope::default() } else { answer.scope.clone() },
         resources: ticket.resources.clone(),
         request_key: ticket.request_key.clone(),
+        number,
         created_at: now,
         last_used_at: None,
         ended_at: None,

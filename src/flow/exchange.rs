@@ -134,7 +134,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     }
     tx.close_expired_ticket(request_key, now).await?;
     if let Some(ticket) = tx.open_ticket(request_key).await? {
-        if now - ticket.polled_at < POLL_INTERVAL {
+        if (ticket.polled_at..ticket.polled_at + POLL_INTERVAL).contains(&now) {
             return Ok(Some(Refusal::SlowDown(question(&ticket))));
         }
         tx.polled(&ticket.id, now).await?;

@@ -64,7 +64,8 @@ fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Resul
         aud: client.client_id.clone(),
         exp: now + ID_TOKEN_LIFETIME,
         iat: now,
-        auth_time: family.session.auth_time,
+        // Another server's clock may be a little ahead.
+        auth_time: family.session.auth_time.min(now),
         sid: family.session.id.clone(),
         nonce: family.nonce.clone(),
         amr: vec!["pwd".to_owned()],

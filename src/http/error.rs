@@ -63,7 +63,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         | R::ResourceMalformed(_)
         | R::ResourceNotOfAudience => ("invalid_target", 400),
         R::SlowDown(_) | R::TooManyQuestions => ("slow_down", 400),
-        R::StepUp { .. } => ("insufficient_user_authentication", 400),
+        R::StepUp { .. } | R::SignInAhead => ("insufficient_user_authentication", 400),
         R::BearerMissing | R::BearerInvalid => ("invalid_token", 401),
         R::BearerScope(_) => ("insufficient_scope", 403),
         R::CredentialsWrong => ("access_denied", 422),

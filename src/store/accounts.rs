@@ -80,8 +80,9 @@ impl Tx {
         let phone_verified_at = new.phone_verified.then_some(now);
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO account (id, issuer_id, sub, email, email_verified_at, name, phone_number, phone_verified_at, origin, version, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'config', 1, $9)
+                "INSERT INTO account (id, issuer_id, sub, email, email_verified_at, name, phone_number, phone_verified_at, origin, version, decisions,
+                                      created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'config', 1, 0, $9)
                  ON CONFLICT (issuer_id, email) DO UPDATE
                     SET email_verified_at = CASE WHEN $5 IS NULL THEN NULL ELSE COALESCE(account.email_verified_at, $5) END,
                         name = $6, phone_number = $7,

@@ -12,8 +12,8 @@ use crate::domain::time::Timestamp;
 macro_rules! consent_columns {
     ($shape:ident $($table:literal)?) => {
         $shape!(
-            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, request_key, created_at, last_used_at,
-            ended_at
+            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, request_key, number, created_at,
+            last_used_at, ended_at
         )
     };
 }
@@ -29,6 +29,7 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
         scope: Scope::stored(&r.text("scope")?),
         resources: r.json("resources")?,
         request_key: r.text("request_key")?,
+        number: r.int("number")?,
         created_at: r.time("created_at")?,
         last_used_at: r.maybe_time("last_used_at")?,
         ended_at: r.maybe_time("ended_at")?,
@@ -62,7 +63,7 @@ impl Tx {
             let rows = sqlx::query(concat!(
                 "SELECT ",
                 consent_columns!(list),
-                " FROM consent WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY id"
+                " FROM consent WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY number"
             ))
             .bind(&*id)
             .bind(delegation_id)
@@ -95,7 +96,7 @@ impl Tx {
             let rows = sqlx::query(concat!(
                 "SELECT aud, ",
                 consent_columns!(list),
-                " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND mode = 'denied' AND ended_at IS NULL ORDER BY id"
+                " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND mode = 'denied' AND ended_at IS NULL ORDER BY number"
             ))
             .bind(&*id)
             .bind(account_id)
@@ -141,6 +142,21 @@ impl Tx {
         })
     }
 
+    /// Draws the number of a user's next decision. It locks the user's row, which everyone locks first.
+    pub async fn next_decision(&mut self, account_id: &AccountId) -> Result<i64> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "UPDATE account SET decisions = decisions + 1 WHERE issuer_id = $1 AND id = $2 RETURNING decisions",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .fetch_one(c)
+            .await?;
+            row.int("decisions")
+        })
+    }
+
     /// Writes a decision of the user's.
     pub async fn add_consent(
         &mut self,
@@ -154,8 +170,8 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources,
-                                      ground, request_key, session_id, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'user', $12, $13, $14)",
+                                      ground, request_key, session_id, number, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'user', $12, $13, $14, $15)",
             )
             .bind(&new.id)
             .bind(&*id)
@@ -170,6 +186,7 @@ impl Tx {
             .bind(json(&new.resources))
             .bind(&new.request_key)
             .bind(session_id)
+            .bind(new.number)
             .bind(new.created_at)
             .execute(c)
             .await?;

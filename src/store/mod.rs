@@ -138,14 +138,8 @@ impl Database {
     pub async fn ping(&self) -> std::result::Result<(), Outage> {
         let mut last = self.last_ping.lock().await;
         let fresh = last.filter(|(at, _)| at.elapsed() < PING_FRESH);
-        let (at, found) = match fresh {
-            Some(found) => found,
-            None => {
-                let found = self.look().await;
-                (Instant::now(), found)
-            }
-        };
-        *last = Some((at, found));
+        let found = if let Some((_, found)) = fresh { found } else { self.look().await };
+        *last = fresh.or_else(|| Some((Instant::now(), found)));
         found.map_or(Ok(()), Err)
     }
 

@@ -5,7 +5,7 @@ use crate::domain::time::{Seconds, Timestamp};
 
 impl Tx {
     /// Counts an attempt under a name, before its outcome is known, and says the how-manieth it is and until when nobody may try.
-    /// Attempts older than `forget` no longer count. One statement: a look at the block before it would, on PostgreSQL, miss
+    /// Attempts older than `forget` no longer count, nor those as far ahead, which a wrong clock has counted. One statement: a look at the block before it would, on PostgreSQL, miss
     /// the block of an attempt that is counted at the same time.
     pub async fn count_attempt(&mut self, name: &str, now: Timestamp, forget: Seconds) -> Result<(i64, Timestamp)> {
         let id = self.issuer.clone();
@@ -13,13 +13,14 @@ impl Tx {
             let row = sqlx::query(
                 "INSERT INTO throttle (issuer_id, name, failures, failed_at, blocked_until) VALUES ($1, $2, 1, $3, 0)
                  ON CONFLICT (issuer_id, name) DO UPDATE
-                    SET failures = CASE WHEN throttle.failed_at < $4 THEN 1 ELSE throttle.failures + 1 END, failed_at = $3
+                    SET failures = CASE WHEN throttle.failed_at < $4 OR throttle.failed_at > $5 THEN 1 ELSE throttle.failures + 1 END, failed_at = $3
                  RETURNING failures, blocked_until",
             )
             .bind(&*id)
             .bind(name)
             .bind(now)
             .bind(now - forget)
+            .bind(now + forget)
             .fetch_one(c)
             .await?;
             Ok((row.int("failures")?, row.time("blocked_until")?))

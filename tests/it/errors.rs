@@ -64,6 +64,7 @@ every_refusal! {
     R::Denied => R::Denied,
     R::NoVerifiedContact => R::NoVerifiedContact,
     R::StepUp { .. } => R::StepUp { max_age: Seconds(3600) },
+    R::SignInAhead => R::SignInAhead,
     R::BearerMissing => R::BearerMissing,
     R::BearerInvalid => R::BearerInvalid,
     R::BearerScope(_) => R::BearerScope("delegations"),

@@ -5,6 +5,7 @@ mod api;
 mod authorize;
 mod browser;
 mod client_auth;
+mod clock;
 mod code;
 mod columns;
 mod committer;

@@ -20,7 +20,7 @@ const DOCUMENTS: [&str; 5] = [
 pub(crate) async fn add(world: &World, id: &str) {
     let looks = Looks { name: DisplayName::parse(&format!("Agents of {id}")).unwrap(), colour: None, logo: None };
     issuers_admin::add(&world.host, &IssuerId::parse(id).unwrap(), &looks).await.unwrap();
-    let columns = "email, email_verified_at, name, password_hash, origin, version, created_at";
+    let columns = "email, email_verified_at, name, password_hash, origin, version, decisions, created_at";
     let copy = format!(
         "INSERT INTO account (id, issuer_id, sub, {columns})
          SELECT '{id}' || id, '{id}', '{id}' || sub, {columns} FROM account WHERE issuer_id = 'default'"

@@ -136,6 +136,7 @@ pub(crate) fn consent(id: &str, delegation: Option<&str>, client: &str, mode: Mo
         scope: Scope::stored("r"),
         resources: vec!["https://a.example/api".to_owned()],
         request_key: "key".to_owned(),
+        number: 1,
         created_at: NOW,
         last_used_at: None,
         ended_at: None,

@@ -249,7 +249,7 @@ async fn a_neighbour_that_cannot_be_read(engine: Engine) {
     };
     let (delegation, consent) = (
         "issuer_id, account_id, iss, sub, created_at, mint_count, last_exp",
-        "issuer_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources, ground, request_key, created_at",
+        "issuer_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources, ground, request_key, number, created_at",
     );
     world
         .database

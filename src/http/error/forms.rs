@@ -45,6 +45,8 @@ pub(super) fn oauth(error: &PublicError<'_>) -> Response {
             body.interval = Some(question.interval);
         }
         Some(Refusal::StepUp { max_age }) => body.max_age = Some(*max_age),
+        // "Equivalent to prompt=login" (OpenID Connect Core section 3.1.2.1).
+        Some(Refusal::SignInAhead) => body.max_age = Some(Seconds(0)),
         _ => {}
     }
     reply::private_json(error.status, &body)
