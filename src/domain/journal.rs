@@ -74,6 +74,9 @@ pub enum Event {
     /// A user may no longer sign in.
     #[serde(rename = "account.disabled")]
     AccountDisabled(Disabled),
+    /// A user's password is another one: whoever was signed in by the old one no longer is.
+    #[serde(rename = "account.password_changed")]
+    PasswordChanged {},
     /// A client may no longer ask.
     #[serde(rename = "client.disabled")]
     ClientDisabled(Disabled),

@@ -50,10 +50,19 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> 
     };
     tx.apply_account(&new, now).await?;
     match &user.password {
-        Some(Password::Hash(hash)) => tx.set_password(&user.email, hash.expose()).await?,
+        Some(Password::Hash(hash)) => set_password(app, tx, &user.email, Some(hash.expose()), now).await,
         // Hashed later, when there is time: until then nobody signs in.
-        Some(Password::Plain(_)) => {}
-        None => tx.clear_password(&user.email).await?,
+        Some(Password::Plain(_)) => Ok(()),
+        None => set_password(app, tx, &user.email, None, now).await,
+    }
+}
+
+/// Whoever was signed in by another password no longer is.
+async fn set_password(app: &App, tx: &mut Tx, email: &str, hash: Option<&str>, now: Timestamp) -> Result<(), Error> {
+    if let Some(account_id) = tx.set_password(email, hash).await? {
+        tx.sign_out_everywhere(&account_id, now).await?;
+        let entry = Entry::new(app.id(), now, Event::PasswordChanged {});
+        tx.record(Entry { account_id: Some(&account_id), ..entry }).await?;
     }
     Ok(())
 }
@@ -97,11 +106,13 @@ async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now:
     }
     for (key, client_id) in &gone_clients {
         if tx.disable_client(key, now).await? {
+            tx.end_grants(key, now).await?;
             disabled(app, tx, Event::ClientDisabled, client_id.as_str(), now).await?;
         }
     }
     for (id, name) in &gone_services {
         if tx.disable_service(id, now).await? {
+            tx.close_tickets_for(name, now).await?;
             disabled(app, tx, Event::ServiceDisabled, name, now).await?;
         }
     }
@@ -172,7 +183,7 @@ async fn hash_one(host: &Host, issuer: &str, email: &str, password: Secret) -> R
     }
     let hash = app.hashing.hash(password, app.rng.bytes::<16>()).await?;
     let mut tx = app.store.begin().await?;
-    tx.set_password(email, &hash).await?;
+    set_password(&app, &mut tx, email, Some(&hash), app.now()).await?;
     tx.commit().await?;
     Ok(())
 }

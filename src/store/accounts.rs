@@ -108,30 +108,20 @@ impl Tx {
         })
     }
 
-    /// Takes the password of the account with an e-mail away.
-    pub async fn clear_password(&mut self, email: &str) -> Result<()> {
+    /// Sets the password of the account with an e-mail, or takes it away. Says whose that is where it was another one before.
+    pub async fn set_password(&mut self, email: &str, hash: Option<&str>) -> Result<Option<AccountId>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            sqlx::query("UPDATE account SET password_hash = NULL WHERE issuer_id = $1 AND email = $2")
-                .bind(&*id)
-                .bind(email)
-                .execute(c)
-                .await?;
-            Ok(())
-        })
-    }
-
-    /// Sets the password of the account with an e-mail.
-    pub async fn set_password(&mut self, email: &str, hash: &str) -> Result<()> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            sqlx::query("UPDATE account SET password_hash = $3 WHERE issuer_id = $1 AND email = $2")
-                .bind(&*id)
-                .bind(email)
-                .bind(hash)
-                .execute(c)
-                .await?;
-            Ok(())
+            let row = sqlx::query(
+                "UPDATE account SET password_hash = $3 WHERE issuer_id = $1 AND email = $2 AND password_hash IS DISTINCT FROM $3
+                 RETURNING id",
+            )
+            .bind(&*id)
+            .bind(email)
+            .bind(hash)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| r.id("id")).transpose()
         })
     }
 
@@ -149,7 +139,7 @@ impl Tx {
         })
     }
 
-    /// Disables an account and ends its sessions and whatever outlives them. `false` when it was disabled already.
+    /// Disables an account and ends its sign-ins. `false` when it was disabled already.
     pub async fn disable_account(&mut self, account_id: &AccountId, now: Timestamp) -> Result<bool> {
         let id = self.issuer.clone();
         let disabled = on!(self, |c| {
@@ -163,14 +153,7 @@ impl Tx {
             .await?
             .rows_affected()
         });
-        for sql in [
-            "UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL",
-            "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL",
-        ] {
-            on!(self, |c| {
-                sqlx::query(sql).bind(&*id).bind(account_id).bind(now).execute(c).await?;
-            });
-        }
+        self.sign_out_everywhere(account_id, now).await?;
         Ok(disabled == 1)
     }
 }

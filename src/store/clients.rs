@@ -106,6 +106,23 @@ impl Tx {
         })
     }
 
+    /// Ends what users gave a client: its tokens, their leave to sign them in, and its open questions.
+    pub async fn end_grants(&mut self, key: &ClientKey, now: Timestamp) -> Result<()> {
+        const FAMILIES: &str =
+            "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL";
+        const SIGN_INS: &str =
+            "UPDATE signin_consent SET ended_at = $3 WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL";
+        const TICKETS: &str = "UPDATE ticket SET closed_at = $3
+              WHERE issuer_id = $1 AND client_id = $2 AND closed_at IS NULL AND expires_at > $3";
+        for sql in [FAMILIES, SIGN_INS, TICKETS] {
+            let id = self.issuer.clone();
+            on!(self, |c| {
+                sqlx::query(sql).bind(&*id).bind(key).bind(now).execute(c).await?;
+            });
+        }
+        Ok(())
+    }
+
     /// Disables a client. `false` when it was disabled already.
     pub async fn disable_client(&mut self, key: &ClientKey, now: Timestamp) -> Result<bool> {
         self.wrote_client = true;

@@ -96,6 +96,21 @@ impl Tx {
         })
     }
 
+    /// Ends every session of an account, and every token that came of one.
+    pub async fn sign_out_everywhere(&mut self, account_id: &AccountId, now: Timestamp) -> Result<()> {
+        const SESSIONS: &str =
+            "UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL";
+        const FAMILIES: &str =
+            "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL";
+        for sql in [SESSIONS, FAMILIES] {
+            let id = self.issuer.clone();
+            on!(self, |c| {
+                sqlx::query(sql).bind(&*id).bind(account_id).bind(now).execute(c).await?;
+            });
+        }
+        Ok(())
+    }
+
     /// The latest sessions of a user that are alive.
     pub async fn open_sessions(
         &mut self,

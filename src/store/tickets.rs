@@ -143,6 +143,22 @@ impl Tx {
         Ok(())
     }
 
+    /// Closes the open questions about an audience.
+    pub async fn close_tickets_for(&mut self, aud: &str, now: Timestamp) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE ticket SET closed_at = $3 WHERE issuer_id = $1 AND aud = $2 AND closed_at IS NULL AND expires_at > $3",
+            )
+            .bind(&*id)
+            .bind(aud)
+            .bind(now)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
     /// Notes that the agent asked again.
     pub async fn polled(&mut self, ticket_id: &str, now: Timestamp) -> Result<()> {
         let id = self.issuer.clone();

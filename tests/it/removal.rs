@@ -1,0 +1,83 @@
+//! What ends with a client, a service or a password that the configuration no longer has, and does not come back with it.
+
+use avouch::domain::time::Seconds;
+use serde_json::{Value, json};
+
+use crate::harness::{ALICE, PASSWORD, World, answer_form, both, declarations};
+
+/// Replicas look at a client again after two seconds.
+async fn again(world: &World, declared: &str) -> World {
+    let replica = world.replica(declared).await;
+    world.clock.advance(Seconds(2));
+    replica
+}
+
+fn refresh(tokens: &Value) -> [(&'static str, &str); 2] {
+    [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())]
+}
+
+both! {
+    async fn what_a_client_was_given_ends_with_it(world: World) {
+        let ours = declarations(&world.service.url);
+        let browser = world.signed_in(ALICE).await;
+        let code = world.code(&browser, "console", &[("scope", "openid delegations")]).await;
+        let (_, console) = world.token("console", &crate::harness::code_grant(&code)).await;
+        let console = console["access_token"].as_str().unwrap().to_owned();
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        let (_, asked) = world.exchange("desk-agent", &tokens, &[]).await;
+        let question = asked["consent_uri"].as_str().unwrap().strip_prefix(&world.issuer()).unwrap().to_owned();
+        let page = browser.get(&question).await;
+        assert_eq!(world.api("GET", "/delegations", &console).await.status, 200);
+
+        let renamed = |id: &str| format!("client_id = \"{id}\"");
+        let gone = ours.replace(&renamed("desk-agent"), &renamed("desk-two")).replace(&renamed("console"), &renamed("console-two"));
+        let without = again(&world, &gone).await;
+        for server in [&world, &without] {
+            assert_eq!(server.api("GET", "/delegations", &console).await.status, 401, "its tokens");
+        }
+        assert_eq!(browser.submit(&page, &question, &answer_form(&page, "always")).await.status, 409, "its questions");
+        assert_eq!(world.database.column("SELECT id FROM consent").await.len(), 0);
+
+        // Back again it begins anew.
+        let back = again(&world, &ours).await;
+        assert_eq!(back.api("GET", "/delegations", &console).await.status, 401);
+        let (status, body) = back.token("desk-agent", &refresh(&tokens)).await;
+        assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{body}");
+        let answer = browser.at(&back).get(&World::authorize_path("desk-agent", &[("prompt", "none")])).await;
+        assert!(answer.location().contains("error=consent_required"), "{}", answer.location());
+    }
+}
+
+both! {
+    async fn nobody_is_asked_about_a_service_that_is_gone(world: World) {
+        let ours = declarations(&world.service.url);
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        let (_, asked) = world.exchange("desk-agent", &tokens, &[]).await;
+        let question = asked["consent_uri"].as_str().unwrap().strip_prefix(&world.issuer()).unwrap().to_owned();
+        let page = browser.get(&question).await;
+        let moved = ours.replace(&format!("audience = \"{}\"", world.service.url), "audience = \"https://moved.example\"");
+        again(&world, &moved).await;
+        let back = again(&world, &ours).await;
+        let browser = browser.at(&back);
+        assert_eq!(browser.submit(&page, &question, &answer_form(&page, "always")).await.status, 409);
+        assert!(browser.get(&question).await.body.contains("This question has expired"));
+    }
+}
+
+both! {
+    async fn whoever_signed_in_by_another_password_no_longer_is(world: World) {
+        let ours = declarations(&world.service.url);
+        let (browser, tokens, ..) = world.delegated().await;
+        assert_eq!(browser.get("/connections").await.status, 200);
+        world.replica(&ours).await;
+        assert_eq!(browser.get("/connections").await.status, 200, "the same password changes nothing");
+        world.replica(&ours.replacen(PASSWORD, "another password altogether", 1)).await;
+        assert_eq!(browser.get("/connections").await.status, 303);
+        let (status, body) = world.token("desk-agent", &refresh(&tokens)).await;
+        assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{body}");
+        assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.1["error"], "invalid_grant");
+        let told = world.database.column("SELECT account_id FROM journal WHERE kind = 'account.password_changed'").await;
+        assert!(told.len() >= 2, "the first passwords, and the change: {told:?}");
+    }
+}
