@@ -35,6 +35,7 @@ pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> 
     let Dashboard { pending, mut connections, agents, sessions, denials } = dashboard(&app, &visitor.account).await?;
     // What is in force before what is over.
     connections.sort_by_key(|connection| connection.delegation.ended_at.is_some());
+    let now = app.now();
     let page = pages::Connections {
         site: reply::site(&app),
         account: visitor.bar(&app, HOME),
@@ -44,11 +45,11 @@ pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> 
                 agent: agent(&client),
                 service: service(known.as_ref(), &ticket.aud),
                 scopes: ticket.scope.iter().map(str::to_owned).collect(),
-                asked: wording::time(ticket.created_at),
+                asked: wording::ago(ticket.created_at, now),
                 ticket: ticket.id,
             })
             .collect(),
-        items: connections.iter().map(item).collect(),
+        items: connections.iter().map(|connection| item(connection, now)).collect(),
         agents: agents.iter().map(signed_in_agent).collect(),
         sessions: sessions.iter().map(|session| browser(session, &visitor.session)).collect(),
         denied: denials
@@ -57,7 +58,7 @@ pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> 
                 agent: agent(&client),
                 service: service(known.as_ref(), &aud),
                 scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
-                when: wording::time(consent.created_at),
+                when: wording::ago(consent.created_at, now),
                 id: consent.id,
             })
             .collect(),
@@ -139,7 +140,7 @@ fn service(known: Option<&Service>, aud: &str) -> pages::Service {
     pages::Service { name: known.and_then(|s| s.policy.name.as_ref()).map(ToString::to_string), host }
 }
 
-fn item(connection: &Connection) -> pages::Connection {
+fn item(connection: &Connection, now: Timestamp) -> pages::Connection {
     let delegation = &connection.delegation;
     let service = service(connection.service.as_ref(), &delegation.aud);
     let deliveries = notices(connection);
@@ -149,7 +150,7 @@ fn item(connection: &Connection) -> pages::Connection {
     pages::Connection {
         id: delegation.id.clone(),
         state: state(connection, &deliveries),
-        agents: agents(connection),
+        agents: agents(connection, now),
         last_used: delegation.last_used_at.map(|at| {
             let by = delegation.last_client.as_deref().map(|name| format!(" by {name}")).unwrap_or_default();
             let times = if delegation.mint_count == 1 {
@@ -157,7 +158,7 @@ fn item(connection: &Connection) -> pages::Connection {
             } else {
                 format!("; {} times in all", delegation.mint_count)
             };
-            format!("{}{by}{times}", wording::time(at))
+            format!("{}{by}{times}", wording::ago(at, now))
         }),
         timeline: timeline.into_iter().map(|(time, text)| pages::TimelineLine { time, text }).collect(),
         can_stop: delegation.status() == Status::Active,
@@ -182,33 +183,32 @@ fn state(connection: &Connection, notices: &[Delivery]) -> State {
                 Mode::Until(at) => (1, *at),
                 Mode::Once | Mode::Denied => (0, Timestamp::EPOCH),
             });
-            State::Active(match furthest {
-                Some(Mode::Always) => "Active until you stop it".to_owned(),
-                Some(Mode::Until(at)) => format!("Active until {}", wording::time(at)),
-                Some(_) => "Allowed once, not used yet".to_owned(),
-                None => "Used; agents have to ask again. Stop it to end the access they got".to_owned(),
-            })
+            match furthest {
+                Some(Mode::Always) => State::Active("Active until you stop it".to_owned()),
+                Some(Mode::Until(at)) => State::Active(format!("Active until {}", wording::time(at))),
+                Some(_) => State::Active("Allowed once, not used yet".to_owned()),
+                None => State::Used("Used. Agents have to ask again; stop it to end the access they got".to_owned()),
+            }
         }
-        Status::Withdrawing if confirmed > 0 => {
-            State::Withdrawing("Stopped here and confirmed once; the service is told a second time".into())
-        }
-        Status::Withdrawing => State::Withdrawing("Stopped here; the service has not confirmed yet".into()),
-        Status::Withdrawn if delegation.mint_count == 0 => State::Withdrawn("Ended before it was ever used".into()),
+        // What is still to come is in the details: there is nothing for the user to wait for.
+        Status::Withdrawing if confirmed > 0 => State::Withdrawn("Stopped and confirmed".into()),
+        Status::Withdrawing => State::Withdrawing("Stopped; the service has not confirmed it yet".into()),
+        Status::Withdrawn if delegation.mint_count == 0 => State::Withdrawn("Stopped before it was ever used".into()),
         Status::Withdrawn if notices.is_empty() => {
-            State::Unconfirmed("Stopped here; the service cannot be told, so end your sessions there yourself".into())
+            State::Unconfirmed("Stopped; the service cannot be told, so sign out there yourself".into())
         }
         Status::Withdrawn if confirmed == notices.len() => {
             let at = notices.iter().filter_map(|d| d.ended_at).max().unwrap_or_default();
-            State::Withdrawn(format!("Ended, confirmed by the service on {}", wording::time(at)))
+            State::Withdrawn(format!("Stopped and confirmed on {}", wording::time(at)))
         }
-        Status::Withdrawn => State::Unconfirmed(
-            "Stopped here; the service did not confirm it, so end your sessions there yourself".into(),
-        ),
+        Status::Withdrawn => {
+            State::Unconfirmed("Stopped; the service did not confirm it, so sign out there yourself".into())
+        }
     }
 }
 
 /// The decisions by agent: those that stand, and the last few that ended.
-fn agents(connection: &Connection) -> Vec<pages::AgentLines> {
+fn agents(connection: &Connection, now: Timestamp) -> Vec<pages::AgentLines> {
     let mut agents: Vec<(&Client, Vec<&Consent>)> = Vec::new();
     for (client, consent) in connection.consents.iter().rev() {
         match agents.iter_mut().find(|(known, _)| known.key == client.key) {
@@ -225,8 +225,8 @@ fn agents(connection: &Connection) -> Vec<pages::AgentLines> {
             mode: wording::standing(consent),
             scopes: consent.scope.iter().map(str::to_owned).collect(),
             agreed: match connection.browsers.get(&consent.id).and_then(|name| wording::browser(name)) {
-                Some(browser) => format!("{}, {browser}", wording::time(consent.created_at)),
-                None => wording::time(consent.created_at),
+                Some(browser) => format!("{}, {browser}", wording::ago(consent.created_at, now)),
+                None => wording::ago(consent.created_at, now),
             },
         };
         pages::AgentLines { agent: agent(client), decisions: consents.iter().map(decision).collect(), earlier }

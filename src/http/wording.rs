@@ -5,12 +5,25 @@ use chrono::DateTime;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Round};
 use crate::domain::service_policy::Claim;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Seconds, Timestamp};
 use crate::flow::connections::Stays;
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
 pub(super) fn time(at: Timestamp) -> String {
     DateTime::from_timestamp(at.0, 0).map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M UTC").to_string())
+}
+
+/// A time that is past: how long ago, and when exactly.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let Seconds(seconds) = now - at;
+    let of = |n: i64, unit: &str| format!("{n} {unit}{} ago ({})", if n == 1 { "" } else { "s" }, time(at));
+    match seconds {
+        ..60 => format!("just now ({})", time(at)),
+        60..3600 => of(seconds / 60, "minute"),
+        3600..86_400 => of(seconds / 3600, "hour"),
+        86_400..2_592_000 => of(seconds / 86_400, "day"),
+        _ => time(at),
+    }
 }
 
 /// A time to the second.
@@ -54,13 +67,17 @@ pub(super) fn stays(stays: Stays) -> &'static str {
 /// What a claim is, and what a service does with it.
 pub(super) fn claim(claim: Claim) -> (&'static str, &'static str) {
     match claim {
-        Claim::Email => ("Your e-mail", "to find your account there"),
-        Claim::EmailVerified => ("Whether we checked that e-mail", "so that nobody can pose as you"),
-        Claim::Name => ("Your name", "shown on your account"),
-        Claim::PhoneNumber => ("Your phone number", "to find your account there"),
-        Claim::PhoneNumberVerified => ("Whether we checked that number", "so that nobody can pose as you"),
-        Claim::Amr => ("How you signed in", "so that it can ask for more"),
+        Claim::Email | Claim::EmailVerified => ("Your e-mail address", "to find your account there"),
+        Claim::Name => ("Your name", "to show on your account"),
+        Claim::PhoneNumber | Claim::PhoneNumberVerified => ("Your phone number", "to find your account there"),
+        Claim::Amr => sign_in(true),
     }
+}
+
+/// What every assertion says about the sign-in, and what a service does with it.
+pub(super) fn sign_in(method: bool) -> (&'static str, &'static str) {
+    let what = if method { "When and how you last signed in" } else { "When you last signed in" };
+    (what, "so that an old sign-in doesn't count")
 }
 
 /// How far a decision goes.
@@ -176,6 +193,23 @@ mod tests {
     use super::*;
     use crate::domain::ids::{Jti, Subject};
     use crate::domain::notice::{Format, LIFETIME};
+
+    #[test]
+    fn how_long_ago() {
+        let at = Timestamp(1_800_000_000);
+        for (seconds, words) in [
+            (-5, "just now ("),
+            (59, "just now ("),
+            (60, "1 minute ago ("),
+            (3599, "59 minutes ago ("),
+            (7200, "2 hours ago ("),
+            (86_400, "1 day ago ("),
+            (2_592_000, "15 Jan 2027, 08:00 UTC"),
+        ] {
+            assert!(ago(at, at + Seconds(seconds)).starts_with(words), "{seconds}");
+        }
+        assert_eq!(ago(at, at + Seconds(120)), "2 minutes ago (15 Jan 2027, 08:00 UTC)");
+    }
 
     #[test]
     fn browsers() {

@@ -30,7 +30,7 @@ fn hostile(usual: &str) -> String {
         .replace("client_name = \"Travel Agent\"", &format!("client_{}", name(&TURNED.repeat(8))))
         .replace("name = \"Fake Service\"", &name(&format!("{HOSTILE}{TURNED}{LONG}")))
         .replace("scopes = [\"api.read\", \"api.write\"]", &format!("scopes = [\"api.read\", {}]", json!(LONG_SCOPE)))
-        .replace("https://other.example", &format!("https://{LONG_HOST}"))
+        .replace("https://other.example", &format!("https://{LONG_HOST}\", \"https://{LONG_HOST}/waiting"))
 }
 
 impl Stage {
@@ -91,7 +91,8 @@ async fn every_page_fits_and_no_name_breaks_it() -> Seen {
     stage.look("consent for a service nobody knows").await?;
     browser.follow("button[value=deny]").await?;
     stage.look("denied").await?;
-    stage.asked(&tokens, &[("audience", &other), ("scope", LONG_SCOPE)]).await;
+    let waiting = format!("https://{LONG_HOST}/waiting");
+    stage.asked(&tokens, &[("audience", &waiting), ("scope", LONG_SCOPE)]).await;
 
     browser.goto(&stage.sign_in_link("travel-agent")).await?;
     browser.follow("button[value=allow]").await?;
@@ -104,7 +105,7 @@ async fn every_page_fits_and_no_name_breaks_it() -> Seen {
     stage.look("connections").await?;
     browser.follow("article a[href$='/stop']").await?;
     stage.look("stop").await?;
-    browser.follow("button.yes").await?;
+    browser.follow("button.danger").await?;
     stage.look("stopped").await?;
     browser.goto(&stage.page("/nothing/is/here")).await?;
     stage.look("error").await?;
@@ -201,12 +202,12 @@ both! {
             assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
         }
         let page = alice.get("/connections").await.body;
-        assert!(page.contains("Used; agents have to ask again."), "{page}");
+        assert!(page.contains("Used. Agents have to ask again"), "{page}");
         assert_eq!(page.matches("This once, used 15 Jan 2027, 08:00 UTC").count(), 3);
         assert!(page.contains("and 2 earlier"));
-        assert_eq!(page.matches("agreed 15 Jan 2027, 08:00 UTC, Firefox on Linux").count(), 3);
-        assert!(page.contains("08:00 UTC by Desk Agent; 5 times in all"));
-        assert!(!page.contains("How the service was told"));
+        assert_eq!(page.matches("agreed just now (15 Jan 2027, 08:00 UTC), Firefox on Linux").count(), 3);
+        assert!(page.contains("08:00 UTC) by Desk Agent; 5 times in all"));
+        assert!(!page.contains("What the service was told"));
 
         world.agree(&alice, "desk-agent", &tokens, "always", &[]).await;
         let id = world.database.column("SELECT id FROM delegation").await.remove(0);
@@ -225,6 +226,6 @@ both! {
         world.agree(&alice, "desk-agent", &tokens, "always", &[("audience", "https://other.example")]).await;
         let id = world.database.column("SELECT id FROM delegation WHERE mint_count = 0").await.remove(0);
         let stop = alice.get(&format!("/connections/{id}/stop")).await.body;
-        assert!(stop.contains("nothing to end at the service") && !stop.contains("seven days"), "{stop}");
+        assert!(stop.contains("there is nothing to end there") && !stop.contains("seven days"), "{stop}");
     }
 }

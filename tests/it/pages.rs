@@ -152,7 +152,7 @@ async fn journey(scripts: bool) -> Seen {
     browser.goto(&link).await?;
     browser.click("[name=scope]").await?;
     browser.follow("button[value=allow]").await?;
-    assert!(browser.text("[role=alert]").await?.contains("at least one thing"));
+    assert!(browser.text("[role=alert]").await?.contains("at least one of these"));
     assert_eq!(world.database.column("SELECT id FROM consent").await.len(), 0);
 
     // Once: the shortest is what is chosen when nothing is.
@@ -183,7 +183,7 @@ async fn journey(scripts: bool) -> Seen {
     // Deny, for another service; then let it ask again.
     let other = [("audience", "https://other.example")];
     browser.goto(&stage.asked(&tokens, &other).await).await?;
-    assert!(browser.text("[role=note]").await?.contains("cannot end sessions there"));
+    assert!(browser.text("[role=note]").await?.contains("not what is open there already"));
     browser.follow("button[value=deny]").await?;
     assert_eq!(browser.text("h1").await?, "You denied it");
     assert_eq!(stage.error(&tokens, &other).await, "access_denied");
@@ -200,15 +200,15 @@ async fn journey(scripts: bool) -> Seen {
 
     // Stop it: nothing is minted from then on, and the page tells how the service took it.
     assert_eq!(browser.text("article .state").await?, "Active until 16 Jan 2027, 08:00 UTC");
-    let agreed = "Until 16 Jan 2027, 08:00 UTC · api.read\nagreed 15 Jan 2027, 08:00 UTC, Chrome on Linux";
+    let agreed = "Until 16 Jan 2027, 08:00 UTC · api.read\nagreed just now (15 Jan 2027, 08:00 UTC), Chrome on Linux";
     let article = browser.text("article").await?;
-    assert!(article.contains(agreed) && article.contains("08:00 UTC by Desk Agent; 2 times in all"), "{article}");
+    assert!(article.contains(agreed) && article.contains("08:00 UTC) by Desk Agent; 2 times in all"), "{article}");
     browser.follow("article a[href$='/stop']").await?;
     assert!(browser.text("[role=note]").await?.contains("every agent"));
     assert!(browser.text("main").await?.contains("Desk Agent"));
-    browser.follow("button.yes").await?;
+    browser.follow("button.danger").await?;
     assert_eq!(browser.url().await?, stage.page("/connections"));
-    assert_eq!(browser.text("article .state").await?, "Stopped here; the service has not confirmed yet");
+    assert_eq!(browser.text("article .state").await?, "Stopped; the service has not confirmed it yet");
     assert_eq!(stage.error(&tokens, &[]).await, "consent_required");
     world.service.behave(Behaviour::Status(503));
     world.settle().await;
@@ -216,7 +216,8 @@ async fn journey(scripts: bool) -> Seen {
     world.clock.advance(Seconds(10));
     world.settle().await;
     browser.goto(&stage.page("/connections")).await?;
-    assert!(browser.text("article .state").await?.contains("confirmed once"));
+    assert_eq!(browser.text("article .state").await?, "Stopped and confirmed");
+    browser.click("article summary").await?;
     assert_eq!(
         browser.text("article .timeline").await?.lines().collect::<Vec<_>>(),
         [
@@ -232,7 +233,7 @@ async fn journey(scripts: bool) -> Seen {
     world.settle().await;
     assert_eq!(world.service.received().len(), 3);
     browser.goto(&stage.page("/connections")).await?;
-    assert_eq!(browser.text("article .state").await?, "Ended, confirmed by the service on 15 Jan 2027, 08:07 UTC");
+    assert_eq!(browser.text("article .state").await?, "Stopped and confirmed on 15 Jan 2027, 08:07 UTC");
     browser.goto(&link).await?;
     assert!(!browser.text("main").await?.contains("may tell"), "what was allowed then is not said to hold now");
 
@@ -383,9 +384,9 @@ async fn a_keyboard_is_enough() -> Seen {
     browser.tab_to("a[href$='/stop']").await?;
     browser.keys(ENTER).await?;
     browser.wait_until("it is asked once more", async |b| Ok(b.url().await?.ends_with("/stop"))).await?;
-    browser.tab_to("button.yes").await?;
+    browser.tab_to("button.danger").await?;
     browser.keys(ENTER).await?;
-    browser.wait_until("it is stopped", async |b| Ok(b.text("article .state").await?.contains("Ended"))).await?;
+    browser.wait_until("it is stopped", async |b| Ok(b.text("article .state").await?.starts_with("Stopped"))).await?;
 
     // Enter in a field of the question denies: what nobody looked at is never allowed.
     let link = stage.asked(&tokens, &[]).await;

@@ -111,13 +111,18 @@ pub(super) fn page(site: Site, error: &PublicError<'_>) -> Response {
         Some(
             Refusal::AuthorizeClientUnknown | Refusal::RedirectUriUnknown | Refusal::Missing(_) | Refusal::Twice(_),
         ) => {
-            let description = &error.description;
-            format!("The agent that sent you here made a mistake, so you were not sent back to it: {description}.")
+            "The agent or link that sent you here made a mistake. Go back to where you came from and try again; if that doesn't help, \
+             tell whoever runs it."
+                .to_owned()
         }
         Some(_) => error.description.clone(),
         None => "It is our fault, not yours. Please try again in a moment.".to_owned(),
     };
-    let page = ErrorPage { site, title: title.into(), message, request_id: error.request_id.map(str::to_owned) };
+    // For whoever wrote the request; the user can do nothing with it.
+    let technical = matches!(error.status.as_u16(), 400 | 413 | 415).then(|| error.description.clone());
+    let technical = technical.filter(|technical| *technical != message);
+    let page =
+        ErrorPage { site, title: title.into(), message, technical, request_id: error.request_id.map(str::to_owned) };
     reply::page(error.status, &page.html())
 }
 

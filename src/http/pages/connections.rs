@@ -63,6 +63,8 @@ pub struct Connection {
 pub enum State {
     /// An agent may use it.
     Active(String),
+    /// No agent may use it again, and what came of it may still be open there.
+    Used(String),
     /// Stopped here; the service has not confirmed yet.
     Withdrawing(String),
     /// Stopped, and the service confirmed it.
@@ -77,7 +79,7 @@ impl State {
         match self {
             Self::Active(_) => "good",
             Self::Withdrawing(_) => "waiting",
-            Self::Withdrawn(_) => "ended",
+            Self::Used(_) | Self::Withdrawn(_) => "ended",
             Self::Unconfirmed(_) => "bad",
         }
     }
@@ -85,7 +87,11 @@ impl State {
     /// The words.
     fn text(&self) -> &str {
         match self {
-            Self::Active(text) | Self::Withdrawing(text) | Self::Withdrawn(text) | Self::Unconfirmed(text) => text,
+            Self::Active(text)
+            | Self::Used(text)
+            | Self::Withdrawing(text)
+            | Self::Withdrawn(text)
+            | Self::Unconfirmed(text) => text,
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Consent {
     pub digest: String,
     /// Why the last answer could not be taken.
     pub error: Option<String>,
+    /// What was wrong with the scopes that were left ticked.
+    pub scope_error: Option<String>,
     /// Who asks.
     pub agent: Agent,
     /// Who would be told.
@@ -30,13 +32,15 @@ pub struct Consent {
     pub first_time_agent: bool,
     /// Each thing that leaves.
     pub disclosed: Vec<Disclosed>,
+    /// What does not leave since it is not verified.
+    pub withheld: Vec<String>,
     /// Scopes to choose from; none means that the agent asked for none and the service decides.
     pub scopes: Vec<ScopeChoice>,
     /// The resources that the agent asked for, verbatim.
     pub resources: Vec<String>,
     /// What the agent says it works on (`agent_platform`, `agent_context_id`), verbatim.
     pub context: Option<String>,
-    /// The ways to agree that the ceiling leaves. The first one is preselected, so the shortest comes first.
+    /// The ways to agree that the ceiling leaves, the shortest first.
     pub modes: Vec<ModeChoice>,
     /// The service has no endpoint to be told of a withdrawal.
     pub no_revocation: bool,
@@ -53,6 +57,8 @@ pub struct Disclosed {
     pub value: Option<String>,
     /// What the service does with it.
     pub why: String,
+    /// It is more than the user agreed to before.
+    pub new: bool,
 }
 
 /// One scope at the service. The words are the service's own, so there is no meaning to show.
@@ -73,23 +79,25 @@ pub struct ModeChoice {
     pub label: String,
     /// What is worth knowing about it.
     pub note: Option<String>,
+    /// The user has chosen it before.
+    pub checked: bool,
 }
 
 impl ModeChoice {
     /// For one assertion.
     pub fn once() -> Self {
-        let note = "For one sign-in there. The agent has to ask again for the next.";
-        Self { value: "once".into(), label: "This once".into(), note: Some(note.into()) }
+        let note = "The agent has to ask again next time.";
+        Self { value: "once".into(), label: "This once".into(), note: Some(note.into()), checked: false }
     }
 
     /// For `seconds` from the decision, under a label like "For 1 hour".
     pub fn until(seconds: Seconds, label: &str) -> Self {
-        Self { value: format!("until:{seconds}"), label: label.into(), note: None }
+        Self { value: format!("until:{seconds}"), label: label.into(), note: None, checked: false }
     }
 
     /// Until the user ends it.
     pub fn always() -> Self {
-        Self { value: "always".into(), label: "Until I stop it".into(), note: None }
+        Self { value: "always".into(), label: "Until I stop it".into(), note: None, checked: false }
     }
 
     /// Every choice there is, the shortest first.
@@ -110,6 +118,8 @@ impl ModeChoice {
 pub struct ConsentClosed {
     /// Whose page this is.
     pub site: Site,
+    /// The user has just answered a question that was answered before.
+    pub too_late: bool,
     /// Who was asked.
     pub account: Account,
     /// What became of the question.
@@ -148,6 +158,15 @@ impl ConsentClosed {
 }
 
 impl Consent {
+    /// Whether the user has chosen a mode before; else it is the first.
+    fn is_chosen(&self) -> bool {
+        self.modes.iter().any(|mode| mode.checked)
+    }
+
+    fn is_more_than_before(&self) -> bool {
+        self.disclosed.iter().any(|line| line.new)
+    }
+
     /// The page.
     pub fn html(&self) -> String {
         render(self)

@@ -40,6 +40,11 @@ fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
+/// An address in the pieces that a line may break between: after a dot or a slash, and nowhere else.
+fn breakable(address: &str) -> impl Iterator<Item = &str> {
+    address.split_inclusive(['.', '/'])
+}
+
 /// Whose pages these are.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -96,7 +101,7 @@ pub enum Known {
 pub struct Service {
     /// What it calls itself, if it says so.
     pub name: Option<String>,
-    /// The host of its issuer, in ASCII (punycode), with the port unless it is the usual one.
+    /// The host of its issuer, in ASCII (punycode), with the port unless it is the usual one, and with the path where it has one.
     pub host: String,
 }
 
@@ -110,6 +115,8 @@ pub struct ErrorPage {
     pub title: String,
     /// What it means and what to do, in a sentence or two.
     pub message: String,
+    /// What was wrong with the request, in the terms of whoever wrote it; folded away.
+    pub technical: Option<String>,
     /// What the operator can find the request by.
     pub request_id: Option<String>,
 }

@@ -51,8 +51,10 @@ fn sign_in_consent(f: &dyn Fn(&str) -> String) -> SignInConsent {
 }
 
 fn consent(f: &dyn Fn(&str) -> String) -> Consent {
-    let disclosed = |what, value: Option<&str>, why| Disclosed { what: f(what), value: value.map(f), why: f(why) };
+    let disclosed =
+        |what, value: Option<&str>, why| Disclosed { what: f(what), value: value.map(f), why: f(why), new: false };
     Consent {
+        scope_error: None,
         site: site(f),
         account: account(f),
         ticket: f("Zm9vYmFy"),
@@ -67,6 +69,7 @@ fn consent(f: &dyn Fn(&str) -> String) -> Consent {
             disclosed("Your name", Some("Alice Example"), "shown on your account"),
             disclosed("When you last signed in", None, "so that old sessions don't count"),
         ],
+        withheld: vec![],
         scopes: vec![
             ScopeChoice { token: f("api.read"), checked: true },
             ScopeChoice { token: f("api.write"), checked: false },
@@ -80,7 +83,7 @@ fn consent(f: &dyn Fn(&str) -> String) -> Consent {
 }
 
 fn closed(f: &dyn Fn(&str) -> String, outcome: Outcome) -> ConsentClosed {
-    ConsentClosed { site: site(f), account: account(f), outcome, agent: agent(f), service: service(f) }
+    ConsentClosed { site: site(f), too_late: false, account: account(f), outcome, agent: agent(f), service: service(f) }
 }
 
 fn connection(f: &dyn Fn(&str) -> String, id: &str, state: State) -> Connection {
@@ -162,6 +165,7 @@ fn every_page(f: &dyn Fn(&str) -> String) -> Vec<Named> {
         site: site(f),
         title: f("This link is not valid"),
         message: f("Go back to the agent and start again."),
+        technical: None,
         request_id: Some(f("req-1")),
     };
     let wrong = WrongAccount { site: site(f), account: account(f), switch_to: f("/acme/login?switch=1") };
@@ -327,7 +331,7 @@ fn consent_gives_the_advice_that_applies() {
         (true, false, false, Some("First time for this service.")),
         (false, true, false, Some("First time for this agent.")),
         (true, true, false, Some("this agent or this service here before.")),
-        (false, false, true, Some("We can stop new access but cannot end sessions there.")),
+        (false, false, true, Some("New access ends then, but not what is open there already.")),
     ];
     for (service, agent, no_revocation, advice) in cases {
         let html = page(service, agent, no_revocation);
@@ -345,14 +349,18 @@ fn what_a_name_is_worth_stands_beside_it() {
         Consent { agent: Agent { name: "Desk Agent".into(), known }, service: nameless, ..consent(&plain) }.html()
     };
     let cases = [
-        (Known::Host("agent.example".into()), "<span class=\"host soft\">agent.example</span>", true),
-        (Known::Operator, "set up by Acme ID", false),
-        (Known::Unproven, "name not checked", true),
+        (
+            Known::Host("agent.example".into()),
+            "<span>agent.</span><span>example</span>",
+            "The agent chose its own name.",
+        ),
+        (Known::Operator, "set up by Acme ID", "Check the address, shown like"),
+        (Known::Unproven, "name not checked", "The agent chose its own name."),
     ];
     for (known, shown, said) in cases {
         let html = page(known.clone());
         assert!(html.contains(shown), "{known:?}");
-        assert_eq!(html.contains("Names are what each side calls itself."), said, "{known:?}");
+        assert!(html.contains(said) && !html.contains("Names were set up by"), "{known:?}");
     }
 }
 
@@ -387,10 +395,10 @@ fn connections_offers_to_stop_only_what_can_be_stopped() {
 fn stopping_says_first_that_every_agent_is_stopped() {
     for no_revocation in [false, true] {
         let html = Stop { no_revocation, ..stop(&plain) }.html();
-        let (advice, button) = (html.find("every agent"), html.find("<button class=\"yes\">"));
+        let (advice, button) = (html.find("every agent"), html.find("<button class=\"danger\">"));
         assert!(advice.is_some() && advice < button, "{html}");
         assert!(html.contains("<a class=\"button no\" href=\"/acme/connections\">"), "no way out");
-        assert_eq!(html.contains("cannot end sessions there"), no_revocation);
+        assert_eq!(html.contains("sign out there yourself"), no_revocation);
     }
 }
 
