@@ -23,6 +23,7 @@ CREATE TABLE service (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     audience TEXT NOT NULL,
+    place TEXT NOT NULL, -- what all spellings of the audience have in common
     name TEXT,
     resources TEXT NOT NULL,
     scopes TEXT NOT NULL,
@@ -39,6 +40,7 @@ CREATE TABLE service (
     disabled_at BIGINT,
     UNIQUE (issuer_id, audience)
 );
+CREATE INDEX service_place ON service (issuer_id, place);
 
 -- Assertion ids that were used to authenticate a client (RFC 7523 section 3): kept until they could no longer verify.
 CREATE TABLE used_jti (

@@ -51,6 +51,7 @@ CREATE TABLE consent (
     asked_scope TEXT NOT NULL,
     scope TEXT NOT NULL,
     resources TEXT NOT NULL,
+    claims TEXT NOT NULL,
     ground TEXT NOT NULL,
     request_key TEXT NOT NULL,
     session_id TEXT REFERENCES session (id),

@@ -49,6 +49,8 @@
 //! | ID-JAG §4.3.3 subject token is this client's own | [`flow::exchange::run`](crate::flow::exchange::run) | `exchange::forged_id_tokens`, `exchange::subject_tokens_end` |
 //! | ID-JAG §4.3.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange::scope_and_resource_in_the_answer` |
 //! | ID-JAG §9.3 an issuer is no audience of its own, another one of this server only where it is declared | [`domain::exchange::decide`](crate::domain::exchange::decide), [`Audience::names`](crate::domain::ids::Audience::names) | `domain::exchange::tests::issuers_of_this_server`, `domain::ids::tests::spellings_of_an_issuer`, `issuers::an_issuer_of_this_server_as_audience` |
+//! | ID-JAG §4.3.3 never more than the user was shown, is verified and the service still has | [`disclosed`](crate::domain::disclosure::disclosed), [`Request::answered_by`](crate::domain::exchange::Request::answered_by) | `domain::disclosure::tests`, `disclosure::a_claim_that_was_not_shown_is_asked_for`, `disclosure::what_is_not_verified_stays_here`, `disclosure::what_a_service_no_longer_has_is_no_longer_granted` |
+//! | 8693 §2.2.2 `invalid_target`, with the spelling that is known here; 3986 ASCII alone | [`Client::spelling_of`](crate::domain::client::Client::spelling_of), [`Audience::place`](crate::domain::ids::Audience::place) | `disclosure::a_service_by_another_name` |
 //! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`keyring::sign_assertion`](crate::flow::keyring::sign_assertion) | `domain::claims::tests::the_last_look` |
 //! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
 //! | ID-JAG §7.1 metadata; §9.1 no public clients | `http::discovery`, [`ClientMetadata::validate`](crate::domain::client_metadata::ClientMetadata::validate) | `discovery::the_metadata_is_what_clients_rely_on`, `config::clients::tests::rules` |
@@ -97,6 +99,7 @@
 //! | issuers come, change and go while the server runs | [`flow::issuers_admin`](crate::flow::issuers_admin) | `issuers::an_issuer_by_the_api`, `issuers::declared_issuers_come_and_go_with_the_file`, `issuers::a_change_reaches_the_other_process`, `issuers::what_is_refused_changes_nothing` |
 //! | a disabled issuer mints nothing, and cannot be told from one that never was | [`Store::mint`](crate::store::Store::mint), `http::place` | `issuers::nothing_is_minted_for_a_disabled_issuer`, `paths::a_disabled_issuer_cannot_be_told_from_one_that_never_was` |
 //! | of a logo only its pixels are served | [`flow::logo::redraw`](crate::flow::logo::redraw) | `flow::logo::tests::only_pixels_survive`, `flow::logo::tests::what_is_not_taken`, `issuers::an_issuer_by_the_api` |
+//! | what a client was given, and who signed in by an old password, ends with them for good | [`flow::declare`](crate::flow::declare) | `removal` |
 //! | a version grows with whatever is said of a client or a service | `store::record` | `columns::the_version_grows_with_every_column` |
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
@@ -134,6 +137,9 @@
 //!   description, and that of `slow_down`, name the address too, since many libraries pass on nothing else.
 //! - **A wrong kind of client authentication** is told apart from a wrong secret by nobody: a client here has a secret or keys, never both,
 //!   so none can prove who it is by the other kind.
+//! - **An assertion has at most 8 KiB**, and its answer says `resource` as the claim does, which RFC 8693 §2.2.1 leaves open.
+//! - **After a denial** the same client may ask for the same service again only after an hour, for whatever it was not denied; what was
+//!   denied stays denied until the user lifts it. No specification knows of that.
 //! - **A notice names no agent**: ending one client's consents ends every agent's credentials at that service; the others mint again.
 //! - **An agreement given again while a second notice is still owed**: that notice ends the new credential as well, and the agent mints
 //!   again. The alternative, to hold the notice back, would let an assertion of the withdrawn time live.

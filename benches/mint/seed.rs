@@ -35,9 +35,9 @@ const STATEMENTS: [&str; 6] = [
      SELECT e.value ->> 2, '{issuer}', e.value ->> 0, 'openid', $2, $2 + 1000000 FROM {rows}",
     "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, mint_count, last_exp)
      SELECT e.value ->> 0, '{issuer}', e.value ->> 0, i.url, e.value ->> 0, '{aud}', $2, 0, 0 FROM {rows}, issuer i WHERE i.id = '{issuer}'",
-    "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, asked_scope, scope, resources, ground, request_key,
-                          session_id, number, created_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, k.id, '{aud}', 'always', 'api.read', 'api.read', '[]', 'user',
+    "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, asked_scope, scope, resources, claims, ground,
+                          request_key, session_id, number, created_at)
+     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, k.id, '{aud}', 'always', 'api.read', 'api.read', '[]', 'email email_verified name', 'user',
             e.value ->> 0, e.value ->> 0, 1, $2 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
 ];
 
@@ -54,9 +54,9 @@ const DECLARED: [&str; 2] = [
                          first_party, origin, version, created_at)
      SELECT $1 || id, '{issuer}', client_id, client_name, token_endpoint_auth_method, secret_hash, redirect_uris, grant_types, audiences,
             first_party, origin, version, $2 FROM client WHERE issuer_id = 'default' AND client_id = 'secret-agent'",
-    "INSERT INTO service (id, issuer_id, audience, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
+    "INSERT INTO service (id, issuer_id, audience, place, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
                           client_id_source, takes_id_jag, notices, origin, version, created_at)
-     SELECT $1 || id, '{issuer}', audience, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
+     SELECT $1 || id, '{issuer}', audience, place, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
             client_id_source, takes_id_jag, notices, origin, version, $2 FROM service WHERE issuer_id = 'default'",
 ];
 

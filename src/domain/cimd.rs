@@ -29,9 +29,6 @@ pub enum CimdError {
     /// Section 3: a URL without userinfo and fragment; here also of bounded length.
     #[error("the client_id is refused: {0}")]
     Url(IdError),
-    /// Section 3: RFC 3986 knows ASCII only, so that what is compared is also what is shown.
-    #[error("the client_id contains a character that a URL must percent-encode")]
-    UrlNotAscii,
     /// Section 3: the scheme is https.
     #[error("the client_id must begin with https:// (http:// only on a loopback host, in development)")]
     UrlScheme,
@@ -78,9 +75,6 @@ pub enum CimdError {
 /// The rule of section 3 that the URL breaks.
 pub fn check_url(text: &str, allow_loopback: bool) -> Result<Url, CimdError> {
     let url = absolute(text).map_err(CimdError::Url)?;
-    if !text.is_ascii() {
-        return Err(CimdError::UrlNotAscii);
-    }
     // From here on the raw text is looked at: the parser has already removed dot segments, repaired `https:host` and
     // dropped an empty userinfo, while the identifier stays what was written.
     let rest = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {

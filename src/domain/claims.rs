@@ -20,6 +20,10 @@ pub const ID_TOKEN_LIFETIME: Seconds = Seconds(3600);
 /// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
 pub const LOGOUT_LIFETIME: Seconds = Seconds(120);
 
+/// Most bytes of an assertion's claims. With header and signature, and in base64, that makes 8 KiB, which fits into what servers take as a
+/// form or a header.
+const MAX_PAYLOAD: usize = 5900;
+
 /// The one event of auth.md.
 pub const REVOKED_EVENT: &str = "https://schemas.workos.com/events/agent/auth/identity/assertion/revoked";
 
@@ -42,7 +46,7 @@ pub struct IdJag {
     pub exp: Timestamp,
     /// When the user really signed in last.
     pub auth_time: Timestamp,
-    /// Verified or not says the next one.
+    /// Only a verified one leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Only with `email`.
@@ -74,6 +78,18 @@ pub struct IdJag {
     pub agent_context_id: Option<String>,
 }
 
+impl OneOrMany {
+    /// In the form that says it shortest; nothing says nothing.
+    #[must_use]
+    pub fn of(mut texts: Vec<String>) -> Option<Self> {
+        match texts.len() {
+            0 => None,
+            1 => texts.pop().map(Self::One),
+            _ => Some(Self::Many(texts)),
+        }
+    }
+}
+
 /// A string, or an array where there are several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -85,6 +101,20 @@ pub enum OneOrMany {
 }
 
 impl IdJag {
+    /// Whether it would be longer, signed, than services can be relied upon to take.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        let resources = match &self.resource {
+            None => 0,
+            Some(OneOrMany::One(one)) => one.len(),
+            Some(OneOrMany::Many(many)) => many.iter().map(String::len).sum(),
+        };
+        let others = [&self.scope, &self.agent_platform, &self.agent_context_id, &self.name];
+        let rough: usize = resources + others.into_iter().flatten().map(String::len).sum::<usize>();
+        // Almost always that is enough to know.
+        rough > 1024 && serde_json::to_string(self).is_ok_and(|json| json.len() > MAX_PAYLOAD)
+    }
+
     /// Judges what is about to be signed, as a strict service would (ID-JAG draft section 3.1 and 4.4.1).
     ///
     /// # Errors

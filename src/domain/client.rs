@@ -74,6 +74,14 @@ impl Client {
         self.policy.audiences.iter().any(|a| a == "*" || a == audience.as_str())
     }
 
+    /// How its ceiling spells an audience, where it is another spelling of the same place.
+    #[must_use]
+    pub fn spelling_of(&self, audience: &Audience) -> Option<&str> {
+        let place = audience.place();
+        let same = |allowed: &&String| Audience::parse(allowed).is_ok_and(|allowed| allowed.place() == place);
+        self.policy.audiences.iter().find(same).map(String::as_str)
+    }
+
     /// Whether it may be answered at a URI.
     #[must_use]
     pub fn redirects_to(&self, uri: &str) -> bool {

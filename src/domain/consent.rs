@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::disclosure::ClaimSet;
 use super::ids::ClientKey;
 use super::refusal::Refusal;
 use super::scope::Scope;
@@ -13,6 +14,8 @@ pub const TICKET_LIFETIME: Seconds = Seconds(600);
 pub const POLL_INTERVAL: Seconds = Seconds(5);
 /// Most open questions per (user, client).
 pub const MAX_OPEN_TICKETS: i64 = 5;
+/// How long a client does not ask a user about a service again at which they have just denied it something.
+pub const DENIAL_PAUSE: Seconds = Seconds(3600);
 /// What "until" may be, from the decision on, with the words for it.
 pub const UNTIL_CHOICES: [(Seconds, &str); 3] =
     [(Seconds(3600), "For one hour"), (Seconds(86_400), "For one day"), (Seconds(2_592_000), "For 30 days")];
@@ -88,6 +91,8 @@ pub struct Consent {
     pub scope: Scope,
     /// The resources it was asked and given for.
     pub resources: Vec<String>,
+    /// What of the user it was shown that the service would learn.
+    pub claims: ClaimSet,
     /// The request it answers.
     pub request_key: String,
     /// Its place among all decisions of its user: the order in which they were made, which no clock knows.
@@ -109,11 +114,13 @@ pub struct ConsentQuery<'a> {
     pub scope: Option<&'a Scope>,
     /// Sorted.
     pub resources: &'a [String],
+    /// What of the user would leave.
+    pub claims: ClaimSet,
 }
 
 impl Consent {
     /// Whether it covers a query. A `once` covers only the question it was given on; a denial only what it denied, whatever
-    /// session or chat asks again; the others anything within what the user was shown.
+    /// session or chat asks again; the others anything within what the user was shown. Nothing covers a claim that was not shown.
     #[must_use]
     pub fn covers(&self, query: ConsentQuery<'_>, now: Timestamp) -> bool {
         if self.ended_at.is_some() {
@@ -122,10 +129,11 @@ impl Consent {
         let within =
             query.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
                 && query.resources.iter().all(|r| self.resources.contains(r));
+        let shown = query.claims.within(self.claims);
         match self.mode {
-            Mode::Once => self.request_key == query.request_key,
-            Mode::Until(at) => at > now && within,
-            Mode::Always => within,
+            Mode::Once => self.request_key == query.request_key && shown,
+            Mode::Until(at) => at > now && within && shown,
+            Mode::Always => within && shown,
             Mode::Denied => {
                 query.scope.map_or_else(|| self.asked_scope.is_empty(), |s| *s == self.asked_scope)
                     && query.resources == self.resources
@@ -136,8 +144,12 @@ impl Consent {
 
 /// The decision that stands for a query: the user's last word if that was no; else a consent, a standing one before a `once`.
 #[must_use]
-pub fn applicable_consent<'a>(consents: &'a [Consent], query: ConsentQuery<'_>, now: Timestamp) -> Option<&'a Consent> {
-    let covering = || consents.iter().filter(move |c| c.covers(query, now));
+pub fn applicable_consent<'a>(
+    consents: &(impl Iterator<Item = &'a Consent> + Clone),
+    query: ConsentQuery<'_>,
+    now: Timestamp,
+) -> Option<&'a Consent> {
+    let covering = || consents.clone().filter(move |c| c.covers(query, now));
     let denial = covering().filter(|c| c.mode == Mode::Denied).max_by_key(|c| c.number);
     let later = |c: &Consent| denial.is_none_or(|d| c.number > d.number);
     let given = covering().filter(|c| c.mode != Mode::Denied && later(c)).max_by_key(|c| match c.mode {
@@ -146,6 +158,15 @@ pub fn applicable_consent<'a>(consents: &'a [Consent], query: ConsentQuery<'_>, 
         Mode::Once | Mode::Denied => (0, Timestamp::EPOCH),
     });
     given.or(denial)
+}
+
+/// How long after a denial that stands its client has to leave the user alone about that service.
+#[must_use]
+pub fn denied_lately(consents: &[Consent], now: Timestamp) -> Option<Seconds> {
+    let denials = consents.iter().filter(|c| c.mode == Mode::Denied && c.ended_at.is_none());
+    let left = denials.map(|denial| denial.created_at + DENIAL_PAUSE - now).max()?;
+    // A clock that was set back makes no denial last longer.
+    (left > Seconds(0)).then(|| left.min(DENIAL_PAUSE))
 }
 
 #[cfg(test)]
@@ -161,6 +182,7 @@ mod tests {
             asked_scope: Scope::stored(asked),
             scope: Scope::stored(given),
             resources: vec!["https://r.example/".into()],
+            claims: ClaimSet::stored("email"),
             request_key: "key".into(),
             number: id.parse().unwrap(),
             created_at: Timestamp(100 - id.parse::<i64>().unwrap()),
@@ -189,8 +211,21 @@ mod tests {
         ];
         for (name, mode, asked, key, scope, resources, expected) in cases {
             let scope = scope.map(Scope::stored);
-            let query = ConsentQuery { request_key: key, scope: scope.as_ref(), resources };
+            let query =
+                ConsentQuery { request_key: key, scope: scope.as_ref(), resources, claims: ClaimSet::default() };
             assert_eq!(consent("1", *mode, asked, asked).covers(query, Timestamp(100)), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_consent_covers_a_claim_that_was_not_shown() {
+        for mode in [Mode::Once, Mode::Until(Timestamp(200)), Mode::Always] {
+            let consent = consent("1", mode, "a", "a");
+            for (claims, covered) in [("", true), ("email", true), ("email name", false)] {
+                let claims = ClaimSet::stored(claims);
+                let query = ConsentQuery { request_key: "key", scope: None, resources: &[], claims };
+                assert_eq!(consent.covers(query, Timestamp(100)), covered, "{mode:?} {claims}");
+            }
         }
     }
 
@@ -198,7 +233,7 @@ mod tests {
     fn a_narrowed_consent_answers_the_same_request_with_less() {
         let narrowed = consent("1", Mode::Always, "a b", "a");
         let (ab, b) = (Scope::stored("a b"), Scope::stored("b"));
-        let query = |s| ConsentQuery { request_key: "x", scope: Some(s), resources: &[] };
+        let query = |s| ConsentQuery { request_key: "x", scope: Some(s), resources: &[], claims: ClaimSet::default() };
         assert!(narrowed.covers(query(&ab), Timestamp(0)));
         assert!(!narrowed.covers(query(&b), Timestamp(0)), "nothing of it was given");
     }
@@ -206,13 +241,17 @@ mod tests {
     #[test]
     fn the_last_word_counts_and_a_once_is_kept() {
         let scope = Scope::stored("a");
-        let query =
-            ConsentQuery { request_key: "key", scope: Some(&scope), resources: &["https://r.example/".to_owned()] };
+        let query = ConsentQuery {
+            request_key: "key",
+            scope: Some(&scope),
+            resources: &["https://r.example/".to_owned()],
+            claims: ClaimSet::default(),
+        };
         let once = consent("1", Mode::Once, "a", "a");
         let always = consent("2", Mode::Always, "a", "a");
         let no = consent("3", Mode::Denied, "a", "a");
         let later = consent("4", Mode::Until(Timestamp(200)), "a", "a");
-        let pick = |all: &[Consent]| applicable_consent(all, query, Timestamp(100)).map(|c| c.id.clone());
+        let pick = |all: &[Consent]| applicable_consent(&all.iter(), query, Timestamp(100)).map(|c| c.id.clone());
         assert_eq!(pick(&[once.clone(), always.clone()]), Some("2".into()));
         assert_eq!(pick(&[once.clone(), always.clone(), no.clone()]), Some("3".into()));
         assert_eq!(pick(&[once, always, no, later]), Some("4".into()));

@@ -4,11 +4,12 @@ use super::claims::{ASSERTION_LIFETIME, IdJag, OneOrMany};
 use super::client::Client;
 use super::client_metadata::TOKEN_EXCHANGE;
 use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
-use super::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject};
+use super::disclosure::{ClaimSet, disclosed};
+use super::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject, is_web};
 use super::refusal::Refusal;
 use super::scope::Scope;
 use super::service::Service;
-use super::service_policy::{Claim, ClientIdSource};
+use super::service_policy::{Claim, ClientIdSource, ServicePolicy};
 use super::session::{self, Account};
 use super::time::Timestamp;
 
@@ -54,6 +55,23 @@ impl Request {
     }
 }
 
+impl Request {
+    /// The decision that stands for this request: of those that still give something of what the service has. `request_key` is the hash of
+    /// [`Request::key`], and `claims` what would leave.
+    #[must_use]
+    pub fn answered_by<'a>(
+        &self,
+        consents: &'a [Consent],
+        (request_key, claims): (&str, ClaimSet),
+        service: &ServicePolicy,
+        now: Timestamp,
+    ) -> Option<&'a Consent> {
+        let query = ConsentQuery { request_key, scope: self.scope.as_ref(), resources: &self.resources, claims };
+        let gives = |c: &&Consent| c.mode == Mode::Denied || Given::of(self, c, service).is_some();
+        applicable_consent(&consents.iter().filter(gives), query, now)
+    }
+}
+
 /// What the decision rests on: rows of the transaction that writes down what comes of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -94,7 +112,10 @@ pub enum Decision {
     /// Sign this, once the use of the consent is written down.
     Mint(Box<Grant>),
     /// The user has to be asked first.
-    Ask,
+    Ask {
+        /// What the service would learn of them.
+        claims: ClaimSet,
+    },
 }
 
 /// A covered request.
@@ -133,14 +154,16 @@ pub fn decide(
         return Err(Refusal::AudienceOwn);
     }
     if !client.may_ask_for(&request.audience) {
-        return Err(Refusal::AudienceNotAllowed);
+        let meant = client.spelling_of(&request.audience);
+        return Err(meant.map_or(Refusal::AudienceNotAllowed, |meant| Refusal::AudienceMisspelt(meant.to_owned())));
     }
-    if !service.resources.is_empty() && !request.resources.iter().all(|r| service.resources.contains(r)) {
+    if !request.resources.iter().all(|uri| has(&service.resources, uri)) {
         return Err(Refusal::ResourceNotOfAudience);
     }
-    if let Some(scope) = request.scope.as_ref().filter(|_| !service.scopes.is_empty())
-        && let Some(unknown) = scope.iter().find(|s| !service.scopes.iter().any(|known| known == s))
-    {
+    if service.resources.is_empty() && !request.resources.iter().all(|uri| is_web(uri)) {
+        return Err(Refusal::ResourceMalformed("it must be http or https"));
+    }
+    if let Some(unknown) = request.scope.iter().flat_map(Scope::iter).find(|token| !has(&service.scopes, token)) {
         return Err(Refusal::ScopeNotGrantable(unknown.to_owned()));
     }
     if service.requires_verified_contact && !account.has_verified_contact() {
@@ -152,28 +175,61 @@ pub fn decide(
     if let Some(max_age) = service.max_auth_age.filter(|max| now - auth_time > *max) {
         return Err(Refusal::StepUp { max_age });
     }
-    let query = ConsentQuery { request_key, scope: request.scope.as_ref(), resources: &request.resources };
-    let Some(consent) = applicable_consent(facts.consents, query, now) else { return Ok(Decision::Ask) };
+    let claims = disclosed(service, account);
+    let ask = Ok(Decision::Ask { claims });
+    let Some(consent) = request.answered_by(facts.consents, (request_key, claims), service, now) else { return ask };
     if consent.mode == Mode::Denied {
         return Err(Refusal::Denied);
     }
     // A consent without its record, or under one that has ended, would be a broken row: nothing is minted under it.
     let record = facts.record.filter(|r| !r.ended && consent.delegation_id.as_ref() == Some(&r.id));
-    let Some(record) = record else { return Ok(Decision::Ask) };
+    let Some(record) = record else { return ask };
+    let Some(given) = Given::of(request, consent, service) else { return ask };
+    let claims = id_jag(request, facts, (claims, given), record, jti, now);
+    if claims.is_too_long() {
+        return Err(Refusal::AssertionTooLong);
+    }
     Ok(Decision::Mint(Box::new(Grant {
         consent_id: consent.id.clone(),
         once: consent.mode == Mode::Once,
         delegation_id: record.id.clone(),
-        claims: claims(request, facts, consent, record, jti, now),
+        claims,
     })))
 }
 
-fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Record, jti: &Jti, now: Timestamp) -> IdJag {
+/// What a consent gives to a request, of what the service still has.
+struct Given {
+    scope: Scope,
+    resources: Vec<String>,
+}
+
+impl Given {
+    /// `None` where something was agreed to and nothing is left of it: named by no scope or resource, an assertion would be good for
+    /// whatever the service likes.
+    fn of(request: &Request, consent: &Consent, service: &ServicePolicy) -> Option<Self> {
+        let agreed = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
+        let scope: Scope = agreed.iter().filter(|token| has(&service.scopes, token)).collect();
+        let wanted = if request.resources.is_empty() { &consent.resources } else { &request.resources };
+        let resources: Vec<_> = wanted.iter().filter(|uri| has(&service.resources, uri)).cloned().collect();
+        let left = (agreed.is_empty() || !scope.is_empty()) && (wanted.is_empty() || !resources.is_empty());
+        left.then_some(Self { scope, resources })
+    }
+}
+
+/// Whether a service has something, by a list that is empty where nobody knows.
+fn has(known: &[String], name: &str) -> bool {
+    known.is_empty() || known.iter().any(|one| one == name)
+}
+
+fn id_jag(
+    request: &Request,
+    facts: Facts<'_>,
+    (claims, given): (ClaimSet, Given),
+    record: &Record,
+    jti: &Jti,
+    now: Timestamp,
+) -> IdJag {
     let Facts { account, auth_time, client, service, .. } = facts;
-    let leaves = |claim| service.policy.claims.contains(&claim);
-    let scope = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
-    let resources = if request.resources.is_empty() { &consent.resources } else { &request.resources };
-    let phone = account.phone_number.clone().filter(|_| leaves(Claim::PhoneNumber));
     IdJag {
         iss: facts.issuer.as_str().to_owned(),
         sub: record.sub.clone(),
@@ -184,21 +240,14 @@ fn claims(request: &Request, facts: Facts<'_>, consent: &Consent, record: &Recor
         exp: now + ASSERTION_LIFETIME,
         // Another server's clock may be a little ahead, and no service takes a sign-in after `iat`.
         auth_time: auth_time.min(now),
-        email: leaves(Claim::Email).then(|| account.email.clone()),
-        email_verified: (leaves(Claim::Email) && leaves(Claim::EmailVerified)).then_some(account.email_verified),
-        name: account.name.clone().filter(|_| leaves(Claim::Name)),
-        phone_number_verified: phone
-            .as_ref()
-            .filter(|_| leaves(Claim::PhoneNumberVerified))
-            .map(|_| account.phone_verified),
-        phone_number: phone,
-        amr: leaves(Claim::Amr).then(|| vec!["pwd".to_owned()]),
-        resource: match resources.as_slice() {
-            [] => None,
-            [one] => Some(OneOrMany::One(one.clone())),
-            many => Some(OneOrMany::Many(many.to_vec())),
-        },
-        scope: (!scope.is_empty()).then(|| scope.to_string()),
+        email: claims.has(Claim::Email).then(|| account.email.clone()),
+        email_verified: claims.has(Claim::EmailVerified).then_some(true),
+        name: account.name.clone().filter(|_| claims.has(Claim::Name)),
+        phone_number_verified: claims.has(Claim::PhoneNumberVerified).then_some(true),
+        phone_number: account.phone_number.clone().filter(|_| claims.has(Claim::PhoneNumber)),
+        amr: claims.has(Claim::Amr).then(|| vec!["pwd".to_owned()]),
+        resource: OneOrMany::of(given.resources),
+        scope: (!given.scope.is_empty()).then(|| given.scope.to_string()),
         agent_platform: request.agent_platform.clone(),
         agent_context_id: request.agent_context_id.clone(),
     }
@@ -298,6 +347,7 @@ mod tests {
                 asked_scope: Scope::stored("read write"),
                 scope: Scope::stored("read"),
                 resources: vec!["https://a.example/api".into()],
+                claims: Claim::ALL.into_iter().collect(),
                 request_key: "q".into(),
                 number: 1,
                 created_at: Timestamp(0),
@@ -381,7 +431,10 @@ mod tests {
             let (mut r, mut f) = (request(None), rows());
             spoil(&mut r, &mut f);
             assert!(
-                matches!(decide(&r, f.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)), Ok(Decision::Ask)),
+                matches!(
+                    decide(&r, f.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)),
+                    Ok(Decision::Ask { .. })
+                ),
                 "{name}"
             );
         }

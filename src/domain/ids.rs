@@ -217,10 +217,18 @@ impl Audience {
         Ok(Self(text.to_owned()))
     }
 
-    /// The host and, if it is unusual, the port: what a person is shown. Punycode stays punycode, so look-alikes show.
+    /// The host, the port if it is unusual, and the path if there is one, since services may share a host: what a person is shown. Punycode
+    /// stays punycode, so look-alikes show.
     #[must_use]
     pub fn host(&self) -> String {
-        Url::parse(&self.0).map_or_else(|_| self.0.clone(), |url| authority(&url))
+        let shown = |url: Url| format!("{}{}", authority(&url), url.path().trim_end_matches('/'));
+        Url::parse(&self.0).map_or_else(|_| self.0.clone(), shown)
+    }
+
+    /// Where it leads, as a text that all its spellings have in common. For finding out what somebody meant, never to be sent.
+    #[must_use]
+    pub fn place(&self) -> String {
+        Place::of(&self.0).map_or_else(|| self.0.clone(), |place| place.to_string())
     }
 
     /// Whether it is an issuer in any spelling, slashes at its end included: whoever normalises would take an assertion for it as one for
@@ -261,6 +269,16 @@ impl Place {
     }
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}:{}", self.scheme, self.host, self.port.unwrap_or_default())?;
+        for segment in &self.path {
+            write!(f, "/{}", url::form_urlencoded::byte_serialize(segment).collect::<String>())?;
+        }
+        Ok(())
+    }
+}
+
 /// Percent-encoding undone, where it is one.
 fn decoded(segment: &str) -> Vec<u8> {
     let mut parts = segment.split('%');
@@ -271,6 +289,12 @@ fn decoded(segment: &str) -> Vec<u8> {
         bytes.extend_from_slice(&part.as_bytes()[if byte.is_some() { 2 } else { 0 }..]);
     }
     bytes
+}
+
+/// Whether a URL is for the web.
+#[must_use]
+pub fn is_web(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()))
 }
 
 /// Host and explicit port of a URL.
@@ -302,6 +326,9 @@ pub fn absolute(text: &str) -> Result<Url, IdError> {
     }
     if text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'\\') {
         return Err(IdError("it contains a space, a control character or a backslash"));
+    }
+    if !text.is_ascii() {
+        return Err(IdError("it contains a character that is not ASCII (RFC 3986 section 2)"));
     }
     let url = Url::parse(text).map_err(|_| IdError("it is not an absolute URL"))?;
     if url.host_str().is_none_or(str::is_empty) {

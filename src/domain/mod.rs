@@ -48,6 +48,7 @@ pub mod client_assertion;
 pub mod client_metadata;
 pub mod consent;
 pub mod delegation;
+pub mod disclosure;
 pub mod display_name;
 pub mod exchange;
 pub mod ids;

@@ -126,6 +126,9 @@ pub enum Refusal {
     /// Beyond the admin's ceiling.
     #[error("this client may not ask for this audience")]
     AudienceNotAllowed,
+    /// A service that is known here by another spelling, which the client may ask for.
+    #[error("this is not how that service is spelled here; did you mean {0}?")]
+    AudienceMisspelt(String),
     /// This issuer, or one of this server that is not declared as a service of it (ID-JAG draft section 9.3).
     #[error(
         "this server issues no assertions for itself, nor for an issuer of its own that was not declared as a service"
@@ -137,6 +140,9 @@ pub enum Refusal {
     /// Not a resource of this audience.
     #[error("this resource does not belong to the audience")]
     ResourceNotOfAudience,
+    /// More than services can be relied upon to take.
+    #[error("the assertion would be longer than 8 KiB: ask for fewer or shorter resources, scopes or context")]
+    AssertionTooLong,
     /// The user was not asked yet, or has not answered. Many libraries pass on nothing but the description: it has the address too.
     #[error("the user has to agree first; show them {}", .0.consent_uri)]
     ConsentRequired(OpenQuestion),
@@ -149,6 +155,11 @@ pub enum Refusal {
     /// The user denied the request.
     #[error("the user denied the request; they can change that under Connections")]
     Denied,
+    /// The user denied something else that this client asked for at this service, a short while ago.
+    #[error(
+        "the user has just denied what this client asked for at this service; it may ask for something else in {0} seconds"
+    )]
+    DeniedLately(Seconds),
     /// The service needs a verified e-mail or phone number, the user has neither.
     #[error("the user has neither a verified e-mail address nor a verified phone number, which this service needs")]
     NoVerifiedContact,

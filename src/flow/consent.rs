@@ -2,12 +2,12 @@
 
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
+use crate::domain::disclosure::{ClaimSet, disclosed};
 use crate::domain::ids::Audience;
 use crate::domain::journal::{Decision, Event};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::service::Service;
-use crate::domain::service_policy::Claim;
 use crate::domain::session::{Account, Session};
 use crate::domain::ticket::Ticket;
 use crate::error::Error;
@@ -25,8 +25,10 @@ pub struct TicketView {
     pub client: Client,
     /// For which service.
     pub service: Service,
-    /// Claim and value of what would leave.
-    pub disclosed: Vec<(Claim, String)>,
+    /// What would leave.
+    pub disclosed: ClaimSet,
+    /// What of it the user was not shown when they agreed to what still stands; nothing where nothing does.
+    pub unseen: ClaimSet,
     /// Of everything the page shows: the form posts it back.
     pub digest: String,
     /// Whether the user agreed to something for this service before, and to something of this client.
@@ -59,31 +61,24 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
         Some(id) => tx.consent_mode(id).await?,
         None => None,
     };
-    let disclosed = disclosed(&service, account);
-    let digest = digest(&ticket, &client, &service, &disclosed);
+    let disclosed = disclosed(&service.policy, account);
+    let standing = tx.consents(&account.id, &ticket.aud, &client.key).await?;
+    let unseen = unseen(disclosed, standing.iter().filter(|consent| consent.mode != Mode::Denied));
+    let digest = digest(&ticket, &client, &service, account, disclosed);
     let open = ticket.closed_at.is_none() && ticket.expires_at > app.now();
-    Ok(Some(TicketView { ticket, client, service, disclosed, digest, known, decided, open }))
+    Ok(Some(TicketView { ticket, client, service, disclosed, unseen, digest, known, decided, open }))
 }
 
-fn disclosed(service: &Service, account: &Account) -> Vec<(Claim, String)> {
-    let verified = |yes: bool| if yes { "verified" } else { "not verified" }.to_owned();
-    let value = |claim: Claim| match claim {
-        Claim::Email => Some(account.email.clone()),
-        Claim::EmailVerified => service.policy.claims.contains(&Claim::Email).then(|| verified(account.email_verified)),
-        Claim::Name => account.name.clone(),
-        Claim::PhoneNumber => account.phone_number.clone(),
-        Claim::PhoneNumberVerified => account
-            .phone_number
-            .as_ref()
-            .filter(|_| service.policy.claims.contains(&Claim::PhoneNumber))
-            .map(|_| verified(account.phone_verified)),
-        Claim::Amr => Some("password".to_owned()),
-    };
-    service.policy.claims.iter().filter_map(|claim| value(*claim).map(|v| (*claim, v))).collect()
+fn unseen<'a>(disclosed: ClaimSet, standing: impl Iterator<Item = &'a Consent>) -> ClaimSet {
+    let mut shown = standing.map(|consent| consent.claims).peekable();
+    if shown.peek().is_none() {
+        return ClaimSet::default();
+    }
+    let shown: ClaimSet = shown.flat_map(ClaimSet::iter).collect();
+    disclosed.iter().filter(|claim| !shown.has(*claim)).collect()
 }
 
-fn digest(ticket: &Ticket, client: &Client, service: &Service, disclosed: &[(Claim, String)]) -> String {
-    let disclosed: Vec<_> = disclosed.iter().map(|(claim, value)| (claim.as_str(), value)).collect();
+fn digest(ticket: &Ticket, client: &Client, service: &Service, account: &Account, disclosed: ClaimSet) -> String {
     let shown = serde_json::json!([
         ticket.id,
         ticket.request_key,
@@ -97,7 +92,10 @@ fn digest(ticket: &Ticket, client: &Client, service: &Service, disclosed: &[(Cla
         ticket.resources,
         ticket.agent_platform,
         ticket.agent_context_id,
-        disclosed
+        disclosed.to_string(),
+        account.email,
+        account.name,
+        account.phone_number
     ]);
     sha256(shown.to_string().as_bytes())
 }
@@ -157,6 +155,7 @@ pub async fn decide(
         asked_scope: ticket.scope.clone(),
         scope: if mode == Mode::Denied { Scope::default() } else { answer.scope.clone() },
         resources: ticket.resources.clone(),
+        claims: view.disclosed,
         request_key: ticket.request_key.clone(),
         number,
         created_at: now,

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::domain::claims::{IdJag, IdToken};
+use crate::domain::claims::{IdJag, IdToken, OneOrMany};
 use crate::domain::client::Client;
-use crate::domain::consent::{ConsentQuery, MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, applicable_consent};
+use crate::domain::consent::{MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, denied_lately};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::refusal::{OpenQuestion, Refusal};
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
-use crate::flow::{issuers, keyring};
+use crate::flow::{issuers, keyring, services};
 use crate::host::App;
 use crate::jose::{Keyring, Unverified};
 use crate::secret::{Secret, token_hash};
@@ -26,6 +26,8 @@ pub struct Minted {
     pub expires_in: Seconds,
     /// To be told the client: when it asked for one, or got less than it might expect.
     pub scope: Option<String>,
+    /// As in the claim.
+    pub resource: Option<OneOrMany>,
 }
 
 /// How often a mint is submitted: what it was prepared for may have changed meanwhile.
@@ -74,7 +76,7 @@ pub async fn run(
         };
         match app.store.mint(mint, unspent.take()).await? {
             Outcome::Minted(claims) => return minted(&app, ring, &request, &claims),
-            Outcome::Refused(refusal) => return Err(refusal.into()),
+            Outcome::Refused(refusal) => return Err(said_better(&app, refusal, &subject, &client).await?.into()),
             Outcome::Ask(unanswered) => {
                 if let Some(refusal) = ask(&app, &unanswered, &client, &request).await? {
                     return Err(refusal.into());
@@ -87,11 +89,21 @@ pub async fn run(
     Err(Refusal::Busy.into())
 }
 
+/// A user who has signed out is something the agent can do something about.
+async fn said_better(app: &App, refusal: Refusal, subject: &SubjectToken, client: &Client) -> Result<Refusal, Error> {
+    if let (Refusal::SubjectToken(_), SubjectToken::Access { hash }) = (&refusal, subject)
+        && app.store.read().await?.session_is_over(hash, &client.key, app.now()).await?
+    {
+        return Ok(Refusal::SubjectToken("its session is over: the user has to sign in again"));
+    }
+    Ok(refusal)
+}
+
 fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Result<Minted, Error> {
     let assertion = Secret::new(keyring::sign_assertion(app, ring, claims)?);
     let told = request.scope.is_some() || claims.scope.is_some();
     let scope = told.then(|| claims.scope.clone()).flatten();
-    Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope })
+    Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope, resource: claims.resource.clone() })
 }
 
 /// An ID token of ours, for this client (ID-JAG draft section 4.3.3).
@@ -116,7 +128,7 @@ fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, 
 
 /// Finds or asks the question of this request, and says what to tell the agent; `None` when the user has decided in the meantime.
 async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Request) -> Result<Option<Refusal>, Error> {
-    let Unanswered { account_id, session_id, request_key } = unanswered;
+    let Unanswered { account_id, session_id, request_key, claims } = unanswered;
     let now = app.now();
     let question = |ticket: &Ticket| OpenQuestion {
         consent_uri: app.issuer.url.at(&format!("/consent/{}", ticket.id)),
@@ -128,8 +140,9 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     tx.lock_account(account_id).await?;
     // An answer references the account, so under the lock it is here or has not happened: without this look a question that was answered
     // a moment ago would be asked a second time.
-    let query = ConsentQuery { request_key, scope: request.scope.as_ref(), resources: &request.resources };
-    if applicable_consent(&tx.consents(account_id, aud, &client.key).await?, query, now).is_some() {
+    let service = services::resolve(&mut tx, &request.audience).await?;
+    let consents = tx.consents(account_id, aud, &client.key).await?;
+    if request.answered_by(&consents, (request_key, *claims), &service.policy, now).is_some() {
         return Ok(None);
     }
     tx.close_expired_ticket(request_key, now).await?;
@@ -140,6 +153,13 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
         tx.polled(&ticket.id, now).await?;
         tx.commit().await?;
         return Ok(Some(Refusal::ConsentRequired(question(&ticket))));
+    }
+    if let Some(left) = denied_lately(&consents, now) {
+        return Ok(Some(Refusal::DeniedLately(left)));
+    }
+    // Nobody is asked about a service under a name that it does not have here.
+    if let Some(meant) = tx.service_spelling(&request.audience).await? {
+        return Ok(Some(Refusal::AudienceMisspelt(meant)));
     }
     let open = tx.open_tickets(account_id, now).await?;
     let of_client = open.iter().filter(|t| t.client_key == client.key).count();

@@ -11,6 +11,8 @@ use super::{error, reply, wording};
 use crate::domain::consent::{Mode, UNTIL_CHOICES};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
+use crate::domain::service_policy::Claim;
+use crate::domain::session::Account;
 use crate::error::Error;
 use crate::flow::consent::{Answer, TicketView, decide, ticket_view};
 use crate::host::App;
@@ -28,7 +30,7 @@ pub(super) async fn get(app: App, Segment(ticket): Segment, visitor: SignedIn) -
             reply::page(StatusCode::FORBIDDEN, &page.html())
         }
         Some(view) if view.open => reply::page(StatusCode::OK, &open(&app, &visitor, &view, None).html()),
-        Some(view) => reply::page(StatusCode::OK, &closed(&app, &visitor, &view).html()),
+        Some(view) => reply::page(StatusCode::OK, &closed(&app, &visitor, &view, false).html()),
     })
 }
 
@@ -37,6 +39,7 @@ pub(super) async fn post(
     Segment(ticket): Segment,
     SignedForm { visitor, form }: SignedForm,
 ) -> Result<Response, Error> {
+    let chosen = form.single("mode")?.unwrap_or_default();
     let mode = match form.required("decision")?.as_str() {
         "allow" => Some(Mode::posted(&form.required("mode")?, app.now())?),
         "deny" => None,
@@ -46,7 +49,7 @@ pub(super) async fn post(
     let answer = Answer { digest: form.required("digest")?, mode, scope };
     match decide(&app, &visitor.session, &visitor.account, &ticket, &answer).await {
         Ok(()) => Ok(reply::to_page(&app, &here(&ticket))),
-        Err(Error::Refused(refusal)) => again(&app, &visitor, &ticket, refusal).await,
+        Err(Error::Refused(refusal)) => again(&app, &visitor, &ticket, (&answer.scope, &chosen), refusal).await,
         Err(fault) => Err(fault),
     }
 }
@@ -57,9 +60,15 @@ fn here(ticket: &str) -> String {
 
 /// The question once more, or what became of it, for an answer that a person can well give: nothing left ticked, a second click, a page
 /// that is out of date. Nothing was recorded.
-async fn again(app: &App, visitor: &SignedIn, ticket: &str, refusal: Refusal) -> Result<Response, Error> {
+async fn again(
+    app: &App,
+    visitor: &SignedIn,
+    ticket: &str,
+    (scope, mode): (&Scope, &str),
+    refusal: Refusal,
+) -> Result<Response, Error> {
     let advice = match &refusal {
-        Refusal::Malformed("scope", _) => "Leave at least one thing ticked that the agent may do there, or deny.",
+        Refusal::Malformed("scope", _) => "Leave at least one of these ticked, or deny.",
         Refusal::TicketMismatch => "Something about this question has changed. Please look at it again.",
         Refusal::TicketClosed => "",
         _ => return Err(refusal.into()),
@@ -67,9 +76,12 @@ async fn again(app: &App, visitor: &SignedIn, ticket: &str, refusal: Refusal) ->
     let status = error::status(&refusal);
     let view = ticket_view(app, &visitor.account, ticket).await?.ok_or(Refusal::NotFound)?;
     Ok(if view.open {
-        reply::page(status, &open(app, visitor, &view, Some(advice)).html())
+        let mut page = open(app, visitor, &view, Some((scope, mode)));
+        let place = if refusal == Refusal::TicketMismatch { &mut page.error } else { &mut page.scope_error };
+        *place = Some(advice.to_owned());
+        reply::page(status, &page.html())
     } else {
-        reply::page(status, &closed(app, visitor, &view).html())
+        reply::page(status, &closed(app, visitor, &view, true).html())
     })
 }
 
@@ -84,22 +96,42 @@ fn service(view: &TicketView) -> pages::Service {
     }
 }
 
-fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -> pages::Consent {
-    let ticket = &view.ticket;
-    let mut disclosed: Vec<Disclosed> = view
-        .disclosed
-        .iter()
-        .map(|(claim, value)| {
-            let (what, why) = wording::claim(*claim);
-            Disclosed { what: what.to_owned(), value: Some(value.clone()), why: why.to_owned() }
-        })
-        .collect();
-    let signed_in = Disclosed {
-        what: "When you last signed in".into(),
-        value: None,
-        why: "so that old sessions don't count".into(),
+/// What would leave, a row for each thing a person thinks of as one.
+fn disclosed(view: &TicketView, account: &Account) -> Vec<Disclosed> {
+    let claims = view.disclosed;
+    let checked = |value: &str, verified| {
+        if claims.has(verified) { format!("{value} (verified)") } else { value.to_owned() }
     };
-    disclosed.push(signed_in);
+    let row = |claim, verified, value: Option<&str>| {
+        let value = value.filter(|_| claims.has(claim))?;
+        let (what, why) = wording::claim(claim);
+        let new = view.unseen.has(claim) || view.unseen.has(verified);
+        Some(Disclosed { what: what.into(), value: Some(checked(value, verified)), why: why.into(), new })
+    };
+    let (what, why) = wording::sign_in(claims.has(Claim::Amr));
+    let sign_in = Disclosed { what: what.into(), value: None, why: why.into(), new: view.unseen.has(Claim::Amr) };
+    [
+        row(Claim::Email, Claim::EmailVerified, Some(&account.email)),
+        row(Claim::PhoneNumber, Claim::PhoneNumberVerified, account.phone_number.as_deref()),
+        row(Claim::Name, Claim::Name, account.name.as_deref()),
+        Some(sign_in),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What the service would be told if it were verified.
+fn withheld(view: &TicketView, account: &Account) -> Vec<String> {
+    let wanted = |claim| view.service.policy.claims.contains(&claim) && !view.disclosed.has(claim);
+    let email = (wanted(Claim::Email)).then(|| account.email.clone());
+    let phone = account.phone_number.clone().filter(|_| wanted(Claim::PhoneNumber));
+    email.into_iter().chain(phone).collect()
+}
+
+/// `kept` is what the user had chosen: scopes and mode.
+fn open(app: &App, visitor: &SignedIn, view: &TicketView, kept: Option<(&Scope, &str)>) -> pages::Consent {
+    let ticket = &view.ticket;
     let context = [&ticket.agent_context_id, &ticket.agent_platform]
         .into_iter()
         .flatten()
@@ -109,6 +141,10 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -
     let mut modes = vec![ModeChoice::once()];
     modes.extend(UNTIL_CHOICES.iter().map(|(seconds, label)| ModeChoice::until(*seconds, label)));
     modes.push(ModeChoice::always());
+    for mode in &mut modes {
+        mode.checked = kept.is_some_and(|(_, chosen)| mode.value == chosen);
+    }
+    let ticked = |token: &str| kept.is_none_or(|(scope, _)| scope.has(token));
     pages::Consent {
         site: reply::site(app),
         account: visitor.bar(app, &here(&ticket.id)),
@@ -116,8 +152,13 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -
         service: service(view),
         first_time_service: !view.known.0,
         first_time_agent: !view.known.1,
-        disclosed,
-        scopes: ticket.scope.iter().map(|token| ScopeChoice { token: token.to_owned(), checked: true }).collect(),
+        disclosed: disclosed(view, &visitor.account),
+        withheld: withheld(view, &visitor.account),
+        scopes: ticket
+            .scope
+            .iter()
+            .map(|token| ScopeChoice { token: token.to_owned(), checked: ticked(token) })
+            .collect(),
         resources: ticket.resources.clone(),
         context: Some(context).filter(|c| !c.is_empty()),
         modes,
@@ -125,11 +166,12 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, error: Option<&str>) -
         expires_in_minutes: u32::try_from(((ticket.expires_at - app.now()).0 + 59) / 60).unwrap_or(1),
         ticket: ticket.id.clone(),
         digest: view.digest.clone(),
-        error: error.map(str::to_owned),
+        error: None,
+        scope_error: None,
     }
 }
 
-fn closed(app: &App, visitor: &SignedIn, view: &TicketView) -> pages::ConsentClosed {
+fn closed(app: &App, visitor: &SignedIn, view: &TicketView, too_late: bool) -> pages::ConsentClosed {
     let outcome = match view.decided {
         Some(Mode::Denied) => Outcome::Denied,
         Some(mode) => Outcome::Allowed(wording::mode(mode)),
@@ -137,6 +179,8 @@ fn closed(app: &App, visitor: &SignedIn, view: &TicketView) -> pages::ConsentClo
     };
     pages::ConsentClosed {
         site: reply::site(app),
+        // An expired question was never answered.
+        too_late: too_late && view.decided.is_some(),
         account: visitor.bar(app, &here(&view.ticket.id)),
         outcome,
         agent: agent(view),

@@ -42,7 +42,8 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         | R::RedirectUriUnknown
         | R::BadQuery(_)
         | R::JsonMalformed(_)
-        | R::TicketMismatch => ("invalid_request", 400),
+        | R::TicketMismatch
+        | R::AssertionTooLong => ("invalid_request", 400),
         R::GrantTypeUnsupported => ("unsupported_grant_type", 400),
         R::GrantTypeNotAllowed => ("unauthorized_client", 400),
         R::ClientUnauthenticated | R::ClientAuthenticationFailed | R::ClientAssertion(_) => ("invalid_client", 401),
@@ -53,12 +54,13 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::ResponseTypeUnsupported => ("unsupported_response_type", 400),
         R::LoginRequired => ("login_required", 400),
         R::SignInConsentRequired | R::ConsentRequired(_) => ("consent_required", 400),
-        R::SignInDenied | R::Denied | R::NoVerifiedContact => ("access_denied", 400),
+        R::SignInDenied | R::Denied | R::DeniedLately(_) | R::NoVerifiedContact => ("access_denied", 400),
         R::RequestNotSupported => ("request_not_supported", 400),
         R::RequestUriNotSupported => ("request_uri_not_supported", 400),
         R::AudienceTwice
         | R::AudienceMalformed(_)
         | R::AudienceNotAllowed
+        | R::AudienceMisspelt(_)
         | R::AudienceOwn
         | R::ResourceMalformed(_)
         | R::ResourceNotOfAudience => ("invalid_target", 400),

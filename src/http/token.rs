@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::form::Pairs;
 use super::{credential, reply};
+use crate::domain::claims::OneOrMany;
 use crate::domain::client::Client;
 use crate::domain::client_metadata::{AUTHORIZATION_CODE, REFRESH_TOKEN, TOKEN_EXCHANGE};
 use crate::domain::display_name::check_shown;
@@ -102,6 +103,8 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a OneOrMany>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<&'a str>,
@@ -133,6 +136,7 @@ fn minted(minted: &Minted) -> Response {
         token_type: "N_A",
         expires_in: minted.expires_in,
         scope: minted.scope.as_deref(),
+        resource: minted.resource.as_ref(),
         ..Answer::default()
     };
     answer.send()

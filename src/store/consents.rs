@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::json_row::list;
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
+use crate::domain::disclosure::ClaimSet;
 use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::scope::Scope;
 use crate::domain::time::Timestamp;
@@ -12,8 +13,8 @@ use crate::domain::time::Timestamp;
 macro_rules! consent_columns {
     ($shape:ident $($table:literal)?) => {
         $shape!(
-            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, request_key, number, created_at,
-            last_used_at, ended_at
+            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, claims, request_key, number,
+            created_at, last_used_at, ended_at
         )
     };
 }
@@ -28,6 +29,7 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
         asked_scope: Scope::stored(&r.text("asked_scope")?),
         scope: Scope::stored(&r.text("scope")?),
         resources: r.json("resources")?,
+        claims: ClaimSet::stored(&r.text("claims")?),
         request_key: r.text("request_key")?,
         number: r.int("number")?,
         created_at: r.time("created_at")?,
@@ -170,8 +172,8 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources,
-                                      ground, request_key, session_id, number, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'user', $12, $13, $14, $15)",
+                                      claims, ground, request_key, session_id, number, created_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'user', $13, $14, $15, $16)",
             )
             .bind(&new.id)
             .bind(&*id)
@@ -184,6 +186,7 @@ impl Tx {
             .bind(new.asked_scope.to_string())
             .bind(new.scope.to_string())
             .bind(json(&new.resources))
+            .bind(new.claims.to_string())
             .bind(&new.request_key)
             .bind(session_id)
             .bind(new.number)

@@ -321,6 +321,24 @@ impl Tx {
         })
     }
 
+    /// Whether an access token of a client is worth nothing since its session is over.
+    pub async fn session_is_over(&mut self, hash: &str, client: &ClientKey, now: Timestamp) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT COUNT(*) AS n FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
+                  WHERE t.issuer_id = $1 AND t.hash = $2 AND f.client_id = $3 AND f.offline = 0 AND (s.ended_at IS NOT NULL OR s.expires_at <= $4)",
+            )
+            .bind(&*id)
+            .bind(hash)
+            .bind(client)
+            .bind(now)
+            .fetch_one(c)
+            .await?;
+            Ok(row.int("n")? > 0)
+        })
+    }
+
     /// Whom an access token speaks for, while token, family and account are alive, and the session that the family ends with.
     pub async fn subject_by_access_token(&mut self, hash: &str, now: Timestamp) -> Result<Option<TokenSubject>> {
         let id = self.issuer.clone();

@@ -16,6 +16,7 @@ use self::wanted::{Rows, Wanted};
 use super::{Pools, Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
+use crate::domain::disclosure::ClaimSet;
 use crate::domain::exchange::{self, Decision, Grant, Request};
 use crate::domain::ids::{AccountId, ClientId, ClientKey, IssuerUrl, Jti, Kid, Subject};
 use crate::domain::refusal::Refusal;
@@ -106,6 +107,8 @@ pub struct Unanswered {
     pub session_id: String,
     /// Tells requests apart.
     pub request_key: String,
+    /// What the service would learn of them.
+    pub claims: ClaimSet,
 }
 
 /// A mint in the batch.
@@ -225,9 +228,9 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
     };
     let grant = match exchange::decide(&mint.request, rest, &request_key, &mint.jti, now) {
         Err(refusal) => return refused(refusal),
-        Ok(Decision::Ask) => {
+        Ok(Decision::Ask { claims }) => {
             let (account_id, session_id) = (subject.account.id.clone(), subject.session_id.clone());
-            return Ok(Verdict::Said(Outcome::Ask(Unanswered { account_id, session_id, request_key })));
+            return Ok(Verdict::Said(Outcome::Ask(Unanswered { account_id, session_id, request_key, claims })));
         }
         Ok(Decision::Mint(grant)) => grant,
     };

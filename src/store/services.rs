@@ -51,6 +51,24 @@ impl Tx {
         })
     }
 
+    /// How an enabled service is spelled that an audience means by another spelling; `None` where the audience is one itself.
+    pub async fn service_spelling(&mut self, audience: &Audience) -> Result<Option<String>> {
+        let (id, place) = (self.issuer.clone(), audience.place());
+        let nearest = on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT audience FROM service WHERE issuer_id = $1 AND place = $2 AND disabled_at IS NULL
+                  ORDER BY CASE WHEN audience = $3 THEN 0 ELSE 1 END, audience LIMIT 1",
+            )
+            .bind(&*id)
+            .bind(&place)
+            .bind(audience.as_str())
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| r.text("audience")).transpose()?
+        });
+        Ok(nearest.filter(|nearest| nearest != audience.as_str()))
+    }
+
     /// The enabled service with an audience.
     pub async fn service(&mut self, audience: &str) -> Result<Option<Service>> {
         let declared = self.declared_service(audience).await?;
@@ -66,10 +84,13 @@ impl Tx {
         policy: &ServicePolicy,
         now: Timestamp,
     ) -> Result<()> {
-        static DECLARE: LazyLock<String> = LazyLock::new(|| declare("service", "audience", ServicePolicy::COLUMNS));
+        static DECLARE: LazyLock<String> =
+            LazyLock::new(|| declare("service", "audience", &[&["place"], ServicePolicy::COLUMNS].concat()));
         let id = self.issuer.clone();
+        let place = audience.place();
         on!(self, |c| {
-            let query = sqlx::query(DECLARE.as_str()).bind(key).bind(&*id).bind(audience.as_str()).bind(now);
+            let query =
+                sqlx::query(DECLARE.as_str()).bind(key).bind(&*id).bind(audience.as_str()).bind(now).bind(&place);
             bind_all!(query, policy.values()).execute(c).await?;
             Ok(())
         })

@@ -97,13 +97,13 @@ async fn columns(database: &Database, engine: Engine, table: &str) -> BTreeSet<S
 async fn each_member_counts(
     [one, other]: [Value; 2],
     columns: BTreeSet<String>,
-    name: &str,
+    names: &[&str],
     apply: impl AsyncFn(&Value) -> (i64, Value),
 ) {
     let (mut version, there) = apply(&one).await;
     assert_eq!((version, &there), (1, &one), "the sample names every member");
     assert_eq!(apply(&one).await.0, 1, "nothing differs");
-    let mut filled: BTreeSet<String> = OURS.iter().chain([&name]).map(|&name| name.to_owned()).collect();
+    let mut filled: BTreeSet<String> = OURS.iter().chain(names).map(|&name| name.to_owned()).collect();
     for (member, value) in other.as_object().unwrap() {
         assert_ne!(one[member], *value, "the samples have to differ in {member}");
         let mut changed = one.clone();
@@ -126,8 +126,9 @@ async fn the_version_grows_with_every_column() {
         let store = open(&database, engine).await.of("default".into());
         tx!(store, |tx| tx.create_issuer(&issuer_record("default")).await.unwrap());
         let client = columns(&database, engine, "client").await;
-        each_member_counts(clients(), client, "client_id", async |said| apply_client(&store, said).await).await;
+        each_member_counts(clients(), client, &["client_id"], async |said| apply_client(&store, said).await).await;
         let service = columns(&database, engine, "service").await;
-        each_member_counts(services(), service, "audience", async |said| apply_service(&store, said).await).await;
+        each_member_counts(services(), service, &["audience", "place"], async |said| apply_service(&store, said).await)
+            .await;
     }
 }

@@ -117,7 +117,7 @@ async fn what_was_not_locked_decides_nothing() {
         eventually("the batch waits", async || world.database.column(waits).await != ["0"]).await;
         if appears {
             // No statement that began before sees it.
-            let columns = "delegation_id, account_id, client_id, aud, mode, asked_scope, scope, resources, ground, request_key, session_id, number, created_at";
+            let columns = "delegation_id, account_id, client_id, aud, mode, asked_scope, scope, resources, claims, ground, request_key, session_id, number, created_at";
             let again = format!(
                 "INSERT INTO consent (id, issuer_id, {columns}) SELECT 'again', issuer_id, {columns} FROM consent RETURNING id"
             );

@@ -118,10 +118,21 @@ both! {
         assert_eq!(error(&world, &tokens, &[("agent_context_id", "chat 2")]).await, "access_denied", "whatever chat asks");
         let other = world.tokens(&world.signed_in(ALICE).await, "desk-agent").await;
         assert_eq!(error(&world, &other, &[]).await, "access_denied", "nor in another session");
-        // It denied that and nothing else.
-        for changes in [("scope", "api.write"), ("scope", ""), ("scope", "api.read api.write")] {
+        // Asking for a little more or less right away would be nagging; another service is another matter.
+        let others = [("scope", "api.write"), ("scope", ""), ("scope", "api.read api.write")];
+        for changes in others {
+            let (_, body) = world.exchange("desk-agent", &tokens, &[changes]).await;
+            assert_eq!(body["error"], "access_denied", "{changes:?}");
+            assert!(body["error_description"].as_str().unwrap().contains("in 3600 seconds"), "{body}");
+        }
+        assert!(browser.get(&path).await.body.contains("within an hour"));
+        assert_eq!(error(&world, &tokens, &[("audience", "https://other.example")]).await, "consent_required");
+        world.clock.advance(Seconds(3600));
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        for changes in others {
             assert_eq!(error(&world, &tokens, &[changes]).await, "consent_required", "{changes:?}");
         }
+        assert_eq!(error(&world, &tokens, &[]).await, "access_denied", "what was denied stays denied");
         assert_eq!(count(&world, "delegation").await, "0", "nothing to withdraw came of it");
         let page = browser.get("/connections").await;
         let consent = world.database.column("SELECT id FROM consent").await.remove(0);

@@ -14,7 +14,7 @@ use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
-use avouch::domain::service_policy::{Dialect, ServicePolicy};
+use avouch::domain::service_policy::{Claim, Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{
@@ -135,6 +135,7 @@ pub(crate) fn consent(id: &str, delegation: Option<&str>, client: &str, mode: Mo
         asked_scope: Scope::stored("r w"),
         scope: Scope::stored("r"),
         resources: vec!["https://a.example/api".to_owned()],
+        claims: Claim::ALL.into_iter().collect(),
         request_key: "key".to_owned(),
         number: 1,
         created_at: NOW,
@@ -321,8 +322,17 @@ async fn people_and_clients(store: &Store) {
         assert_eq!(tx.client_by_key(&key_of("c")).await.unwrap().unwrap().client_id, id_of("c"));
         assert_eq!(tx.configured_clients().await.unwrap(), [(key_of("c"), id_of("c"))]);
         assert_eq!(tx.configured_accounts().await.unwrap(), [("a1".into(), "a1@example.com".into())]);
-        tx.set_password("a1@example.com", "phc").await.unwrap();
+        tx.set_password("a1@example.com", Some("phc")).await.unwrap();
         let stored = tx.account_by_email("a1@example.com").await.unwrap().unwrap();
+        assert_eq!(tx.set_password("a1@example.com", Some("phc")).await.unwrap(), None, "nothing differs");
+        tx.end_grants(&key_of("nobody"), NOW).await.unwrap();
+        tx.close_tickets_for(AUD, NOW).await.unwrap();
+        assert_eq!(
+            tx.service_spelling(&Audience::parse("https://b.example/").unwrap()).await.unwrap(),
+            None,
+            "disabled"
+        );
+        assert!(!tx.session_is_over("nobody's", &key_of("c"), NOW).await.unwrap());
         assert_eq!((stored.password_hash.as_deref(), stored.disabled, stored.account.version), (Some("phc"), false, 1));
     });
     people(store, 2).await;

@@ -107,7 +107,7 @@ async fn a_user_withdraws_on_the_page_only_what_is_theirs() {
 
     let answer = alice.submit(&page, &path, &[]).await;
     assert_eq!((answer.status, answer.location()), (303, "/connections".into()));
-    assert!(alice.get("/connections").await.body.contains("Stopped here"));
+    assert!(alice.get("/connections").await.body.contains("Stopped; the service has not confirmed it yet"));
     assert_eq!(alice.submit(&page, &path, &[]).await.status, 303, "pressed twice");
     assert_eq!(number(&world, "SELECT COUNT(*) FROM delivery").await, 2);
     let (_, refused) = world.exchange("desk-agent", &tokens, &[]).await;
@@ -116,7 +116,7 @@ async fn a_user_withdraws_on_the_page_only_what_is_theirs() {
     world.clock.advance(DEAD);
     world.settle().await;
     let page = alice.get("/connections").await;
-    assert!(page.body.contains("confirmed by the service"), "{}", page.body);
+    assert!(page.body.contains("Stopped and confirmed on"), "{}", page.body);
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn a_neighbour_that_cannot_be_read(engine: Engine) {
     };
     let (delegation, consent) = (
         "issuer_id, account_id, iss, sub, created_at, mint_count, last_exp",
-        "issuer_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources, ground, request_key, number, created_at",
+        "issuer_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources, claims, ground, request_key, number, created_at",
     );
     world
         .database

@@ -62,7 +62,7 @@ fn urls() {
         ("http://localhost.a.example/a", Some(CimdError::UrlScheme)),
         ("https://a.example/a?", Some(CimdError::UrlQuery)),
         ("https://a.example/a?b=c", Some(CimdError::UrlQuery)),
-        ("https://bücher.example/a", Some(CimdError::UrlNotAscii)),
+        ("https://bücher.example/a", Some(url("it contains a character that is not ASCII (RFC 3986 section 2)"))),
         ("/agent.json", Some(url("it is not an absolute URL"))),
         ("https://a.example/ a", Some(url("it contains a space, a control character or a backslash"))),
         ("https://a.example\\a", Some(url("it contains a space, a control character or a backslash"))),

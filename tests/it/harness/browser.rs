@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use avouch::lab::agent;
 use serde_json::Value;
 
+use super::World;
+
 use super::encode;
 
 /// An answer, read to its end.
@@ -46,6 +48,12 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
+    /// The same browser at another process of the issuer.
+    pub(crate) fn at(&self, world: &World) -> Self {
+        let cookies = Mutex::new(self.cookies.lock().unwrap().clone());
+        Self { cookies, ..world.browser() }
+    }
+
     /// The one cookie whose name begins so: what follows is the issuer's.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         Some(self.cookie_pair(name)?.split_once('=')?.1.to_owned())
