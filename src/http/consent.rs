@@ -99,21 +99,19 @@ fn service(view: &TicketView) -> pages::Service {
 /// What would leave, a row for each thing a person thinks of as one.
 fn disclosed(view: &TicketView, account: &Account) -> Vec<Disclosed> {
     let claims = view.disclosed;
-    let checked = |value: &str, verified| {
-        if claims.has(verified) { format!("{value} (verified)") } else { value.to_owned() }
-    };
-    let row = |claim, verified, value: Option<&str>| {
+    let row = |claim, verified: Option<Claim>, value: Option<&str>| {
         let value = value.filter(|_| claims.has(claim))?;
         let (what, why) = wording::claim(claim);
-        let new = view.unseen.has(claim) || view.unseen.has(verified);
-        Some(Disclosed { what: what.into(), value: Some(checked(value, verified)), why: why.into(), new })
+        let new = view.unseen.has(claim) || verified.is_some_and(|verified| view.unseen.has(verified));
+        let verified = verified.filter(|verified| claims.has(*verified)).map_or("", |_| " (verified)");
+        Some(Disclosed { what: what.into(), value: Some(format!("{value}{verified}")), why: why.into(), new })
     };
     let (what, why) = wording::sign_in(claims.has(Claim::Amr));
     let sign_in = Disclosed { what: what.into(), value: None, why: why.into(), new: view.unseen.has(Claim::Amr) };
     [
-        row(Claim::Email, Claim::EmailVerified, Some(&account.email)),
-        row(Claim::PhoneNumber, Claim::PhoneNumberVerified, account.phone_number.as_deref()),
-        row(Claim::Name, Claim::Name, account.name.as_deref()),
+        row(Claim::Email, Some(Claim::EmailVerified), Some(&account.email)),
+        row(Claim::PhoneNumber, Some(Claim::PhoneNumberVerified), account.phone_number.as_deref()),
+        row(Claim::Name, None, account.name.as_deref()),
         Some(sign_in),
     ]
     .into_iter()

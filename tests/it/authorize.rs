@@ -255,7 +255,7 @@ both! {
         let page = ask("desk-agent", "openid email").await;
         assert_eq!(page.status, 200);
         for word in ["Desk Agent", "127.0.0.1:8765", "See your e-mail address", ALICE] {
-            assert!(page.body.contains(word), "{word}");
+            assert!(page.text().contains(word), "{word}");
         }
         assert!(!page.body.contains("See your phone number"));
 

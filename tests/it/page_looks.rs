@@ -229,3 +229,22 @@ both! {
         assert!(stop.contains("there is nothing to end there") && !stop.contains("seven days"), "{stop}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_question_and_its_answers_are_on_the_first_screen() -> Seen {
+    let three = |ours: &str| ours.replace("\"api.write\"]", "\"api.write\", \"api.admin\"]");
+    let stage = Stage::with(three).await;
+    let browser = &stage.browser;
+    let tokens = stage.arrive("desk-agent", ALICE).await?;
+    browser.set_viewport(1280, 900).await?;
+    browser.goto(&stage.asked(&tokens, &[("scope", "api.read api.write api.admin")]).await).await?;
+    if let Some(folder) = std::env::var_os("SCREENSHOTS") {
+        browser.screenshot(&std::path::Path::new(&folder).join("question.png")).await?;
+    }
+    for answer in ["allow", "deny"] {
+        let bottom = format!("innerHeight - document.querySelector('[value={answer}]').getBoundingClientRect().bottom");
+        let left = browser.evaluate(&bottom).await?.as_f64().unwrap();
+        assert!(left >= 0.0, "{answer} is {} px below the first screen", -left);
+    }
+    Ok(())
+}

@@ -27,6 +27,12 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.body))
     }
 
+    /// What a page says, without its tags.
+    pub(crate) fn text(&self) -> String {
+        let parts = self.body.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
+        parts.collect()
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
