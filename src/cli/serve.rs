@@ -15,6 +15,7 @@ use crate::flow::start::{self, Claim, StartReport};
 use crate::host::Host;
 use crate::http::serve::{Limits, serve_within};
 use crate::rng::Rng;
+use crate::secret::Secret;
 use crate::{delivery, http};
 
 pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Failure> {
@@ -84,7 +85,7 @@ fn announce(config: &Config, address: SocketAddr, report: &StartReport) {
             if report.users == 0 { "user" } else { "client" }
         );
         say!("");
-        for line in FIRST_STEPS.lines() {
+        for line in first_steps(&Secret::new(Rng::Os.token())).lines() {
             say!("    {line}");
         }
         say!("");
@@ -94,15 +95,29 @@ fn announce(config: &Config, address: SocketAddr, report: &StartReport) {
     say!("  connections  {}", config.issuer.at("/connections"));
 }
 
-const FIRST_STEPS: &str = r#"[[users]]
+/// What to paste to get from nothing to an assertion that `avouch sandbox` accepts; `secret` is new each time.
+fn first_steps(secret: &Secret) -> String {
+    format!(
+        r#"[network]
+allow_private_addresses = true     # to tell the sandbox on this machine of withdrawals; only with a loopback issuer
+
+[[users]]
 email = "you@example.com"
 email_verified = true
-password = "choose one"            # only with a loopback issuer; else password_hash
+password = "correct horse"         # only with a loopback issuer; else password_hash
 
 [[clients]]
 client_id = "desk-agent"
 client_name = "Desk Agent"
-client_secret = "…"                # openssl rand -hex 32
+client_secret = "{}"
 redirect_uris = ["http://127.0.0.1:8765/callback"]
 grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"]
-audiences = ["http://localhost:8000"]"#;
+audiences = ["http://localhost:8000"]
+
+[[services]]                       # `avouch sandbox`
+audience = "http://localhost:8000"
+name = "Sandbox"
+revocation_uri = "http://localhost:8000/agent/auth/revoke""#,
+        secret.expose()
+    )
+}

@@ -5,7 +5,7 @@ use avouch::lab::agent::{Agent, Ask, Browser, Decision, Exchanged, Http, Person,
 use avouch::net::{Net, Policy};
 use avouch::rng::Rng;
 
-use crate::harness::{ALICE, BOB, CALLBACK, Engine, PASSWORD, SECRET, World, claims, twins};
+use crate::harness::{ALICE, BOB, CALLBACK, Engine, PASSWORD, SECRET, Serving, World, claims, eventually, twins};
 
 fn http() -> Http {
     Http::new(Net::new(Policy { allow_private_addresses: true, allowed_networks: Vec::new() }).unwrap())
@@ -105,4 +105,48 @@ async fn what_is_not_the_issuers_answer_is_refused() {
     let other = agent.authorize("openid email", &Rng::seeded(2)).unwrap();
     assert!(agent.tokens(&other, &called_back).await.is_err());
     assert!(agent.tokens(&authorization, &called_back).await.is_ok());
+}
+
+/// What `avouch serve` prints where nothing is declared works as it is pasted: up to an assertion that the sandbox accepts.
+#[tokio::test]
+async fn what_serve_prints_works_as_pasted() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let serve = || Serving::start(folder.path(), &["serve", "--port", "0"]);
+    let first = serve();
+    let printed = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    eventually("all of it is printed", async || printed().contains("  connections  ")).await;
+    drop(first);
+    let printed = printed();
+    let block: Vec<_> = printed.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let sandbox = Serving::start(folder.path(), &["sandbox", "--port", "0"]);
+    let block = block.join("\n").replace("http://localhost:8000", &sandbox.url);
+    std::fs::write(folder.path().join("avouch.toml"), &block).unwrap();
+    let value = |key: &str| block.split(&format!("{key} = \"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+    // A database belongs to one issuer, and the port is another one now.
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    std::fs::remove_dir_all(folder.path().join("keys")).unwrap();
+    let provider = serve();
+
+    let registration = Registration {
+        client_id: ClientId::parse(&value("client_id")).unwrap(),
+        client_secret: value("client_secret").as_str().into(),
+        redirect_uri: CALLBACK.into(),
+    };
+    let agent = Agent::discover(http(), &provider.url, registration).await.unwrap();
+    let person =
+        Person { browser: Browser::new(http()), email: value("email"), password: value("password").as_str().into() };
+    let token = signed_in(&agent, &person).await;
+    let ask =
+        Ask { audience: sandbox.url.clone(), resource: String::new(), scope: String::new(), context: String::new() };
+    person.decide(&asked(&agent, &token, &ask).await, Decision::Allow("once")).await.unwrap();
+    let assertion = agent.assertion(&token, &ask).await.unwrap();
+    let given = http()
+        .post_json(
+            &format!("{}/agent/auth", sandbox.url),
+            &serde_json::json!({"type": "identity_assertion",
+        "assertion_type": "urn:ietf:params:oauth:token-type:id-jag", "requested_credential_type": "api_key", "assertion": assertion}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(given.status, 200, "{}", given.body);
 }
