@@ -11,12 +11,15 @@ CREATE TABLE client (
     grant_types TEXT NOT NULL,
     audiences TEXT NOT NULL,
     first_party BIGINT NOT NULL,
+    require_pkce BIGINT NOT NULL,
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT,
     UNIQUE (issuer_id, client_id)
 );
+-- Whether an issuer has any decides what its metadata says.
+CREATE INDEX client_public ON client (issuer_id) WHERE token_endpoint_auth_method = 'none' AND disabled_at IS NULL;
 
 -- What is known of a relying service: what it can do, not which protocol that comes from.
 CREATE TABLE service (

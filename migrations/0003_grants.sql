@@ -35,7 +35,7 @@ CREATE TABLE authorization_code (
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     family_id TEXT NOT NULL REFERENCES token_family (id),
     redirect_uri TEXT NOT NULL,
-    code_challenge TEXT NOT NULL,
+    code_challenge TEXT,
     nonce TEXT,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,

@@ -147,6 +147,8 @@ pub struct Issuer {
     pub cimd: Arc<str>,
     /// SHA-256 of its administrator's token.
     pub admin_token_hash: String,
+    /// Whether a client of it cannot prove who it is.
+    pub has_public_client: bool,
     /// Its keys.
     pub ring: Keyring,
 }

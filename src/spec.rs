@@ -11,15 +11,18 @@
 //! | 6749 §2.3.1 a client with a secret may use basic or post, whichever it registered; §5.2, 9110 §15.5.2 a challenge on every 401 | [`client_auth::authenticate`](crate::flow::client_auth::authenticate), `http::error` | `client_auth::secrets` |
 //! | 6749 §3.1, §3.2 empty is absent, no parameter twice, unknown ignored | `http::form` | `http::form::tests::values` |
 //! | 6749 §4.1.1 authorization request | [`domain::authorize::parse`](crate::domain::authorize::parse) | `domain::authorize::tests::rules`, `authorize::what_is_wrong_is_told_to_the_client` |
+//! | 6749 §3.3, Core §3.1.2.1 scopes that are not understood are left out, and the answer says what was granted | [`domain::authorize::parse`](crate::domain::authorize::parse) | `lenience::scopes_that_are_not_understood_are_left_out`, `domain::authorize::tests` |
 //! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code::a_code_that_comes_back_ends_what_it_gave`, `code::one_of_twenty_redemptions_wins_and_keeps_nothing` |
 //! | 6749 §4.1.2.1, §5.2 errors | [`http::error::code_and_status`](crate::http::error::code_and_status) | `errors` |
 //! | 6749 §5.1 `no-store` | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
 //! | 6749 §6; 9700 §4.14.2 rotation, reuse detection; the last token may be sent again for a moment | [`flow::refresh::run`](crate::flow::refresh::run), [`domain::refresh::turn`](crate::domain::refresh::turn) | `refresh::each_token_is_used_once_and_its_reuse_ends_the_family`, `refresh::an_answer_that_was_lost_is_given_again`, `refresh::only_the_last_token_may_be_sent_again_and_only_for_a_moment`, `refresh::of_those_that_came_of_one_token_at_once_one_goes_on`, `domain::refresh::tests` |
-//! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`RedirectUri::admits`](crate::domain::redirect_uri::RedirectUri::admits) | `domain::redirect_uri::tests::only_the_port_of_a_loopback_address_may_differ` |
+//! | 9700 §2.1, §4.1.3 exact redirect match; loopback port (8252 §7.3) | [`RedirectUri::admits`](crate::domain::redirect_uri::RedirectUri::admits) | `domain::redirect_uri::tests::only_the_port_of_a_loopback_address_may_differ`, `lenience::an_answer_goes_to_the_text_that_was_compared` |
+//! | 8252 §8.6 a public client that anybody on the machine could be is never approved silently | [`Client::is_alone_at`](crate::domain::client::Client::is_alone_at), [`ClientPolicy::suits`](crate::domain::client::ClientPolicy::suits) | `lenience::who_cannot_prove_who_they_are_is_never_approved_silently`, `config::clients::tests::rules` |
 //! | 9700 §4.11 no open redirector | [`domain::authorize::redirect_uri`](crate::domain::authorize::redirect_uri), `http::way_back` | `http::way_back::tests::the_way_back_is_ours`, `authorize::nothing_is_sent_where_it_may_not_go` |
 //! | 9700 §4.12 303 after posts | `http::reply` | `authorize::the_answer_names_its_issuer_and_state` |
 //! | 9700 §4.16 no framing; no cross-site posts | `http::reply`, `http::csrf` | `page_attacks`, `sign_in::posts_from_other_sites_do_nothing` |
-//! | 7636 §4.6 S256, for every client | [`flow::code::run`](crate::flow::code::run) | `code::what_does_not_fit_gives_nothing_and_costs_nothing` |
+//! | 9700 §2.1.1 a nonce in place of PKCE, for a confidential client whose operator says so; §4.8.2 no downgrade | [`domain::authorize::parse`](crate::domain::authorize::parse), [`flow::code::run`](crate::flow::code::run) | `lenience::a_nonce_in_place_of_pkce`, `config::clients::tests::rules` |
+//! | 7636 §4.6 S256, for every other client | [`flow::code::run`](crate::flow::code::run) | `code::what_does_not_fit_gives_nothing_and_costs_nothing` |
 //! | 9207 §2 `iss` in every answer | [`flow::authorize::answer`](crate::flow::authorize::answer) | `authorize::the_answer_names_its_issuer_and_state` |
 //!
 //! # OpenID Connect Core 1.0 and Discovery 1.0; RFC 8414, metadata; RFC 7517 and 7638, keys
@@ -29,10 +32,22 @@
 //! | Core §2 ID token with `sid` and true `auth_time` | [`IdToken`](crate::domain::claims::IdToken), [`flow::tokens::issue`](crate::flow::tokens::issue) | `code::a_sign_in_gives_tokens_that_tell_the_truth` |
 //! | Core §11 `offline_access`: what a client gets outlives the session, where the page said so; without it, it ends with it | [`flow::tokens::issue`](crate::flow::tokens::issue), [`flow::sign_in::end_client`](crate::flow::sign_in::end_client) | `sign_ins::with_offline_access_it_outlives_the_session`, `sign_ins::the_page_says_for_how_long`, `sign_ins::the_user_ends_it_on_the_page`, `refresh::an_ended_session_ends_its_refresh_tokens` |
 //! | Core §3.1.2.1 `prompt`, `max_age`, GET and POST | [`Request::accepts`](crate::domain::authorize::Request::accepts) | `domain::authorize::tests::freshness`, `authorize::prompts`, `authorize::max_age` |
+//! | Core §3.1.2.1, §3.1.2.2 `id_token_hint`: an ID token that this client got here, expired or not | [`flow::authorize::decide`](crate::flow::authorize::decide) | `lenience::a_hint_names_who_is_meant` |
+//! | Core §3.1.2.1 `state` and `nonce` of up to 8 KiB each | [`domain::authorize::parse`](crate::domain::authorize::parse) | `lenience::state_and_nonce_of_eight_kibibytes` |
+//! | 8414 §2 `none` only where a public client is | `http::discovery` | `lenience::none_is_named_where_a_public_client_is_on_sqlite`, `lenience::none_is_named_where_a_public_client_is_on_postgres`, `lenience::each_issuer_names_its_own` |
 //! | Discovery §3; 8414 §2, §3.2, §3.3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
 //! | 8414 §3, §3.1 (inserted before the path), Discovery §4 (appended to it): an issuer by path has its metadata under four names | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
 //! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery::the_keys_are_public_and_named_by_their_thumbprint`, `jose::jwks::tests::keys_that_verify_nothing` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed` |
+//!
+//! # RFC 7009, revocation; RFC 7662, introspection; OpenID Connect Core section 5.3, userinfo
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | Core §5.3, §5.4 claims by scope, GET and POST; 6750 §2.1, §2.2, §3.1 | [`flow::issued::user_info`](crate::flow::issued::user_info) | `issued::user_info_says_what_the_scopes_allow` |
+//! | 7662 §2.1, §2.2 | [`flow::issued::introspect`](crate::flow::issued::introspect) | `issued::a_client_sees_its_own_tokens` |
+//! | 7009 §2.1, §2.2 the client first, its own tokens only; a refresh token ends its sign-in | [`flow::issued::revoke`](crate::flow::issued::revoke) | `issued::a_client_gives_a_token_back` |
+//! | 8725 §3.12 no kind of token is taken for another, at any endpoint | | `issued::no_kind_of_token_is_taken_for_another` |
 //!
 //! # RFC 7523, client assertions
 //!
@@ -121,7 +136,9 @@
 //!
 //! - **RS256** (OpenID Connect Core §15.1, Discovery §3): ID tokens are ES256 only, as at the other providers of this field. A client that
 //!   knows only RS256 cannot sign users in.
-//! - **UserInfo, introspection, revocation, dynamic registration, PAR, device flow** are not built yet, and metadata does not name them.
+//! - **Dynamic registration, PAR, device flow** are not built yet, and metadata does not name them.
+//! - **Introspection** (RFC 7662 §2.1) tells a client of its own tokens only, and a public client of none.
+//! - **Userinfo** (Core §5.3.2) answers with JSON, not signed.
 //! - **A refresh token that comes again** (RFC 9700 §4.14.2 ends the family): the last one, of the same client, is answered with another
 //!   pair for `[grants] refresh_retry` (10 s) while nothing that it gave was used: answers get lost, and two tabs ask at once. As soon as
 //!   two of those pairs are used, the family ends, so a thief is noticed one turn later at most.
@@ -151,4 +168,7 @@
 //!   Core §11 asks for `prompt=consent`; ours is a consent of its own to that scope, given once, whatever the prompt.
 //! - **A refresh token without `offline_access`** is given to every client registered for the grant, and dies with the session: Core §11 leaves
 //!   that open.
-//! - **`id_token_hint`, `ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.
+//! - **`id_token_hint`** (Core §3.1.2.1): only an ID token of the same client, signed by a key that is still published; any other is
+//!   `invalid_request`.
+//! - **`state` and `nonce`** together: the whole request may have 60 KiB, encoded as part of the sign-in page's address. A nonce is counted as it stands in JSON.
+//! - **`ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

@@ -49,7 +49,7 @@ fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, Co
     let client_id = registered_id(client_id).map_err(|problem| section.wrong("client_id", problem))?;
     let metadata = read_metadata(section, metadata, secret.as_ref(), homes.default)?;
     let policy: ClientPolicy = members::read(policy).map_err(|error| section.refused(error))?;
-    policy.validate(&home.url).map_err(|error| section.refused(error))?;
+    policy.validate(&home.url).and_then(|()| policy.suits(&metadata)).map_err(|error| section.refused(error))?;
     Ok(ClientDecl { issuer: home.id, client_id, metadata, policy, secret })
 }
 
@@ -174,6 +174,8 @@ mod tests {
             &[
                 "",
                 "audiences = ['*']",
+                "require_pkce = false",
+                "first_party = true\nrequire_pkce = true",
                 "audiences = ['https://a.example']",
                 "consents_for = []",
                 "allow_public_exchange = false",
@@ -205,6 +207,9 @@ mod tests {
                 ("client_nam = 'x'", "clients[0].client_nam: unknown key; the nearest known one is `client_name`"),
                 ("jwks_uri = 'https://a.example/jwks'", "clients[0].jwks_uri: this key is not supported yet"),
                 ("consents_for = ['b']", "clients[0].consents_for: a list that is not empty is not supported yet"),
+                ("first_party = true", "clients[0].first_party: a public client cannot prove who it is"),
+                ("require_pkce = false", "clients[0].require_pkce: a public client has nothing but PKCE"),
+                ("require_pkce = 0", "clients[0].require_pkce: invalid type: integer `0`, expected a boolean"),
                 ("allow_public_exchange = true", "clients[0].allow_public_exchange: true is not supported yet"),
                 ("grant_types = []", "a client without a grant can do nothing"),
                 ("grant_types = ['implicit']", "clients[0].grant_types: \"implicit\" is unknown"),

@@ -15,7 +15,9 @@ pub const ACCESS_LIFETIME: Seconds = Seconds(3600);
 pub const REFRESH_LIFETIME: Seconds = Seconds(30 * 24 * 3600);
 
 /// Longest `state` and `nonce` that are carried along.
-const MAX_OPAQUE: usize = 1024;
+const MAX_OPAQUE: usize = 8 * 1024;
+/// Longest request as it stands in the address of the sign-in page, where it is encoded once more: a URL has no more than 64 KiB.
+pub const MAX_REQUEST: usize = 60 * 1024;
 
 /// A request whose client and redirect URI are trusted; from here on a refusal may be sent there.
 #[derive(Clone, Debug)]
@@ -28,8 +30,10 @@ pub struct Request {
     pub scope: Scope,
     /// Echoed in the ID token.
     pub nonce: Option<String>,
-    /// S256 of the verifier.
-    pub code_challenge: String,
+    /// S256 of the verifier; none where the nonce has to do.
+    pub code_challenge: Option<String>,
+    /// Who is meant, as an ID token; unverified.
+    pub id_token_hint: Option<String>,
     /// What to do about the user.
     pub prompt: Prompt,
     /// Seconds since the last sign-in at most.
@@ -89,17 +93,15 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
     if param("response_mode")?.is_some_and(|mode| mode != "query") {
         return Err(Refusal::Malformed("response_mode", "must be query"));
     }
-    let code_challenge = param("code_challenge")?.ok_or(Refusal::Missing("code_challenge"))?;
-    if param("code_challenge_method")?.as_deref() != Some("S256") {
-        return Err(Refusal::Malformed("code_challenge_method", "must be S256"));
+    let scope = granted(client, &Scope::parse(&param("scope")?.unwrap_or_default())?)?;
+    let nonce = bounded("nonce", param("nonce")?)?;
+    let code_challenge = code_challenge(client, param)?;
+    // Only the nonce in the ID token then tells the client that the code is not somebody else's (RFC 9700 section 2.1.1).
+    if code_challenge.is_none() && !scope.has("openid") {
+        return Err(Refusal::Malformed("scope", "must have openid where there is no code_challenge"));
     }
-    let b64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if code_challenge.len() != 43 || !code_challenge.bytes().all(b64url) {
-        return Err(Refusal::Malformed("code_challenge", "must be 43 characters of base64url"));
-    }
-    let scope = Scope::parse(&param("scope")?.unwrap_or_default())?;
-    if let Some(token) = scope.iter().find(|t| !grantable(client, t)) {
-        return Err(Refusal::ScopeNotGrantable(token.to_owned()));
+    if code_challenge.is_none() && nonce.is_none() {
+        return Err(Refusal::Malformed("nonce", "must be given where there is no code_challenge"));
     }
     let max_age = match param("max_age")? {
         None => None,
@@ -116,8 +118,9 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
         redirect_uri,
         state: bounded("state", param("state")?)?,
         scope,
-        nonce: bounded("nonce", param("nonce")?)?,
+        nonce,
         code_challenge,
+        id_token_hint: param("id_token_hint")?,
         prompt,
         max_age: max_age.filter(|seconds| *seconds > Seconds(0)),
         login_hint: param("login_hint")?.filter(|hint| hint.len() <= 254),
@@ -126,8 +129,37 @@ pub fn parse(client: &Client, redirect_uri: String, param: Lookup<'_>) -> Result
 
 fn bounded(name: &'static str, value: Option<String>) -> Result<Option<String>, Refusal> {
     match value {
-        Some(v) if v.len() > MAX_OPAQUE => Err(Refusal::Malformed(name, "is longer than 1024 bytes")),
+        // As JSON: a nonce comes back in an ID token, which has to stay short enough to be taken.
+        Some(v) if serde_json::json!(v).to_string().len() > MAX_OPAQUE + 2 => {
+            Err(Refusal::Malformed(name, "is longer than 8192 bytes"))
+        }
         v => Ok(v),
+    }
+}
+
+fn code_challenge(client: &Client, param: Lookup<'_>) -> Result<Option<String>, Refusal> {
+    let method = param("code_challenge_method")?;
+    let Some(challenge) = param("code_challenge")? else {
+        let optional = !client.policy.require_pkce && method.is_none();
+        return if optional { Ok(None) } else { Err(Refusal::Missing("code_challenge")) };
+    };
+    if method.as_deref() != Some("S256") {
+        return Err(Refusal::Malformed("code_challenge_method", "must be S256"));
+    }
+    let b64url = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if challenge.len() != 43 || !challenge.bytes().all(b64url) {
+        return Err(Refusal::Malformed("code_challenge", "must be 43 characters of base64url"));
+    }
+    Ok(Some(challenge))
+}
+
+/// What is not understood, or not for this client, is left out (OpenID Connect Core sections 3.1.2.1 and 11); the answer says what was
+/// granted.
+fn granted(client: &Client, asked: &Scope) -> Result<Scope, Refusal> {
+    let granted: Scope = asked.iter().filter(|token| grantable(client, token)).collect();
+    match asked.iter().next() {
+        Some(first) if granted.is_empty() => Err(Refusal::ScopeNotOfSignIn(first.to_owned())),
+        _ => Ok(granted),
     }
 }
 
@@ -190,6 +222,10 @@ mod tests {
     }
 
     fn with(changes: &[(&str, &str)]) -> Result<Request, Refusal> {
+        ask(&client(), changes)
+    }
+
+    fn ask(client: &Client, changes: &[(&str, &str)]) -> Result<Request, Refusal> {
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         let mut all = vec![
             ("response_type", "code"),
@@ -200,7 +236,39 @@ mod tests {
         all.retain(|(n, _)| !changes.iter().any(|(c, _)| c == n));
         all.extend(changes.iter().filter(|(_, v)| !v.is_empty()));
         let lookup = |name: &'static str| Ok(all.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()));
-        parse(&client(), "https://a.example/cb".into(), &lookup)
+        parse(client, "https://a.example/cb".into(), &lookup)
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_out() {
+        for (asked, expected) in [
+            ("openid address groups email", "email openid"),
+            ("openid offline_access", "openid"),
+            ("openid delegations delegations:write api.read", "openid"),
+            ("", ""),
+        ] {
+            assert_eq!(with(&[("scope", asked)]).map(|r| r.scope.to_string()).as_deref(), Ok(expected), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_in_place_of_pkce() {
+        let mut lax = client();
+        lax.policy.require_pkce = false;
+        let without = |more: &[(&str, &str)]| {
+            let none = [("code_challenge", ""), ("code_challenge_method", "")];
+            ask(&lax, &[&none[..], more].concat()).map(|request| request.code_challenge)
+        };
+        assert_eq!(without(&[("nonce", "n")]), Ok(None));
+        let missing = Refusal::Malformed("nonce", "must be given where there is no code_challenge");
+        assert_eq!(without(&[]), Err(missing));
+        let no_id_token = Refusal::Malformed("scope", "must have openid where there is no code_challenge");
+        assert_eq!(without(&[("nonce", "n"), ("scope", "email")]), Err(no_id_token));
+        let half = ask(&lax, &[("code_challenge", ""), ("nonce", "n")]).map(|_| ());
+        assert_eq!(half, Err(Refusal::Missing("code_challenge")), "whoever names a method means to have one");
+        let plain = ask(&lax, &[("code_challenge_method", "plain"), ("nonce", "n")]).map(|_| ());
+        assert_eq!(plain, Err(Refusal::Malformed("code_challenge_method", "must be S256")));
+        assert!(ask(&lax, &[]).is_ok_and(|request| request.code_challenge.is_some()));
     }
 
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Refusal);
@@ -208,7 +276,9 @@ mod tests {
     #[test]
     fn rules() {
         assert!(with(&[]).is_ok());
-        let long = "x".repeat(1025);
+        let (long, quotes) = ("x".repeat(8193), "\"".repeat(4097));
+        let longest = "x".repeat(8192);
+        assert!(with(&[("state", &longest), ("nonce", &longest)]).is_ok());
         let cases: &[Case<'_>] = &[
             ("no response_type", &[("response_type", "")], Refusal::Missing("response_type")),
             ("implicit", &[("response_type", "token")], Refusal::ResponseTypeUnsupported),
@@ -228,23 +298,25 @@ mod tests {
                 &[("code_challenge", "abc")],
                 Refusal::Malformed("code_challenge", "must be 43 characters of base64url"),
             ),
-            ("strange scope", &[("scope", "openid api")], Refusal::ScopeNotGrantable("api".into())),
+            ("only strange scopes", &[("scope", "groups api")], Refusal::ScopeNotOfSignIn("api".into())),
             (
                 "delegations for others' clients",
                 &[("scope", "delegations")],
-                Refusal::ScopeNotGrantable("delegations".into()),
+                Refusal::ScopeNotOfSignIn("delegations".into()),
             ),
             (
                 "offline without the grant",
                 &[("scope", "offline_access")],
-                Refusal::ScopeNotGrantable("offline_access".into()),
+                Refusal::ScopeNotOfSignIn("offline_access".into()),
             ),
             ("request object", &[("request", "x")], Refusal::RequestNotSupported),
             ("request_uri", &[("request_uri", "x")], Refusal::RequestUriNotSupported),
             ("bound code", &[("dpop_jkt", "x")], Refusal::NotSupported("dpop_jkt")),
             ("none with login", &[("prompt", "none login")], Refusal::Malformed("prompt", "none cannot be combined")),
             ("max_age", &[("max_age", "-1")], Refusal::Malformed("max_age", "must be a number of seconds")),
-            ("long state", &[("state", &long)], Refusal::Malformed("state", "is longer than 1024 bytes")),
+            ("long state", &[("state", &long)], Refusal::Malformed("state", "is longer than 8192 bytes")),
+            ("long nonce", &[("nonce", &long)], Refusal::Malformed("nonce", "is longer than 8192 bytes")),
+            ("long once it is JSON", &[("nonce", &quotes)], Refusal::Malformed("nonce", "is longer than 8192 bytes")),
             ("fragment", &[("response_mode", "fragment")], Refusal::Malformed("response_mode", "must be query")),
         ];
         for (name, changes, expected) in cases {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ids::{ClientId, Jti, Subject};
+use super::scope::Scope;
+use super::session::Account;
 use super::time::{Seconds, Timestamp};
 
 /// `typ` of an ID-JAG (ID-JAG draft section 3.1).
@@ -176,6 +178,44 @@ pub struct IdToken {
     /// Scope `phone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone_number_verified: Option<bool>,
+}
+
+/// What a client may know of a user by its scopes (OpenID Connect Core section 5.4): as it stands in the ID token, and as userinfo says it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UserInfo {
+    /// The user.
+    pub sub: Subject,
+    /// Scope `email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Scope `email`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
+    /// Scope `profile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Scope `phone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number: Option<String>,
+    /// Scope `phone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone_number_verified: Option<bool>,
+}
+
+impl UserInfo {
+    /// Of a user, for scopes.
+    #[must_use]
+    pub fn of(account: &Account, scope: &Scope) -> Self {
+        let phone = account.phone_number.clone().filter(|_| scope.has("phone"));
+        Self {
+            sub: account.sub.clone(),
+            email: scope.has("email").then(|| account.email.clone()),
+            email_verified: scope.has("email").then_some(account.email_verified),
+            name: account.name.clone().filter(|_| scope.has("profile")),
+            phone_number_verified: phone.as_ref().map(|_| account.phone_verified),
+            phone_number: phone,
+        }
+    }
 }
 
 /// A notice in the form of auth.md v0.1 ("Revocation"): a logout token that names a delegation.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::client_metadata::ClientMetadata;
+use super::client_metadata::{AuthMethod, ClientMetadata};
 use super::ids::{Audience, ClientId, ClientKey, IssuerUrl};
 use super::members::{MemberError, check_list};
 use super::service::audience_of;
@@ -11,13 +11,21 @@ use super::service::audience_of;
 const MAX_AUDIENCES: usize = 1024;
 
 /// What an admin decides about a client, and the client does not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClientPolicy {
     /// Its ceiling: audiences, or `*` where the user alone decides.
     pub audiences: Vec<String>,
     /// The platform's own: signs in without asking, may have the scope `delegations`.
     pub first_party: bool,
+    /// Whether a code is bound to a verifier of the client's. Without, it has to send a nonce.
+    pub require_pkce: bool,
+}
+
+impl Default for ClientPolicy {
+    fn default() -> Self {
+        Self { audiences: Vec::new(), first_party: false, require_pkce: true }
+    }
 }
 
 impl ClientPolicy {
@@ -32,6 +40,23 @@ impl ClientPolicy {
             "*" => Err("\"*\" stands alone: [\"*\"] leaves the choice to the user".to_owned()),
             text => audience_of(text, issuer).map(|_| ()),
         })
+    }
+
+    /// Judges what is allowed a client that says this about itself: anybody can say that they are a public one.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn suits(&self, metadata: &ClientMetadata) -> Result<(), MemberError> {
+        let is_public = metadata.token_endpoint_auth_method == AuthMethod::None;
+        if is_public && self.first_party {
+            let problem = "a public client cannot prove who it is, so nothing is given to it without asking (RFC 8252 section 8.6)";
+            return Err(MemberError::new("first_party", problem));
+        }
+        if is_public && !self.require_pkce {
+            let problem = "a public client has nothing but PKCE to tell it apart (RFC 9700 section 2.1.1)";
+            return Err(MemberError::new("require_pkce", problem));
+        }
+        Ok(())
     }
 }
 
@@ -88,6 +113,13 @@ impl Client {
         self.metadata.redirect_uris.iter().any(|registered| registered.admits(uri))
     }
 
+    /// Whether only this client can be answered at a URI: it proves who it is when it redeems the code, or the URI is a web site's (RFC 8252
+    /// section 8.6). Any program on a machine can listen on its loopback, or claim a private-use scheme.
+    #[must_use]
+    pub fn is_alone_at(&self, uri: &str) -> bool {
+        self.metadata.token_endpoint_auth_method != AuthMethod::None || uri.starts_with("https://")
+    }
+
     /// The name to show, or else its id.
     #[must_use]
     pub fn title(&self) -> String {
@@ -108,7 +140,7 @@ mod tests {
             key: "k".into(),
             client_id: ClientId::parse("c").unwrap(),
             metadata: serde_json::from_value(metadata).unwrap(),
-            policy: ClientPolicy { audiences: vec!["https://a.example".into()], first_party: false },
+            policy: ClientPolicy { audiences: vec!["https://a.example".into()], ..ClientPolicy::default() },
             secret_hash: None,
             version: 1,
         };

@@ -333,7 +333,7 @@ mod tests {
                 metadata: serde_json::from_value(metadata).unwrap(),
                 policy: ClientPolicy {
                     audiences: vec!["https://a.example".into(), "https://id.example".into()],
-                    first_party: false,
+                    ..ClientPolicy::default()
                 },
                 secret_hash: None,
                 version: 1,

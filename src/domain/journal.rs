@@ -53,6 +53,15 @@ pub enum Event {
         /// The tokens that ended.
         family: String,
     },
+    /// A client gave a refresh token back: everything of its sign-in has ended.
+    #[serde(rename = "refresh_token.revoked")]
+    RefreshTokenRevoked {
+        /// The tokens that ended.
+        family: String,
+    },
+    /// A client gave an access token back.
+    #[serde(rename = "access_token.revoked")]
+    AccessTokenRevoked {},
     /// A user agreed.
     #[serde(rename = "consent.given")]
     ConsentGiven(Decision),
@@ -285,6 +294,8 @@ mod tests {
             ("sign_in.ended", Event::SignInEnded {}),
             ("code.reused", Event::CodeReused { family: "f".into() }),
             ("refresh_token.reused", Event::RefreshTokenReused { family: "f".into() }),
+            ("refresh_token.revoked", Event::RefreshTokenRevoked { family: "f".into() }),
+            ("access_token.revoked", Event::AccessTokenRevoked {}),
             ("consent.given", Event::ConsentGiven(decision(Mode::Until(Timestamp(7))))),
             ("consent.denied", Event::ConsentDenied(decision(Mode::Denied))),
             ("consent.revised", Event::ConsentRevised {}),

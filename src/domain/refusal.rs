@@ -24,7 +24,7 @@ pub enum Refusal {
     #[error("the body must be application/x-www-form-urlencoded")]
     NotAForm,
     /// The body has more bytes than are read.
-    #[error("the body must be at most 32 KiB")]
+    #[error("the body must be at most 64 KiB")]
     BodyTooLarge,
     /// The body did not arrive in time, or not whole.
     #[error("the body did not arrive within 15 seconds")]
@@ -79,6 +79,10 @@ pub enum Refusal {
     #[error("the refresh token is not valid")]
     RefreshInvalid,
 
+    /// A token to revoke that is somebody else's (RFC 7009 section 2.1).
+    #[error("the token was issued to another client")]
+    TokenOfAnotherClient,
+
     // Scopes (RFC 6749 section 3.3).
     /// Not a list of scope tokens.
     #[error("scope is not a list of scope tokens")]
@@ -86,6 +90,10 @@ pub enum Refusal {
     /// A scope nobody here knows or this client may not have.
     #[error("scope {0} cannot be granted")]
     ScopeNotGrantable(String),
+
+    /// None of those asked for at a sign-in belongs there.
+    #[error("scope {0} cannot be granted at a sign-in; a scope of a service is asked for in the token exchange")]
+    ScopeNotOfSignIn(String),
 
     // Authorization endpoint (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).
     /// The client is not known: a page, never a redirect.

@@ -1,14 +1,16 @@
 //! The authorization endpoint's decision (OpenID Connect Core section 3.1.2, RFC 6749 section 4.1).
 
-use url::Url;
+use url::form_urlencoded::Serializer;
 
 use crate::domain::authorize::{CODE_LIFETIME, Request};
 use crate::domain::client::Client;
+use crate::domain::ids::Subject;
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::{OFFLINE_ACCESS, Scope};
 use crate::domain::session::{Account, Session};
 use crate::error::Error;
+use crate::flow::id_token;
 use crate::host::App;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewFamily};
@@ -38,7 +40,10 @@ pub async fn decide(
     user: Option<(&Session, &Account)>,
     answer: Option<bool>,
 ) -> Result<Step, Error> {
-    let fresh = user.filter(|(session, _)| request.accepts(session, app.now()));
+    let hinted = request.id_token_hint.as_deref().map(|hint| hinted(app, client, hint)).transpose()?;
+    let fresh = user.filter(|(session, account)| {
+        request.accepts(session, app.now()) && hinted.as_ref().is_none_or(|sub| *sub == account.sub)
+    });
     let Some((session, account)) = fresh else {
         return if request.prompt.none { Err(Refusal::LoginRequired.into()) } else { Ok(Step::SignIn) };
     };
@@ -46,17 +51,22 @@ pub async fn decide(
         Some(false) => return Err(Refusal::SignInDenied.into()),
         Some(true) => {}
         None => {
-            let agreed = if request.prompt.consent && !client.policy.first_party {
-                false
-            } else {
-                client.policy.first_party || agreed(app, account, client, &request.scope).await?
-            };
+            let silent = client.is_alone_at(&request.redirect_uri) && !request.prompt.consent;
+            let agreed = client.policy.first_party || (silent && agreed(app, account, client, &request.scope).await?);
             if !agreed {
                 return if request.prompt.none { Err(Refusal::SignInConsentRequired.into()) } else { Ok(Step::Ask) };
             }
         }
     }
     issue_code(app, client, request, session, answer == Some(true)).await
+}
+
+/// Whom an `id_token_hint` names (OpenID Connect Core section 3.1.2.1): an ID token that this client got here, however long ago.
+fn hinted(app: &App, client: &Client, hint: &str) -> Result<Subject, Refusal> {
+    let claims = id_token::verify(app, hint).ok().filter(|claims| claims.aud == client.client_id);
+    claims
+        .map(|claims| claims.sub)
+        .ok_or(Refusal::Malformed("id_token_hint", "is not an ID token that this client got here"))
 }
 
 async fn agreed(app: &App, account: &Account, client: &Client, scope: &Scope) -> Result<bool, Error> {
@@ -98,7 +108,7 @@ async fn issue_code(
         offline: request.scope.has(OFFLINE_ACCESS),
         code_hash: &token_hash(&code),
         redirect_uri: &request.redirect_uri,
-        code_challenge: &request.code_challenge,
+        code_challenge: request.code_challenge.as_deref(),
         nonce: request.nonce.as_deref(),
         now,
         expires_at: now + CODE_LIFETIME,
@@ -111,14 +121,17 @@ async fn issue_code(
 /// The redirect that carries an answer: parameters added to whatever query the registered URI has, always with `iss` (RFC 9207).
 #[must_use]
 pub fn answer(app: &App, redirect_uri: &str, state: Option<&str>, params: &[(&str, &str)]) -> String {
-    let Ok(mut url) = Url::parse(redirect_uri) else { return redirect_uri.to_owned() };
-    {
-        let mut query = url.query_pairs_mut();
-        query.extend_pairs(params);
-        if let Some(state) = state {
-            query.append_pair("state", state);
-        }
-        query.append_pair("iss", app.issuer.url.as_str());
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(params);
+    if let Some(state) = state {
+        query.append_pair("state", state);
     }
-    url.into()
+    query.append_pair("iss", app.issuer.url.as_str());
+    // Appended to the text, which is the one that was compared: nothing of it is normalised.
+    let joint = match redirect_uri.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    format!("{redirect_uri}{joint}{}", query.finish())
 }

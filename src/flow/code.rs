@@ -17,7 +17,7 @@ pub struct Request {
     /// `redirect_uri`
     pub redirect_uri: String,
     /// `code_verifier`
-    pub code_verifier: Secret,
+    pub code_verifier: Option<Secret>,
 }
 
 /// Exchanges a code for tokens. A code that comes back a second time ends everything it ever gave (RFC 6749 section 4.1.2).
@@ -39,10 +39,7 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     if family.redirect_uri != request.redirect_uri {
         return Err(Refusal::CodeRedirectMismatch.into());
     }
-    let plausible = (43..=128).contains(&request.code_verifier.expose().len());
-    if !plausible || !same(&sha256(request.code_verifier.expose().as_bytes()), &family.code_challenge) {
-        return Err(Refusal::CodeVerifierWrong.into());
-    }
+    check_verifier(request.code_verifier.as_ref(), family.code_challenge.as_deref())?;
     // Somebody was quicker, between the look above and this: a second use like any other.
     if !tx.use_code(&hash, now).await? {
         return end(app, tx, client, &family).await;
@@ -51,6 +48,22 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     let tokens = issue(app, &mut tx, client, &family, &scope).await?;
     tx.commit().await?;
     Ok(tokens)
+}
+
+/// A verifier where there was no challenge is refused as well: somebody may have taken the challenge out (RFC 9700 section 4.8.2).
+fn check_verifier(verifier: Option<&Secret>, challenge: Option<&str>) -> Result<(), Refusal> {
+    match (verifier.map(Secret::expose), challenge) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(Refusal::Missing("code_verifier")),
+        (Some(verifier), Some(challenge)) if is_verifier(verifier) && same(&sha256(verifier.as_bytes()), challenge) => {
+            Ok(())
+        }
+        _ => Err(Refusal::CodeVerifierWrong),
+    }
+}
+
+fn is_verifier(text: &str) -> bool {
+    (43..=128).contains(&text.len())
 }
 
 /// Ends the family of a code that came back, once, and refuses.

@@ -34,6 +34,8 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
     }
     remove_undeclared(app, &mut tx, declared, now).await?;
     tx.commit().await?;
+    // What it says of itself depends on its clients; other processes hear of it by its revision.
+    app.issuers.remove(&app.issuer.id);
     Ok(())
 }
 

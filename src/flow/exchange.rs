@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::claims::{IdJag, IdToken, OneOrMany};
+use crate::domain::claims::{IdJag, OneOrMany};
 use crate::domain::client::Client;
 use crate::domain::consent::{MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, denied_lately};
 use crate::domain::exchange::{Request, SubjectTokenType};
@@ -11,9 +11,9 @@ use crate::domain::ticket::Ticket;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
-use crate::flow::{issuers, keyring, services};
+use crate::flow::{id_token, issuers, keyring, services};
 use crate::host::App;
-use crate::jose::{Keyring, Unverified};
+use crate::jose::Keyring;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Mint, Outcome, SubjectToken, Unanswered};
 
@@ -47,7 +47,7 @@ pub async fn run(
 ) -> Result<Minted, Error> {
     let subject = match kind {
         SubjectTokenType::AccessToken => Ok(SubjectToken::Access { hash: token_hash(subject_token.expose()) }),
-        SubjectTokenType::IdToken => id_token(app, &client, subject_token),
+        SubjectTokenType::IdToken => by_id_token(app, &client, subject_token),
     };
     let subject = match subject {
         Ok(subject) => subject,
@@ -107,16 +107,9 @@ fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Resul
 }
 
 /// An ID token of ours, for this client (ID-JAG draft section 4.3.3).
-fn id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, Refusal> {
+fn by_id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, Refusal> {
     let refuse = Refusal::SubjectToken;
-    let unverified = Unverified::parse(token.expose()).map_err(|e| refuse(e.0))?;
-    let ring = &app.issuer.ring;
-    let key = ring.published.iter().find(|(kid, _)| Some(kid) == unverified.kid());
-    let (_, key) = key.ok_or(refuse("it is not signed by a key of this issuer"))?;
-    let claims: IdToken = unverified.verify(key, None).map_err(|e| refuse(e.0))?;
-    if claims.iss != app.issuer.url.as_str() {
-        return Err(refuse("it is not an ID token of this issuer"));
-    }
+    let claims = id_token::verify(app, token.expose()).map_err(refuse)?;
     if claims.aud != client.client_id {
         return Err(refuse("it was not issued to this client"));
     }

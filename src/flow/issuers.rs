@@ -46,7 +46,7 @@ pub async fn owing(host: &Host, id: &str) -> Result<App, Error> {
     let mut tx = host.database.of(id.into()).read().await?;
     let row = tx.issuer().await?.ok_or(Error::invariant("an issuer is never deleted"))?;
     let ring = keyring::open(&host.sealing, id, &tx.published_keys().await?)?;
-    Ok(host.app(Arc::new(issuer(row, ring)?)))
+    Ok(host.app(Arc::new(issuer(row, tx.has_public_client().await?, ring)?)))
 }
 
 async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
@@ -55,8 +55,9 @@ async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
     let mut tx = store.read().await?;
     let Some(row) = tx.issuer().await?.filter(|row| row.disabled_at.is_none()) else { return Ok(None) };
     let ring = keyring::open(&host.sealing, id, &tx.published_keys().await?)?;
+    let has_public_client = tx.has_public_client().await?;
     drop(tx);
-    let issuer = Arc::new(issuer(row, ring)?);
+    let issuer = Arc::new(issuer(row, has_public_client, ring)?);
     host.issuers.put(id.to_owned(), issuer.clone());
     // Read before a change and kept after everyone has heard of it, it would stay for good.
     if host.revision.seen() != before {
@@ -65,7 +66,7 @@ async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
     Ok(Some(host.app(issuer)))
 }
 
-fn issuer(row: IssuerRecord, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
+fn issuer(row: IssuerRecord, has_public_client: bool, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
     let url = IssuerUrl::parse(&row.url).map_err(|_| Error::invariant("a stored issuer is an issuer identifier"))?;
     let members = serde_json::from_str(&row.cimd).map_err(|_| Error::invariant("a stored document is JSON"))?;
     let document = own_document(&url, &row.name, row.logo_hash.is_some(), &members)
@@ -79,6 +80,7 @@ fn issuer(row: IssuerRecord, ring: crate::jose::Keyring) -> Result<Issuer, Error
         colour: row.colour,
         logo_hash: row.logo_hash,
         admin_token_hash: row.admin_token_hash,
+        has_public_client,
         ring,
     })
 }

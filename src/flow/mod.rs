@@ -8,6 +8,8 @@ pub mod connections;
 pub mod consent;
 pub mod declare;
 pub mod exchange;
+pub mod id_token;
+pub mod issued;
 pub mod issuers;
 pub mod issuers_admin;
 pub mod keyfile;

@@ -1,7 +1,7 @@
 //! The tokens of a sign-in: ID token, access token, refresh token.
 
 use crate::domain::authorize::{ACCESS_LIFETIME, REFRESH_LIFETIME};
-use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken};
+use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken, UserInfo};
 use crate::domain::client::Client;
 use crate::domain::client_metadata::REFRESH_TOKEN;
 use crate::domain::scope::Scope;
@@ -56,11 +56,11 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
 
 fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Result<String, Error> {
     let now = app.now();
-    let account = &family.account;
-    let phone = account.phone_number.clone().filter(|_| scope.has("phone"));
+    let UserInfo { sub, email, email_verified, name, phone_number, phone_number_verified } =
+        UserInfo::of(&family.account, scope);
     let claims = IdToken {
         iss: app.issuer.url.as_str().to_owned(),
-        sub: account.sub.clone(),
+        sub,
         aud: client.client_id.clone(),
         exp: now + ID_TOKEN_LIFETIME,
         iat: now,
@@ -69,11 +69,11 @@ fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Resul
         sid: family.session.id.clone(),
         nonce: family.nonce.clone(),
         amr: vec!["pwd".to_owned()],
-        email: scope.has("email").then(|| account.email.clone()),
-        email_verified: scope.has("email").then_some(account.email_verified),
-        name: account.name.clone().filter(|_| scope.has("profile")),
-        phone_number_verified: phone.as_ref().map(|_| account.phone_verified),
-        phone_number: phone,
+        email,
+        email_verified,
+        name,
+        phone_number,
+        phone_number_verified,
     };
     Ok(app.issuer.ring.active.sign(ID_TOKEN, &claims)?)
 }

@@ -6,6 +6,7 @@ use axum::extract::RawQuery;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use url::Url;
+use url::form_urlencoded::byte_serialize;
 
 use super::csrf::SignedForm;
 use super::error::{Back, Failed};
@@ -65,6 +66,12 @@ async fn run(
     let redirect_uri = rules::redirect_uri(&registered.client, &param)?;
     let trusted = async {
         pairs.once(&["resource"])?;
+        let query = pairs.rebuild(|_, value| Some(value.to_owned()));
+        if byte_serialize(query.as_bytes()).map(str::len).sum::<usize>() > rules::MAX_REQUEST {
+            return Err(
+                Refusal::Malformed("the request", "is longer than 60 KiB, encoded as part of an address").into()
+            );
+        }
         let request = rules::parse(&registered.client, redirect_uri.clone(), &param)?;
         let visitor = visitor.await?;
         let user = visitor.as_ref().map(|visitor| (&visitor.session, &visitor.account));

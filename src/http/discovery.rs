@@ -23,11 +23,20 @@ const MAX_AGE: &str = "public, max-age=300";
 /// left out (RFC 8414 section 3.2).
 pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
     let at = |path: &str| app.issuer.url.at(path);
+    const CONFIDENTIAL: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+    const SIGNING: [&str; 2] = ["ES256", "RS256"];
+    let mut methods = CONFIDENTIAL.to_vec();
+    if app.issuer.has_public_client {
+        methods.push("none");
+    }
     let scopes: Vec<&str> = SIGN_IN.into_iter().filter(|s| !s.starts_with(DELEGATIONS)).collect();
     let document = json!({
         "issuer": app.issuer.url.as_str(),
         "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
+        "userinfo_endpoint": at("/userinfo"),
+        "introspection_endpoint": at("/introspect"),
+        "revocation_endpoint": at("/revoke"),
         "jwks_uri": at("/.well-known/jwks.json"),
         "scopes_supported": scopes,
         "response_types_supported": ["code"],
@@ -35,8 +44,12 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
         "grant_types_supported": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
-        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "RS256"],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": SIGNING,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": SIGNING,
+        "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
+        "introspection_endpoint_auth_signing_alg_values_supported": SIGNING,
         "code_challenge_methods_supported": ["S256"],
         "claims_supported": ["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "amr", "email", "email_verified", "name",
             "phone_number", "phone_number_verified"],

@@ -47,10 +47,13 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::GrantTypeUnsupported => ("unsupported_grant_type", 400),
         R::GrantTypeNotAllowed => ("unauthorized_client", 400),
         R::ClientUnauthenticated | R::ClientAuthenticationFailed | R::ClientAssertion(_) => ("invalid_client", 401),
-        R::CodeInvalid | R::CodeRedirectMismatch | R::CodeVerifierWrong | R::RefreshInvalid | R::SubjectToken(_) => {
-            ("invalid_grant", 400)
-        }
-        R::ScopeMalformed | R::ScopeNotGrantable(_) => ("invalid_scope", 400),
+        R::CodeInvalid
+        | R::CodeRedirectMismatch
+        | R::CodeVerifierWrong
+        | R::RefreshInvalid
+        | R::TokenOfAnotherClient
+        | R::SubjectToken(_) => ("invalid_grant", 400),
+        R::ScopeMalformed | R::ScopeNotGrantable(_) | R::ScopeNotOfSignIn(_) => ("invalid_scope", 400),
         R::ResponseTypeUnsupported => ("unsupported_response_type", 400),
         R::LoginRequired => ("login_required", 400),
         R::SignInConsentRequired | R::ConsentRequired(_) => ("consent_required", 400),

@@ -2,8 +2,8 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, MatchedPath, Path};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 
 use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
@@ -43,21 +43,26 @@ impl FromRequestParts<Host> for Segment {
     }
 }
 
+/// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1).
+pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().map_err(|_| Refusal::BearerInvalid)?,
+        (None, _) => return Err(Refusal::BearerMissing),
+        _ => return Err(Refusal::BearerInvalid),
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(Refusal::BearerMissing),
+    }
+}
+
 /// Who calls, by the one `Authorization: Bearer` header (RFC 6750 section 2.1).
 impl FromRequestParts<Host> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
         let app = App::from_request_parts(parts, host).await?;
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let value = match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().map_err(|_| Refusal::BearerInvalid)?,
-            (None, _) => return Err(Refusal::BearerMissing.into()),
-            _ => return Err(Refusal::BearerInvalid.into()),
-        };
-        match value.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => bearer::caller(&app, token.trim()).await,
-            _ => Err(Refusal::BearerMissing.into()),
-        }
+        bearer::caller(&app, bearer_token(&parts.headers)?).await
     }
 }

@@ -12,8 +12,9 @@ use axum::http::{HeaderMap, header};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 
-/// Most bytes of a form: two tokens of 16 KiB do not fit, one and the rest does.
-const MAX: usize = 32 * 1024;
+/// Most bytes of a form: a token of 16 KiB and the rest fit, and so does an authorization request on its way to the sign-in page and back
+/// ([`MAX_REQUEST`](crate::domain::authorize::MAX_REQUEST)), encoded once more.
+const MAX: usize = 64 * 1024;
 /// Most bytes of a larger one that are read at all.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Time to send it.

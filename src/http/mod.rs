@@ -18,11 +18,14 @@ mod edge;
 mod extract;
 mod form;
 mod health;
+mod introspect;
 mod login;
 mod place;
 mod reply;
+mod revoke;
 mod session;
 mod token;
+mod userinfo;
 mod way_back;
 mod wording;
 
@@ -50,6 +53,9 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/authorize", get(authorize::get).post(authorize::post)),
         (Everywhere, "/authorize/decision", post(authorize::decision)),
         (Everywhere, "/token", post(token::post)),
+        (Everywhere, "/userinfo", get(userinfo::get).post(userinfo::post)),
+        (Everywhere, "/introspect", post(introspect::post)),
+        (Everywhere, "/revoke", post(revoke::post)),
         // Pages for the user.
         (Everywhere, "/", get(connections::home)),
         (Everywhere, "/login", get(login::get).post(login::post)),

@@ -82,7 +82,7 @@ fn grant(client: &Client, headers: &HeaderMap, form: &Pairs) -> Result<Grant, Re
         AUTHORIZATION_CODE => Ok(Grant::Code(code::Request {
             code: Secret::new(form.required("code")?),
             redirect_uri: form.required("redirect_uri")?,
-            code_verifier: Secret::new(form.required("code_verifier")?),
+            code_verifier: form.single("code_verifier")?.map(Secret::new),
         })),
         REFRESH_TOKEN => Ok(Grant::Refresh {
             token: form.required("refresh_token")?,

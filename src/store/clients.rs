@@ -21,7 +21,7 @@ metadata_columns!(record ClientMetadata;);
 /// The columns of what it is allowed.
 macro_rules! policy_columns {
     ($shape:ident $($type:ty;)?) => {
-        $shape! { $($type;)? audiences, first_party }
+        $shape! { $($type;)? audiences, first_party, require_pkce }
     };
 }
 policy_columns!(record ClientPolicy;);
@@ -80,16 +80,17 @@ impl Tx {
         static DECLARE: LazyLock<String> = LazyLock::new(|| {
             declare("client", "client_id", &[&["secret_hash"], ClientMetadata::COLUMNS, ClientPolicy::COLUMNS].concat())
         });
-        self.wrote_client = true;
         let id = self.issuer.clone();
         let mut values = vec![Value::Text(new.secret_hash.clone())];
         values.extend(new.metadata.values());
         values.extend(new.policy.values());
+        let changed;
         on!(self, |c| {
             let query = sqlx::query(DECLARE.as_str()).bind(&new.key).bind(&*id).bind(&new.client_id).bind(now);
-            bind_all!(query, values).execute(c).await?;
-            Ok(())
-        })
+            changed = bind_all!(query, values).execute(c).await?.rows_affected();
+        });
+        self.wrote_client |= changed > 0;
+        Ok(())
     }
 
     /// The names of the enabled clients of the configuration, by key.
@@ -121,6 +122,20 @@ impl Tx {
             });
         }
         Ok(())
+    }
+
+    /// Whether there is an enabled client that cannot prove who it is.
+    pub async fn has_public_client(&mut self) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT id FROM client WHERE issuer_id = $1 AND token_endpoint_auth_method = 'none' AND disabled_at IS NULL LIMIT 1",
+            )
+            .bind(&*id)
+            .fetch_optional(c)
+            .await?;
+            Ok(row.is_some())
+        })
     }
 
     /// Disables a client. `false` when it was disabled already.

@@ -28,7 +28,7 @@ pub struct NewFamily<'a> {
     /// Of the request.
     pub redirect_uri: &'a str,
     /// Of the request.
-    pub code_challenge: &'a str,
+    pub code_challenge: Option<&'a str>,
     /// Of the request.
     pub nonce: Option<&'a str>,
     /// The time.
@@ -62,8 +62,8 @@ pub struct Family {
     pub used_generation: i64,
     /// Of the code's request; empty for a refresh token.
     pub redirect_uri: String,
-    /// Of the code's request; empty for a refresh token.
-    pub code_challenge: String,
+    /// Of the code's request.
+    pub code_challenge: Option<String>,
     /// Of the code's request.
     pub nonce: Option<String>,
 }
@@ -77,6 +77,10 @@ pub struct TokenSubject {
     pub client_key: ClientKey,
     /// What the token may do.
     pub scope: Scope,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Timestamp,
 }
 
 macro_rules! family_columns {
@@ -103,7 +107,7 @@ fn family(r: &impl Columns, now: Timestamp) -> Result<Family> {
         generation: r.int("generation")?,
         used_generation: r.int("used_generation")?,
         redirect_uri: r.text("redirect_uri")?,
-        code_challenge: r.text("code_challenge")?,
+        code_challenge: r.maybe_text("code_challenge")?,
         nonce: r.maybe_text("nonce")?,
     })
 }
@@ -192,7 +196,7 @@ impl Tx {
             let row = sqlx::query(concat!(
                 "SELECT ",
                 family_columns!(),
-                ", t.expires_at, t.used_at, t.generation, '' AS redirect_uri, '' AS code_challenge, NULL AS nonce
+                ", t.expires_at, t.used_at, t.generation, '' AS redirect_uri, NULL AS code_challenge, NULL AS nonce
                    FROM refresh_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id WHERE t.issuer_id = $1 AND t.hash = $2"
             ))
@@ -346,7 +350,7 @@ impl Tx {
             let row = sqlx::query(concat!(
                 "SELECT ",
                 family_columns!(),
-                ", t.scope AS token_scope
+                ", t.scope AS token_scope, t.created_at, t.expires_at
                    FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id
                   WHERE t.issuer_id = $1 AND t.hash = $2 AND t.expires_at > $3 AND f.ended_at IS NULL
@@ -362,6 +366,8 @@ impl Tx {
                     account: account(&r)?,
                     client_key: r.id("client_id")?,
                     scope: Scope::stored(&r.text("token_scope")?),
+                    issued_at: r.time("created_at")?,
+                    expires_at: r.time("expires_at")?,
                 })
             })
             .transpose()

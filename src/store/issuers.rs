@@ -42,6 +42,13 @@ impl Tx {
     /// Writes this issuer's row. `false` when another process was first, or when its identifier is another issuer's.
     pub async fn create_issuer(&mut self, new: &IssuerRecord) -> Result<bool> {
         let id = self.issuer.clone();
+        if self.is_postgres() {
+            // Before the counter, as whoever has changed the row already holds it.
+            on!(self, |c| {
+                let query = sqlx::query("SELECT id FROM issuer WHERE id = $1 FOR NO KEY UPDATE").bind(&*id);
+                query.execute(c).await?;
+            });
+        }
         let revision = self.next_revision().await?;
         on!(self, |c| {
             let done = sqlx::query(
@@ -141,10 +148,17 @@ impl Tx {
         Ok(rows == 1)
     }
 
-    /// Says that something of this issuer has changed that processes keep in memory: its row or its keys. Part of every transaction
+    /// Says that something of this issuer has changed that processes keep in memory: its row, its keys or its clients. Part of every transaction
     /// that changes any of it.
     pub async fn touch_issuer(&mut self) -> Result<()> {
         let id = self.issuer.clone();
+        if self.is_postgres() {
+            // Before the counter, as whoever has changed the row already holds it.
+            on!(self, |c| {
+                let query = sqlx::query("SELECT id FROM issuer WHERE id = $1 FOR NO KEY UPDATE").bind(&*id);
+                query.execute(c).await?;
+            });
+        }
         let revision = self.next_revision().await?;
         on!(self, |c| {
             sqlx::query("UPDATE issuer SET revision = $2 WHERE id = $1").bind(&*id).bind(revision).execute(c).await?;

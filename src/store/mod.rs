@@ -26,6 +26,7 @@ mod sqlite;
 mod sweep;
 mod throttle;
 mod tickets;
+mod tokens;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -299,7 +300,11 @@ impl Tx {
     ///
     /// # Errors
     /// What the database says; whether it happened is then unknown.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        if self.wrote_client {
+            // What an issuer says of itself depends on its clients.
+            self.touch_issuer().await?;
+        }
         match self.handle {
             Handle::Sqlite(tx) => tx.commit().await.map_err(StoreError::of_commit)?,
             Handle::Postgres(tx) => tx.commit().await.map_err(StoreError::of_commit)?,

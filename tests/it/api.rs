@@ -215,7 +215,7 @@ async fn who_may_call() {
         }
     }
     // An agent cannot get the scope at all.
-    let asked = World::authorize_path("desk-agent", &[("scope", "openid delegations")]);
+    let asked = World::authorize_path("desk-agent", &[("scope", "delegations")]);
     let refused = alice.get(&asked).await.location();
     assert_eq!(crate::harness::query(&refused, "error").as_deref(), Some("invalid_scope"));
 

@@ -448,7 +448,7 @@ async fn the_client_comes_first() {
 #[tokio::test]
 async fn a_body_that_is_no_form() {
     let world = World::start(Engine::Sqlite).await;
-    let huge = encode(&[("grant_type", "authorization_code"), ("x", &"x".repeat(33 * 1024))]);
+    let huge = encode(&[("grant_type", "authorization_code"), ("x", &"x".repeat(65 * 1024))]);
     let form = "application/x-www-form-urlencoded";
     let json_body = r#"{"grant_type":"authorization_code"}"#.to_owned();
     for (name, kind, body, status) in [

@@ -21,8 +21,9 @@ const OURS: [&str; 6] = ["id", "issuer_id", "origin", "version", "created_at", "
 /// Everything that a client says, in two ways.
 fn clients() -> [Value; 2] {
     let jwks = |x: &str| json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": "eQ"}]});
-    let client = |metadata: Value, audience: &str, first_party: bool, secret_hash: &str| {
-        let mut said = json!({"audiences": [audience], "first_party": first_party, "secret_hash": secret_hash});
+    let client = |metadata: Value, audience: &str, flag: bool, secret_hash: &str| {
+        let mut said =
+            json!({"audiences": [audience], "first_party": flag, "require_pkce": flag, "secret_hash": secret_hash});
         said.as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
         said
     };

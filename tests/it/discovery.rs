@@ -43,7 +43,14 @@ async fn the_metadata_is_what_clients_rely_on() {
     insta::assert_snapshot!(stable(&world, &openid.json()));
 
     // What it names is there: none of it answers 404 to the method it is made for.
-    for (name, method) in [("authorization_endpoint", "GET"), ("token_endpoint", "POST"), ("jwks_uri", "GET")] {
+    for (name, method) in [
+        ("authorization_endpoint", "GET"),
+        ("token_endpoint", "POST"),
+        ("userinfo_endpoint", "GET"),
+        ("introspection_endpoint", "POST"),
+        ("revocation_endpoint", "POST"),
+        ("jwks_uri", "GET"),
+    ] {
         let path = openid.json()[name].as_str().unwrap().strip_prefix(&world.issuer()).unwrap().to_owned();
         let answer = send(&world, method.parse().unwrap(), &path, &[]).await;
         assert!(![404, 405].contains(&answer.status), "{name} {}", answer.status);

@@ -181,7 +181,7 @@ async fn a_path_where_nothing_is() {
 async fn a_body_that_is_no_form_or_too_large() {
     let world = two_issuers().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let large = format!("grant_type={}", "x".repeat(40 * 1024));
+    let large = format!("grant_type={}", "x".repeat(72 * 1024));
     for base in BASES {
         let [token, authorize, login] = ["token", "authorize", "login"].map(|name| format!("{base}/{name}"));
         oauth(&send(&world, "POST", &token, &form, &large).await, 413, "invalid_request", "too large");
@@ -200,7 +200,7 @@ async fn a_body_that_is_no_form_or_too_large() {
         }
         page(&send(&world, "POST", &login, &form, &large).await, 413, "too large, for people");
         // As large as it may be.
-        let most = format!("grant_type={}", "x".repeat(32 * 1024 - "grant_type=".len()));
+        let most = format!("grant_type={}", "x".repeat(64 * 1024 - "grant_type=".len()));
         oauth(&send(&world, "POST", &token, &form, &most).await, 401, "invalid_client", "large enough");
     }
 }
