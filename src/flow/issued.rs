@@ -51,7 +51,7 @@ pub async fn introspect(app: &App, client: &AuthenticatedClient, token: &str) ->
     let hash = token_hash(token);
     let mut tx = app.store.read().await?;
     if let Some(subject) = tx.subject_by_access_token(&hash, now).await? {
-        return Ok((subject.client_key == client.key).then(|| Active {
+        return Ok((subject.client_key == client.key).then_some(Active {
             scope: subject.scope,
             sub: subject.account.sub,
             issued_at: Some(subject.issued_at),

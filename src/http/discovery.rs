@@ -19,12 +19,15 @@ use crate::secret::sha256;
 const JSON: &str = "application/json";
 const MAX_AGE: &str = "public, max-age=300";
 
+/// How a client that can prove who it is does so.
+const CONFIDENTIAL: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// What client assertions may be signed with.
+const SIGNING: [&str; 2] = ["ES256", "RS256"];
+
 /// RFC 8414 section 2 and OpenID Connect Discovery section 3, as one document. Only what works is named; members without a value are
 /// left out (RFC 8414 section 3.2).
 pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
     let at = |path: &str| app.issuer.url.at(path);
-    const CONFIDENTIAL: [&str; 3] = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
-    const SIGNING: [&str; 2] = ["ES256", "RS256"];
     let mut methods = CONFIDENTIAL.to_vec();
     if app.issuer.has_public_client {
         methods.push("none");

@@ -84,10 +84,9 @@ impl Tx {
         let mut values = vec![Value::Text(new.secret_hash.clone())];
         values.extend(new.metadata.values());
         values.extend(new.policy.values());
-        let changed;
-        on!(self, |c| {
+        let changed = on!(self, |c| {
             let query = sqlx::query(DECLARE.as_str()).bind(&new.key).bind(&*id).bind(&new.client_id).bind(now);
-            changed = bind_all!(query, values).execute(c).await?.rows_affected();
+            bind_all!(query, values).execute(c).await?.rows_affected()
         });
         self.wrote_client |= changed > 0;
         Ok(())

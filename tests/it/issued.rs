@@ -287,7 +287,7 @@ async fn is_taken(world: &World, browser: &Browser, place: &str, thing: &str) ->
         ("/introspect", _) => answer.json()["active"] == true,
         ("/revoke", _) => {
             assert_eq!(answer.status, 200, "{place}: {}", answer.body);
-            world.database.column("SELECT kind FROM journal WHERE kind LIKE '%.revoked'").await.len() > 0
+            !world.database.column("SELECT kind FROM journal WHERE kind LIKE '%.revoked'").await.is_empty()
         }
         _ => answer.status == 200,
     }
