@@ -23,7 +23,7 @@ use crate::domain::ids::{Audience, IssuerUrl};
 use crate::domain::issuer::IssuerId;
 use crate::domain::members::quote;
 use crate::domain::service_policy::ServicePolicy;
-use crate::secret::Secret;
+use crate::secret::{Secret, same};
 pub use grants::Grants;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
@@ -109,8 +109,18 @@ pub enum Database {
     Postgres(Secret),
 }
 
+impl PartialEq for Database {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(a), Self::Sqlite(b)) => a == b,
+            (Self::Postgres(a), Self::Postgres(b)) => same(a.expose(), b.expose()),
+            _ => false,
+        }
+    }
+}
+
 /// What outbound requests may reach besides public addresses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// Loopback and private ranges too. Only with a loopback issuer, so never in production.
     ///

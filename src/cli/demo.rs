@@ -14,6 +14,7 @@ use super::serve::Provider;
 use super::{Failure, log, sandbox, stop};
 use crate::config::{Config, Log, LogLevel};
 use crate::domain::client_metadata::TOKEN_EXCHANGE;
+use crate::flow::start::Accepted;
 use crate::lab::agent::{Agent, Ask, Browser, Decision, Exchanged, Http, Outcome, Person, Registration};
 use crate::net::{Net, Policy};
 use crate::rng::Rng;
@@ -47,7 +48,7 @@ pub(super) async fn run(keep: bool) -> Result<(), Failure> {
     let config = configuration(&folder.0, &provider, &service, &secret)?;
 
     let (stop, stopped) = watch::channel(false);
-    let running = Provider::start(&config, provider_listener, stopped.clone()).await?;
+    let running = Provider::start(&config, Accepted::default(), provider_listener, stopped.clone()).await?;
     let sandbox = sandbox::start(listener, &service, Vec::new(), stopped)?;
     out!("{provider}");
     out!("");

@@ -14,11 +14,26 @@ macro_rules! say {
     ($($part:tt)*) => { $crate::cli::log::say(format_args!($($part)*)) };
 }
 
+/// What `--help` says at its end: examples, variables, exit codes.
+macro_rules! help {
+    ($example:literal $(, $more:literal)*) => {
+        concat!(
+            $($more, "\n\n",)*
+            "Example:\n  ", $example,
+            "\n\nVariables:\n  AVOUCH__SECTION__KEY sets any key of the configuration, such as AVOUCH__LISTEN or AVOUCH__KEYS__DIR",
+            "\n\nExit codes:\n  0 done; 2 wrong usage or configuration; 3 could not run"
+        )
+    };
+}
+use help;
+
+mod admin_token;
 mod config;
 mod demo;
 mod descriptors;
 mod issuer;
 mod log;
+mod reload;
 mod sandbox;
 mod serve;
 mod stop;
@@ -28,6 +43,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::flow::start::Accepted;
 
 /// How a command ends when it does not succeed.
 #[derive(Debug)]
@@ -70,6 +87,12 @@ enum Command {
         /// Port to listen on, instead of the configured one; 0 picks a free one
         #[arg(long, value_name = "N")]
         port: Option<u16>,
+        /// Let the configuration remove all users, clients or services of an issuer; else such a start is refused
+        #[arg(long)]
+        accept_removals: bool,
+        /// Take an empty database for a new one although there are keys already; else such a start is refused
+        #[arg(long)]
+        new: bool,
     },
     /// Play the whole loop on this machine: provider, service and agent, up to the withdrawn credential that is refused
     Demo {
@@ -86,7 +109,7 @@ enum Command {
         #[arg(long, value_name = "ISSUER")]
         trust: Vec<String>,
     },
-    /// Read the configuration, say what is wrong with it or what it comes to, and do nothing else
+    /// Read the configuration, say what is wrong with it or what a start would change, and do nothing else
     CheckConfig {
         /// Configuration file [default: avouch.toml if there is one]
         #[arg(long, value_name = "FILE")]
@@ -98,6 +121,17 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Write a consistent copy of the SQLite database into a new file, also while the server runs
+    Backup {
+        /// The file to make, of mode 0600
+        file: PathBuf,
+        /// Configuration file [default: avouch.toml if there is one]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Admin tokens
+    #[command(subcommand)]
+    AdminToken(admin_token::Command),
     /// Print what /api/v1 is, as an OpenAPI 3.1 document
     Openapi,
     /// Issuers by path, on the database of a server that may be running
@@ -130,11 +164,15 @@ pub fn run() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Serve { config, port } => serve::run(config.as_deref(), port).await,
+            Command::Serve { config, port, accept_removals, new } => {
+                serve::run(config, port, Accepted { removals: accept_removals, new }).await
+            }
             Command::Demo { keep } => demo::run(keep).await,
             Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
-            Command::CheckConfig { config } => config::check(config.as_deref()),
+            Command::CheckConfig { config } => config::check(config.as_deref()).await,
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
+            Command::Backup { file, config } => config::backup(&file, config.as_deref()).await,
+            Command::AdminToken(command) => admin_token::run(&command).await,
             Command::Openapi => {
                 out!("{}", crate::http::openapi());
                 Ok(())

@@ -1,25 +1,27 @@
 //! `avouch serve`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::config::{cannot_start, load};
+use super::reload::{self, Running};
 use super::{Failure, descriptors, log, stop};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::flow::declare;
-use crate::flow::start::{self, Claim, StartReport};
+use crate::flow::start::{self, Accepted, Claim, StartReport};
 use crate::host::Host;
 use crate::http::serve::{Limits, serve_within};
 use crate::rng::Rng;
 use crate::secret::Secret;
 use crate::{delivery, http};
 
-pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Failure> {
-    let mut config = load(file)?;
+pub(super) async fn run(file: Option<PathBuf>, port: Option<u16>, accepted: Accepted) -> Result<(), Failure> {
+    let hangup = reload::on_hangup()?;
+    let mut config = load(file.as_deref())?;
     log::start(config.log);
     if let Some(port) = port {
         config.listen.set_port(port);
@@ -29,8 +31,13 @@ pub(super) async fn run(file: Option<&Path>, port: Option<u16>) -> Result<(), Fa
         listener.local_addr().map_err(|e| Failure::Unable(format!("the listening socket has no address: {e}")))?;
     config.set_default_issuer(address.port());
     let stop = stop::on_signal()?;
-    let provider = Provider::start(&config, listener, stop).await?;
+    let provider = Provider::start(&config, accepted, listener, stop).await?;
     announce(&config, address, &provider.report);
+    if accepted.new && !provider.report.first_start {
+        tracing::warn!("--new was not needed; left in place, it would let an emptied database start as a new one");
+    }
+    let running = Running { file, port, bound: address.port(), config };
+    tokio::spawn(reload::run(hangup, provider.host.clone(), running));
     provider.finish().await;
     Ok(())
 }
@@ -52,10 +59,11 @@ impl Provider {
     /// Opens everything and begins to answer on `listener`, until `stop` turns true.
     pub(super) async fn start(
         config: &Config,
+        accepted: Accepted,
         listener: TcpListener,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
-        let opened = start::open_alone(config, Clock::System, Rng::Os).await;
+        let opened = start::open_alone(config, accepted, Clock::System, Rng::Os).await;
         let (host, report, claim) = opened.map_err(|e| cannot_start(&e))?;
         let limits = Limits::within(descriptors::for_connections()).behind(config.trusted_proxies.clone());
         let server = tokio::spawn(serve_within(limits, listener, http::router(host.clone()), stop.clone()));

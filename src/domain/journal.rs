@@ -110,6 +110,9 @@ pub enum Event {
         /// Whose word that was.
         by: Origin,
     },
+    /// An issuer has another admin token; the one before is worth nothing any more.
+    #[serde(rename = "admin_token.rotated")]
+    AdminTokenRotated {},
     /// A disabled issuer answers again.
     #[serde(rename = "issuer.enabled")]
     IssuerEnabled {
@@ -308,6 +311,7 @@ mod tests {
             ("issuer.created", Event::IssuerCreated { by: Origin::Config }),
             ("issuer.described", Event::IssuerDescribed { by: Origin::Admin }),
             ("issuer.disabled", Event::IssuerDisabled { by: Origin::Admin }),
+            ("admin_token.rotated", Event::AdminTokenRotated {}),
             ("issuer.enabled", Event::IssuerEnabled { by: Origin::Config }),
         ];
         for (kind, event) in events {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::config::{ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::Client;
 use crate::domain::display_name::DisplayName;
-use crate::domain::ids::ClientId;
+use crate::domain::ids::{AccountId, ClientId, ClientKey};
 use crate::domain::issuer::IssuerId;
 use crate::domain::journal::{Disabled, Event, Why};
 use crate::domain::time::Timestamp;
@@ -32,11 +32,76 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
     for service in &declared.services {
         apply_service(app, &mut tx, service, now).await?;
     }
-    remove_undeclared(app, &mut tx, declared, now).await?;
+    let gone = Gone::of(&mut tx, declared).await?;
+    let delegations = remove(app, &mut tx, &gone, now).await?;
     tx.commit().await?;
     // What it says of itself depends on its clients; other processes hear of it by its revision.
     app.issuers.remove(&app.issuer.id);
+    gone.warn(app.issuer.url.as_str(), delegations);
     Ok(())
+}
+
+/// What was declared before, is enabled, and is declared no longer.
+pub(super) struct Gone {
+    users: Vec<(AccountId, String)>,
+    clients: Vec<(ClientKey, ClientId)>,
+    services: Vec<(String, String)>,
+    /// Of the users, clients and services that were declared before, how many there are.
+    before: [usize; 3],
+}
+
+impl Gone {
+    /// Compares the rows with what is declared.
+    pub(super) async fn of(tx: &mut Tx, declared: &Declared<'_>) -> Result<Self, Error> {
+        let users: HashSet<&str> = declared.users.iter().map(|u| u.email.as_str()).collect();
+        let clients: HashSet<&ClientId> = declared.clients.iter().map(|c| &c.client_id).collect();
+        let services: HashSet<&str> = declared.services.iter().map(|s| s.audience.as_str()).collect();
+        let mut gone = Self {
+            users: tx.configured_accounts().await?,
+            clients: tx.configured_clients().await?,
+            services: tx.configured_services().await?,
+            before: [0; 3],
+        };
+        gone.before = gone.counts();
+        gone.users.retain(|(_, email)| !users.contains(email.as_str()));
+        gone.clients.retain(|(_, client_id)| !clients.contains(client_id));
+        gone.services.retain(|(_, audience)| !services.contains(audience.as_str()));
+        Ok(gone)
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        [self.users.len(), self.clients.len(), self.services.len()]
+    }
+
+    /// The kinds of which none would be left, with how many there are.
+    pub(super) fn whole_kinds(&self) -> Vec<String> {
+        let kinds = ["users", "clients", "services"].into_iter().zip(self.before).zip(self.counts());
+        let whole = kinds.filter(|((_, before), gone)| *before > 0 && before == gone);
+        whole.map(|((kind, before), _)| format!("{kind} ({before})")).collect()
+    }
+
+    /// The names that go: users, clients, services.
+    pub(super) fn names(self) -> [Vec<String>; 3] {
+        [
+            self.users.into_iter().map(|(_, email)| email).collect(),
+            self.clients.into_iter().map(|(_, client_id)| client_id.to_string()).collect(),
+            self.services.into_iter().map(|(_, audience)| audience).collect(),
+        ]
+    }
+
+    fn warn(&self, issuer: &str, delegations: usize) {
+        let [users, clients, services] = self.counts();
+        if users + clients + services > 0 {
+            tracing::warn!(
+                issuer,
+                users,
+                clients,
+                services,
+                delegations,
+                "disabled what the configuration no longer declares, and withdrew what stood under it"
+            );
+        }
+    }
 }
 
 async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> Result<(), Error> {
@@ -85,50 +150,43 @@ async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Time
     Ok(tx.apply_service(&app.id(), &declared.audience, &declared.policy, now).await?)
 }
 
-/// Rows are locked in the order everyone keeps: users, clients, services, then delegations by id.
-async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now: Timestamp) -> Result<(), Error> {
-    let users: HashSet<&str> = declared.users.iter().map(|u| u.email.as_str()).collect();
-    let clients: HashSet<&ClientId> = declared.clients.iter().map(|c| &c.client_id).collect();
-    let services: HashSet<&str> = declared.services.iter().map(|s| s.audience.as_str()).collect();
-    let mut gone_users = tx.configured_accounts().await?;
-    gone_users.retain(|(_, email)| !users.contains(email.as_str()));
-    let mut gone_clients = tx.configured_clients().await?;
-    gone_clients.retain(|(_, client_id)| !clients.contains(client_id));
-    let mut gone_services = tx.configured_services().await?;
-    gone_services.retain(|(_, audience)| !services.contains(audience.as_str()));
+/// Disables it and withdraws what stood under it; says how many delegations that were. Rows are locked in the order everyone keeps: users,
+/// clients, services, then delegations by id.
+async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<usize, Error> {
     // The notices of a service that goes still go to where it was.
     let mut endpoints = std::collections::HashMap::new();
-    for (_, audience) in &gone_services {
+    for (_, audience) in &gone.services {
         endpoints.insert(audience.clone(), withdraw::endpoint(tx, audience).await?);
     }
-    for (id, name) in &gone_users {
+    for (id, name) in &gone.users {
         if tx.disable_account(id, now).await? {
             disabled(app, tx, Event::AccountDisabled, name, now).await?;
         }
     }
-    for (key, client_id) in &gone_clients {
+    for (key, client_id) in &gone.clients {
         if tx.disable_client(key, now).await? {
             tx.end_grants(key, now).await?;
             disabled(app, tx, Event::ClientDisabled, client_id.as_str(), now).await?;
         }
     }
-    for (id, name) in &gone_services {
+    for (id, name) in &gone.services {
         if tx.disable_service(id, now).await? {
             tx.close_tickets_for(name, now).await?;
             disabled(app, tx, Event::ServiceDisabled, name, now).await?;
         }
     }
     let mut whole = std::collections::BTreeMap::new();
-    for (id, _) in &gone_users {
+    for (id, _) in &gone.users {
         for delegation in tx.active_delegations(Some(id), None).await? {
             whole.insert(delegation.id, delegation.aud);
         }
     }
-    for (_, audience) in &gone_services {
+    for (_, audience) in &gone.services {
         for delegation in tx.active_delegations(None, Some(audience)).await? {
             whole.insert(delegation.id, delegation.aud);
         }
     }
+    let mut ended = whole.len();
     for (id, aud) in whole {
         let endpoint = match endpoints.get(&aud) {
             Some(endpoint) => endpoint.clone(),
@@ -136,13 +194,14 @@ async fn remove_undeclared(app: &App, tx: &mut Tx, declared: &Declared<'_>, now:
         };
         withdraw::end(app, tx, &id, endpoint.as_deref(), Why::Configuration).await?;
     }
-    for (client, _) in &gone_clients {
+    for (client, _) in &gone.clients {
         for (id, aud) in tx.delegations_of_client(client).await? {
+            ended += 1;
             let endpoint = withdraw::endpoint(tx, &aud).await?;
             withdraw::end_client(app, tx, &id, client, endpoint.as_deref(), Why::Configuration).await?;
         }
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// An admin act by way of the configuration, for the journal.

@@ -42,23 +42,75 @@ pub fn exists(path: &Path) -> Result<bool, KeyFileError> {
 /// # Errors
 /// When folder or file cannot be made.
 pub fn make(path: &Path, bytes: &[u8], rng: &Rng) -> Result<bool, KeyFileError> {
-    let wrong = |e: std::io::Error| KeyFileError::new(path, e);
-    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(wrong)?;
-    // Written beside and linked into place, so that no other process ever reads half of it. Named at random: two containers on one
-    // volume have the same process id.
-    let beside = path.with_extension(format!("new-{:032x}", u128::from_be_bytes(rng.bytes())));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(wrong)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)?;
-    let linked = fs::hard_link(&beside, path);
-    fs::remove_file(&beside).map_err(wrong)?;
-    // The rows that only this key opens are about to be durable; its name has to be so first.
-    fs::File::open(folder).and_then(|f| f.sync_all()).map_err(wrong)?;
-    match linked {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(wrong(e)),
+    if exists(path)? {
+        return Ok(false);
     }
+    // Linked into place, so that no other process ever reads half of it, nor writes over it.
+    let beside = write_beside(path, bytes, rng)?;
+    let linked = fs::hard_link(&beside.file, path);
+    drop(beside);
+    match linked {
+        // The rows that only this key opens are about to be durable; its name has to be so first.
+        Ok(()) => sync_folder(path).map(|()| true),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(KeyFileError::new(path, e)),
+    }
+}
+
+/// Takes a file away, if there is one.
+///
+/// # Errors
+/// When it cannot be taken away.
+pub fn remove(path: &Path) -> Result<(), KeyFileError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(KeyFileError::new(path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// A file that is about to be one of another name; gone with this value unless it was put there.
+pub struct Beside {
+    file: PathBuf,
+    path: PathBuf,
+}
+
+/// Writes a file of mode 0600 beside where it belongs. Named at random: two containers on one volume have the same process id.
+///
+/// # Errors
+/// When folder or file cannot be made.
+pub fn write_beside(path: &Path, bytes: &[u8], rng: &Rng) -> Result<Beside, KeyFileError> {
+    let wrong = |e: std::io::Error| KeyFileError::new(path, e);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder(path)).map_err(wrong)?;
+    let file = path.with_extension(format!("new-{:032x}", u128::from_be_bytes(rng.bytes())));
+    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).map_err(wrong)?;
+    let beside = Beside { file, path: path.to_owned() };
+    open.write_all(bytes).and_then(|()| open.sync_all()).map_err(wrong)?;
+    Ok(beside)
+}
+
+impl Beside {
+    /// Puts it in its place at one stroke, over what is there.
+    ///
+    /// # Errors
+    /// When that cannot be done; what is there stays.
+    pub fn put(self) -> Result<(), KeyFileError> {
+        fs::rename(&self.file, &self.path).map_err(|e| KeyFileError::new(&self.path, e))?;
+        sync_folder(&self.path)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_folder(path: &Path) -> Result<(), KeyFileError> {
+    fs::File::open(folder(path)).and_then(|f| f.sync_all()).map_err(|e| KeyFileError::new(path, e))
 }
 
 /// Reads a file that no other user of the machine may read.

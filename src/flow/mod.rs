@@ -1,7 +1,10 @@
 //! What Avouch does, one file for each thing. The only composers: they read facts, let `domain` decide, and write.
 
+pub mod admin_token;
 pub mod authorize;
+pub mod backup;
 pub mod bearer;
+pub mod changes;
 pub mod client_auth;
 pub mod code;
 pub mod connections;
@@ -10,16 +13,20 @@ pub mod declare;
 pub mod exchange;
 pub mod id_token;
 pub mod issued;
+mod first_start;
 pub mod issuers;
 pub mod issuers_admin;
 pub mod keyfile;
 pub mod keyring;
 pub mod logo;
 pub mod notify;
+mod plan;
 pub mod refresh;
+pub mod reload;
 pub mod services;
 pub mod sign_in;
 pub mod start;
+mod starting;
 pub mod sweep;
 pub mod tokens;
 pub mod withdraw;

@@ -13,6 +13,23 @@ pub enum StoreError {
     /// Its schema is not ours.
     #[error("the database's schema cannot be brought up to date: {0}")]
     Schema(#[source] sqlx::migrate::MigrateError),
+    /// A later version has worked on it.
+    #[error("the database was made or migrated by a newer avouch (its schema has version {0}): start that one")]
+    Newer(i64),
+    /// It was made before the schema was last rewritten.
+    #[error(
+        "the database was made by an older avouch whose schema was rewritten since (version {0}): until 0.1.0 there is no way on, start on a new one"
+    )]
+    Rewritten(i64),
+    /// A copy of the database.
+    #[error("the copy {} cannot be made: {cause}", .file.display())]
+    Backup {
+        /// Where to.
+        file: PathBuf,
+        /// Why not.
+        #[source]
+        cause: Box<dyn Error + Send + Sync>,
+    },
     /// A pooler that hands every transaction to another connection: prepared statements and settings get lost there.
     #[error(
         "database_url leads to a pooler in transaction or statement mode (as of PgBouncer), which is not supported: let it pool by session, or name PostgreSQL itself"
@@ -87,6 +104,15 @@ pub enum Outage {
 impl StoreError {
     pub(super) fn unavailable(outage: Outage, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable { outage, cause: Arc::from(cause.into()), cut_off: false }
+    }
+
+    pub(super) fn of_schema(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError as E;
+        match error {
+            E::VersionMissing(version) => Self::Newer(version),
+            E::VersionMismatch(version) => Self::Rewritten(version),
+            other => Self::Schema(other),
+        }
     }
 
     /// Whether a moment later it may work.

@@ -141,6 +141,20 @@ impl Tx {
         self.touched(changed).await
     }
 
+    /// Writes the hash of this issuer's admin token. `false` when there is no such issuer.
+    pub async fn set_admin_token(&mut self, hash: &str) -> Result<bool> {
+        let id = self.issuer.clone();
+        let changed = on!(self, |c| {
+            sqlx::query("UPDATE issuer SET admin_token_hash = $2 WHERE id = $1")
+                .bind(&*id)
+                .bind(hash)
+                .execute(c)
+                .await?
+                .rows_affected()
+        });
+        self.touched(changed).await
+    }
+
     async fn touched(&mut self, rows: u64) -> Result<bool> {
         if rows == 1 {
             self.touch_issuer().await?;

@@ -19,6 +19,7 @@ mod mint;
 mod outbox;
 mod postgres;
 mod record;
+mod schema;
 mod services;
 mod sessions;
 mod sign_ins;
@@ -33,11 +34,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use schema::migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Postgres, Row as _, SqlSafeStr as _, Sqlite, Transaction};
+use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
 pub use accounts::{NewAccount, StoredAccount};
@@ -47,6 +48,7 @@ pub use journal::Entry;
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{NewDelivery, Settled};
+pub use schema::Schema;
 pub use sessions::NewSession;
 pub use sign_ins::SignIn;
 pub use sqlite::FileLock;
@@ -103,6 +105,30 @@ impl Database {
     /// [`StoreError::Unreachable`], [`StoreError::Schema`], [`StoreError::Pooler`].
     pub async fn postgres(url: &str) -> Result<Self> {
         Ok(Self::over(Pools::Postgres(postgres::Server::open(url).await?)))
+    }
+
+    /// Opens a SQLite file for reading, without bringing anything up to date. `None` when there is no such file, which is not made.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`].
+    pub async fn look_at_sqlite(file: &std::path::Path) -> Result<Option<Self>> {
+        Ok(sqlite::File::look(file).await?.map(|file| Self::over(Pools::Sqlite(file))))
+    }
+
+    /// Opens a PostgreSQL database for reading, without bringing anything up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`].
+    pub async fn look_at_postgres(url: &str) -> Result<Self> {
+        Ok(Self::over(Pools::Postgres(postgres::Server::look(url).await?)))
+    }
+
+    /// Writes a consistent copy of a SQLite file into a new one of mode 0600, whoever works on it meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`], [`StoreError::Backup`]: nothing is left of the copy then, and nothing was overwritten.
+    pub async fn backup_sqlite(file: &std::path::Path, copy: &std::path::Path) -> Result<()> {
+        sqlite::File::backup(file, copy).await
     }
 
     fn over(pools: Pools) -> Self {
@@ -409,18 +435,4 @@ fn word<T>(row: &impl Columns, name: &'static str, parse: fn(&str) -> Option<T>)
 /// A column's JSON.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("lists and maps of text are JSON")
-}
-
-fn migrator() -> Migrator {
-    let files = [
-        (1, "people", include_str!("../../migrations/0001_people.sql")),
-        (2, "clients", include_str!("../../migrations/0002_clients.sql")),
-        (3, "grants", include_str!("../../migrations/0003_grants.sql")),
-        (4, "delegations", include_str!("../../migrations/0004_delegations.sql")),
-        (5, "keys and outbox", include_str!("../../migrations/0005_keys_and_outbox.sql")),
-    ];
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(files.into_iter().map(migration).collect())
 }

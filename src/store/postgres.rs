@@ -55,12 +55,24 @@ impl Server {
         if process(&mut heart).await? == process(&mut *first.acquire().await?).await? {
             return Err(StoreError::Pooler);
         }
-        migrator().run(&first).await.map_err(StoreError::Schema)?;
+        migrator().run(&first).await.map_err(StoreError::of_schema)?;
         first.close().await;
         let takes_writes = beat(&mut heart).await?;
         let (state, seen) = watch::channel(State::Alive { pool: pool(&options), takes_writes });
         let heart = tokio::spawn(watch_over(options, heart, state)).abort_handle();
         Ok(Self { state: seen, heart })
+    }
+
+    /// Connects for reading, and changes nothing.
+    pub(super) async fn look(url: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url).map_err(StoreError::Unreachable)?.extra_float_digits(None);
+        let first = PgConnection::connect_with(&options).await.map_err(StoreError::Unreachable)?;
+        first.close().await?;
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("SET default_transaction_read_only = on").await.map(drop) })
+        });
+        let (_, seen) = watch::channel(State::Alive { pool: pool.connect_lazy_with(options), takes_writes: false });
+        Ok(Self { state: seen, heart: tokio::spawn(async {}).abort_handle() })
     }
 
     fn pool(&self) -> Result<PgPool> {

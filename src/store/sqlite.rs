@@ -85,12 +85,47 @@ impl File {
             .max_lifetime(None)
             .after_release(|connection, _| Box::pin(has_ended(connection)));
         let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
-        migrator().run(&write).await.map_err(StoreError::Schema)?;
+        migrator().run(&write).await.map_err(StoreError::of_schema)?;
         first.close().await?;
         let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
         let read = read.connect_lazy_with(options.read_only(true));
         let place = Place::of(path).map_err(|error| StoreError::Unreachable(error.into()))?;
         Ok(Self { write, read, place: Arc::new(place) })
+    }
+
+    /// Opens a file that is there for reading, and changes nothing about it. `None` when there is none.
+    pub(super) async fn look(path: &Path) -> Result<Option<Self>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        // Whoever reads a log makes an index for it and leaves that behind. Where there is no log, nobody is at work and the file is all.
+        let alone = !beside(path, "-wal").exists();
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(alone).busy_timeout(BUSY);
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
+        let read = pool.connect_with(options).await.map_err(StoreError::Unreachable)?;
+        let place = Place::of(path).map_err(|error| StoreError::Unreachable(error.into()))?;
+        Ok(Some(Self { write: read.clone(), read, place: Arc::new(place) }))
+    }
+
+    /// Writes a consistent copy into a new file, whoever works on this one meanwhile.
+    pub(super) async fn backup(path: &Path, copy: &Path) -> Result<()> {
+        let lost = |error: io::Error| StoreError::Backup { file: copy.to_owned(), cause: error.into() };
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
+        let mut from = SqliteConnection::connect_with(&options).await.map_err(StoreError::Unreachable)?;
+        // Made beforehand, so that it is never open to others; SQLite takes a file that is there if it is empty.
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(copy).map_err(lost)?;
+        let name = copy.to_str().ok_or_else(|| lost(io::Error::other("its name is not UTF-8")))?;
+        let copied = sqlx::query("VACUUM INTO $1").bind(name).execute(&mut from).await;
+        let copied = copied.map_err(|error| StoreError::Backup { file: copy.to_owned(), cause: error.into() });
+        let folder = copy.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // SQLite does not wait for the disk here.
+        let durable = || made.sync_all().and_then(|()| fs::File::open(folder)?.sync_all()).map_err(lost);
+        let done = copied.and_then(|_| durable());
+        if done.is_err() {
+            let _ = fs::remove_file(copy);
+        }
+        let _ = from.close().await;
+        done
     }
 
     /// Takes the one writer at once: a read that later writes would fail instead of waiting.

@@ -26,6 +26,7 @@ mod lenience;
 mod locks;
 mod mint;
 mod openapi;
+mod operate;
 mod outage;
 mod page_attacks;
 mod page_looks;

@@ -107,7 +107,9 @@ async fn behind_tls() -> World {
     std::fs::write(&file, text).unwrap();
     let config = Config::load(Some(&file), Vec::new()).unwrap_or_else(|e| panic!("{e}"));
     let clock = Clock::fixed(NOW);
-    let (host, _) = start::open(&config, clock.clone(), Rng::seeded(1)).await.unwrap();
+    let (host, _) = start::open(&config, start::Accepted { removals: true, new: false }, clock.clone(), Rng::seeded(1))
+        .await
+        .unwrap();
     avouch::flow::declare::hash_passwords(host.clone(), config.users).await;
     let app = issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -8,7 +8,7 @@ use avouch::clock::Clock;
 use avouch::config::Config;
 use avouch::domain::time::Seconds;
 use avouch::flow::issuers;
-use avouch::flow::start::{self, StartError, StartReport};
+use avouch::flow::start::{self, Accepted, StartError, StartReport};
 use avouch::host::{App, DEFAULT_ISSUER};
 use avouch::rng::Rng;
 use serde_json::json;
@@ -19,15 +19,24 @@ const ISSUER: &str = "http://localhost:4000";
 const SERVICE: &str = "http://localhost:8000";
 
 async fn open(config: &Config) -> Result<(App, StartReport), StartError> {
+    open_as(config, Accepted::default()).await
+}
+
+/// Where keys were put beforehand.
+async fn open_new(config: &Config) -> Result<(App, StartReport), StartError> {
+    open_as(config, Accepted { removals: false, new: true }).await
+}
+
+async fn open_as(config: &Config, accepted: Accepted) -> Result<(App, StartReport), StartError> {
     static SEEDS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(50_000);
     let seed = SEEDS.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-    let (host, report) = start::open(config, Clock::fixed(NOW), Rng::seeded(seed)).await?;
+    let (host, report) = start::open(config, accepted, Clock::fixed(NOW), Rng::seeded(seed)).await?;
     Ok((issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap(), report))
 }
 
 /// Why a start failed: one line, and the operator's to set right.
 async fn refused(config: &Config) -> String {
-    let Err(error) = open(config).await else { panic!("it started") };
+    let Err(error) = open_new(config).await else { panic!("it started") };
     let text = error.to_string();
     assert!(error.is_configuration() && !text.contains('\n'), "{text}");
     text
@@ -54,7 +63,7 @@ both! {
         let keys = Path::new(&world.database.keys()).to_owned();
         assert_eq!(files(&world.database), ["admin-token", "sealing.key"]);
         assert_eq!((mode(&keys), mode(&keys.join("sealing.key")), mode(&keys.join("admin-token"))), (0o700, 0o600, 0o600));
-        let config = config(&world.database, &world.issuer(), &declarations(SERVICE));
+        let config = config(&world.database, &world.issuer(), &declarations(&world.service.url));
         let (again, made) = open(&config).await.unwrap();
         assert!(made.files.is_empty() && !made.first_start);
         assert_eq!(again.issuer.ring.active.kid(), world.app.issuer.ring.active.kid());
@@ -148,7 +157,7 @@ async fn keys_that_were_put_there_are_used() {
     for name in ["admin-token", "sealing.key"] {
         chmod(&keys.join(name), 0o600);
     }
-    let (app, made) = open(&config(&database, ISSUER, "")).await.unwrap();
+    let (app, made) = open_new(&config(&database, ISSUER, "")).await.unwrap();
     assert!(made.files.is_empty());
     assert!(avouch::secret::same(&app.issuer.admin_token_hash, &avouch::secret::token_hash(token)), "less its newline");
     assert_eq!(fs::read(keys.join("sealing.key")).unwrap(), [9; 32]);

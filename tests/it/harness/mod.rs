@@ -281,7 +281,10 @@ impl World {
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let config = config(&database, &issuer, declared);
         let seed = SEEDS.fetch_add(1, Ordering::SeqCst);
-        let (host, _) = start::open(&config, clock.clone(), Rng::seeded(seed)).await.unwrap();
+        let (host, _) =
+            start::open(&config, start::Accepted { removals: true, new: false }, clock.clone(), Rng::seeded(seed))
+                .await
+                .unwrap();
         declare::hash_passwords(host.clone(), config.users).await;
         let app = issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap();
         let (stop, stopped) = watch::channel(false);

@@ -1,0 +1,163 @@
+//! The first start: on an empty database the sealing key, the admin token and the default issuer with its first signing key are made.
+//!
+//! Keys that are there already belong to a database that is not: most likely this one is the wrong one, or a copy without its log. So
+//! they stop the start, unless it is one that was cut short before, which a marker beside the keys tells.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Config};
+use crate::domain::issuer::{IssuerRecord, Origin};
+use crate::domain::time::Timestamp;
+use crate::flow::keyfile::{self, KeyFileError};
+use crate::flow::keyring;
+use crate::flow::starting::{Accepted, StartError, StartReport, cimd_members};
+use crate::host::DEFAULT_ISSUER;
+use crate::jose::SealingKey;
+use crate::rng::Rng;
+use crate::secret::token_hash;
+use crate::store::Database;
+
+const MARKER: &str = "first-start";
+const MARKER_TEXT: &str = "The keys in this folder belong to a first start that is under way, or was cut short: the next one goes on with them.\n";
+
+/// Makes the default issuer and the keys on an empty database.
+///
+/// # Errors
+/// [`StartError`], also when there are keys that belong to another database.
+pub(super) async fn run(
+    config: &Config,
+    accepted: Accepted,
+    database: &Database,
+    rng: &Rng,
+    now: Timestamp,
+    report: &mut StartReport,
+) -> Result<(), StartError> {
+    if !has_issuer(database).await? {
+        if let Err(stopped) = judge_keys(config, accepted)
+            // Another process may have been through in between: it writes the row first and takes the marker away then.
+            && !has_issuer(database).await?
+        {
+            return Err(stopped);
+        }
+        report.first_start = true;
+        make(config, database, rng, now, report).await?;
+    }
+    keyfile::remove(&marker(config))?;
+    Ok(())
+}
+
+async fn has_issuer(database: &Database) -> Result<bool, StartError> {
+    Ok(database.of(DEFAULT_ISSUER.into()).read().await?.issuer().await?.is_some())
+}
+
+/// Whether an empty database may stand beside the keys that there are.
+///
+/// # Errors
+/// When there are some, and nobody said that this is a new database.
+pub(super) fn judge_keys(config: &Config, accepted: Accepted) -> Result<(), StartError> {
+    if accepted.new || keyfile::exists(&marker(config))? {
+        return Ok(());
+    }
+    for file in [&sealing_path(config), &config.admin_token_file] {
+        if keyfile::exists(file)? {
+            let database = match &config.database {
+                config::Database::Sqlite(path) => path.display().to_string(),
+                config::Database::Postgres(_) => "the one that database_url names".to_owned(),
+            };
+            return Err(StartError::Configuration(format!(
+                "database_url: there are keys already ({}), but the database ({database}) is empty. Is it the right one, and whole? \
+                 A SQLite file copied without its -wal is not. For a new database with these keys: avouch serve --new",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn marker(config: &Config) -> PathBuf {
+    config.keys_dir.join(MARKER)
+}
+
+async fn make(
+    config: &Config,
+    database: &Database,
+    rng: &Rng,
+    now: Timestamp,
+    report: &mut StartReport,
+) -> Result<(), StartError> {
+    let sealing = sealing_path(config);
+    make_files(config, &sealing, rng, report)?;
+    // A second process may have been quicker with the file; what stands there is the token.
+    let token = keyfile::read_text(&config.admin_token_file)?;
+    let row = IssuerRecord {
+        id: DEFAULT_ISSUER.to_owned(),
+        url: config.issuer.as_str().to_owned(),
+        name: config.cimd.client_name.to_string(),
+        colour: None,
+        logo_hash: None,
+        cimd: cimd_members(config).to_string(),
+        admin_token_hash: token_hash(token.expose()),
+        origin: Origin::Config,
+        created_at: now,
+        disabled_at: None,
+    };
+    let mut tx = database.of(DEFAULT_ISSUER.into()).begin().await?;
+    if tx.create_issuer(&row).await? {
+        keyring::add_first(&mut tx, &sealing_key(&sealing)?, DEFAULT_ISSUER, rng, now).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+fn make_files(config: &Config, sealing: &Path, rng: &Rng, report: &mut StartReport) -> Result<(), KeyFileError> {
+    let token = &config.admin_token_file;
+    let has_token = keyfile::exists(token)?;
+    if has_token {
+        keyfile::read_text(token)?;
+    }
+    // Where both are there, nothing is made: their folder may be one that is only read.
+    if !has_token || !keyfile::exists(sealing)? {
+        keyfile::make(&marker(config), MARKER_TEXT.as_bytes(), rng)?;
+    }
+    if keyfile::make(sealing, &rng.bytes::<32>(), rng)? {
+        report.files.push((sealing.to_owned(), "the sealing key: keep a copy, without it the signing keys are lost"));
+    }
+    if keyfile::make(token, rng.token().as_bytes(), rng)? {
+        report.files.push((token.clone(), "the admin token, bearer for /api/v1"));
+    }
+    Ok(())
+}
+
+/// Where the sealing key is.
+pub(super) fn sealing_path(config: &Config) -> PathBuf {
+    config.keys_dir.join("sealing.key")
+}
+
+/// Reads it.
+pub(super) fn sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
+    SealingKey::from_bytes(&keyfile::read(path)?).map_err(|e| KeyFileError::new(path, e.0))
+}
+
+/// The sealing key of a database that knows its issuer.
+pub(super) async fn judge_known(config: &Config, database: &Database) -> Result<SealingKey, StartError> {
+    let store = database.of(DEFAULT_ISSUER.into());
+    let Some(row) = store.read().await?.issuer().await? else {
+        return Err(never_started());
+    };
+    if row.url != config.issuer.as_str() {
+        return Err(StartError::Configuration(format!(
+            "issuer: the database belongs to {}, not to {}. Everything ever signed names its issuer; use another database for another one",
+            row.url, config.issuer
+        )));
+    }
+    let sealing = sealing_key(&sealing_path(config))?;
+    // A key file that opens none of the keys stops the start rather than the first request.
+    keyring::open(&sealing, DEFAULT_ISSUER, &store.read().await?.published_keys().await?)?;
+    Ok(sealing)
+}
+
+pub(super) fn never_started() -> StartError {
+    StartError::Configuration(
+        "database_url: this database is empty. Start `avouch serve` on it once, which makes the keys".into(),
+    )
+}
