@@ -12,6 +12,7 @@ CREATE TABLE signing_key (
 CREATE UNIQUE INDEX signing_key_active ON signing_key (issuer_id, alg) WHERE state = 'active';
 -- Loading an issuer reads all its keys, whatever they are for, and not those of ten thousand others.
 CREATE INDEX signing_key_issuer ON signing_key (issuer_id);
+CREATE INDEX signing_key_age ON signing_key (activated_at) WHERE state = 'active';
 
 -- Notices on their way: one row until the service has answered 2xx or seven days are over.
 CREATE TABLE delivery (
@@ -40,4 +41,7 @@ CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'queued';
 -- The oldest of each host, and the next host: claiming goes from one to the next.
 CREATE INDEX delivery_host ON delivery (host, due_at, id) WHERE state = 'queued';
 CREATE INDEX delivery_leased ON delivery (host, leased_until) WHERE state = 'queued' AND leased_until IS NOT NULL;
+-- How many there are of a format, and which is the oldest: for those who watch.
+CREATE INDEX delivery_format ON delivery (format) WHERE state = 'queued';
+CREATE INDEX delivery_age ON delivery (created_at) WHERE state = 'queued';
 CREATE INDEX delivery_delegation ON delivery (delegation_id);

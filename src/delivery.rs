@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::flow::notify::{self, Cursor};
-use crate::flow::{issuers, sweep, withdraw};
+use crate::flow::{issuers, measure, sweep, withdraw};
 use crate::host::Host;
 
 /// Hosts that are told at the same time: well above the number of those that could hang.
@@ -21,6 +21,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const AT_A_TIME: usize = 16;
 /// Time between two looks for work at least: each goes over all hosts that something waits for.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How often it is measured what is on its way.
+const MEASURE: Duration = Duration::from_secs(5);
 /// How often expired rows are deleted.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -31,12 +33,16 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
     let mut under_way = JoinSet::new();
     let mut cursor = Cursor::default();
     // By time and not by looks: where withdrawals never pause, no look waits out its second.
-    let (mut look, mut sweep_at) = (Instant::now(), Instant::now());
+    let (mut look, mut measure_at, mut sweep_at) = (Instant::now(), Instant::now(), Instant::now());
     while !*stop.borrow() {
         let now = Instant::now();
         if now >= look {
             look = now + POLL_INTERVAL;
             answered(&host, "looking for changed issuers", Box::pin(issuers::refresh(&host))).await;
+        }
+        if now >= measure_at {
+            measure_at = now + MEASURE;
+            answered(&host, "measuring", Box::pin(measure::run(&host))).await;
         }
         if now >= sweep_at {
             sweep_at = now + SWEEP;

@@ -8,7 +8,7 @@
 //! - [`domain`] holds the rules and knows nobody;
 //! - [`lab`] tests other people's services, and ours;
 //! - [`host`] is a process and its issuers; [`cache`] what it keeps for a while, [`passwords`] where it hashes them;
-//! - [`config`], [`secret`], [`clock`] and [`rng`] are the floor.
+//! - [`config`], [`secret`], [`clock`], [`rng`] and [`meters`] are the floor.
 //!
 //! [`spec`] maps every section we build to the item that does it and the test that proves it.
 
@@ -27,6 +27,7 @@ pub mod host;
 pub mod http;
 pub mod jose;
 pub mod lab;
+pub mod meters;
 pub mod net;
 pub mod passwords;
 pub mod rng;

@@ -13,6 +13,7 @@ use crate::domain::ticket::Ticket;
 use crate::error::Error;
 use crate::flow::services;
 use crate::host::App;
+use crate::meters;
 use crate::secret::{same, sha256};
 use crate::store::{Entry, Tx};
 
@@ -185,6 +186,7 @@ pub async fn decide(
     })
     .await?;
     tx.commit().await?;
+    meters::consented(mode.as_str());
     Ok(())
 }
 

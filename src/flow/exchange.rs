@@ -14,6 +14,7 @@ use crate::flow::client_auth::{self, ProvenClient};
 use crate::flow::{id_token, issuers, keyring, services};
 use crate::host::App;
 use crate::jose::Keyring;
+use crate::meters;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Mint, Outcome, SubjectToken, Unanswered};
 
@@ -103,6 +104,7 @@ fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Resul
     let assertion = Secret::new(keyring::sign_assertion(app, ring, claims)?);
     let told = request.scope.is_some() || claims.scope.is_some();
     let scope = told.then(|| claims.scope.clone()).flatten();
+    meters::minted();
     Ok(Minted { assertion, expires_in: claims.exp - claims.iat, scope, resource: claims.resource.clone() })
 }
 

@@ -19,6 +19,7 @@ pub mod issuers_admin;
 pub mod keyfile;
 pub mod keyring;
 pub mod logo;
+pub mod measure;
 pub mod notify;
 mod plan;
 pub mod refresh;

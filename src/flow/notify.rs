@@ -12,6 +12,7 @@ use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::issuers;
 use crate::host::{App, Host};
+use crate::meters;
 use crate::net::{Method, NetError, Request};
 use crate::store::{Entry, Settled};
 
@@ -135,6 +136,7 @@ async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, E
     });
     tx.record(Entry { delegation_id: Some(&delivery.delegation_id), ..Entry::new(app.id(), now, event) }).await?;
     tx.commit().await?;
+    meters::told(delivery.format, state);
     tracing::info!(
         delivery = delivery.id,
         attempt = delivery.attempts,

@@ -47,6 +47,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
         grants,
         network,
         cimd: _,
+        warnings: _,
         issuers: _,
         users: _,
         clients: _,

@@ -9,6 +9,7 @@ use crate::domain::session::{Account, LIFETIME, Session};
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::host::App;
+use crate::meters;
 use crate::passwords::DUMMY_HASH;
 use crate::secret::{Secret, sha256, token_hash};
 use crate::store::{Entry, NewSession, Tx};
@@ -42,6 +43,17 @@ pub struct Attempt<'a> {
 /// # Errors
 /// [`Refusal::CredentialsWrong`], [`Refusal::Throttled`].
 pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
+    let outcome = try_password(app, attempt).await;
+    meters::signed_in(match &outcome {
+        Ok(_) => "succeeded",
+        Err(Error::Refused(Refusal::Throttled(_))) => "throttled",
+        Err(Error::Refused(_)) => "failed",
+        Err(Error::Fault(_)) => "fault",
+    });
+    outcome
+}
+
+async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
     wait_for_passwords(app).await;
     let email = attempt.email.trim().to_lowercase();
     let names = throttle_names(&email, attempt.address);

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
@@ -16,6 +17,7 @@ use super::{cors, place};
 use crate::domain::issuer::IssuerId;
 use crate::domain::refusal::Refusal;
 use crate::host::Host;
+use crate::meters::Requests;
 
 /// Names a request in every answer. One that comes in is not taken over: it would let strangers write into our logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,11 +30,21 @@ pub(super) struct Edge {
     at_root: Arc<[&'static str]>,
     /// Made of a count, so that no two are alike, and keyed, so that it tells nobody how many there were.
     ids: Arc<(RandomState, AtomicU64)>,
+    timings: Arc<Requests>,
+}
+
+/// The route that an answer comes from, as it is written in the list.
+#[derive(Clone, Copy)]
+struct Route(&'static str);
+
+pub(super) async fn note_route(route: &'static str, mut response: Response) -> Response {
+    response.extensions_mut().insert(Route(route));
+    response
 }
 
 impl Edge {
-    pub(super) fn new(host: Host, at_root: Arc<[&'static str]>) -> Self {
-        Self { host, at_root, ids: Arc::default() }
+    pub(super) fn new(host: Host, at_root: Arc<[&'static str]>, timings: Requests) -> Self {
+        Self { host, at_root, ids: Arc::default(), timings: Arc::new(timings) }
     }
 
     /// No secret, and on the path of every request: not worth asking the operating system for.
@@ -52,6 +64,7 @@ pub(super) async fn around(State(edge): State<Edge>, mut request: Request, next:
 
 async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Response {
     let (method, open) = (request.method().clone(), cors::is_open(request.uri().path()));
+    let begun = Instant::now();
     let under_issuer = request.extensions().get::<IssuerId>().is_some();
     let path = request.uri().path();
     let only_root = |known: &&str| *known == path || (known.ends_with('/') && path.starts_with(known));
@@ -62,6 +75,7 @@ async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Res
         let answered = edge.host.while_database_answers(next.run(request)).await;
         answered.unwrap_or_else(IntoResponse::into_response)
     };
+    let route = response.extensions_mut().remove::<Route>().map(|Route(route)| route);
     if let Some(failed) = response.extensions_mut().remove::<Failed>() {
         // The router knows which methods there are (RFC 9110 section 15.5.6).
         let allow = response.headers_mut().remove(header::ALLOW);
@@ -73,6 +87,7 @@ async fn answer(edge: &Edge, asked: &Asked, request: Request, next: Next) -> Res
     if open {
         cors::share(&method, &mut response);
     }
+    edge.timings.answered(route, response.status().as_u16(), begun.elapsed());
     tracing::debug!(status = response.status().as_u16(), "answered");
     if let Ok(id) = HeaderValue::try_from(&asked.id) {
         response.headers_mut().insert(REQUEST_ID, id);

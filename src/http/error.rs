@@ -20,6 +20,7 @@ use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::issuers;
 use crate::host::{App, DEFAULT_ISSUER, Host};
+use crate::meters;
 
 /// Code and status of each refusal. Codes are those of RFC 6749 section 5.2 and 4.1.2.1, RFC 6750 section 3.1, RFC 8693 section 2.2.2,
 /// OpenID Connect Core section 3.1.2.6, RFC 8628 section 3.5 (`slow_down`), and the example of ID-JAG draft section 9.2
@@ -227,7 +228,9 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
     let error = PublicError::of(&failed.error, asked);
     match &*failed.error {
         Error::Refused(refusal) => {
-            tracing::info!(refusal = variant(refusal), code = error.code, status = error.status.as_u16(), "refused");
+            let refusal = variant(refusal);
+            meters::refused(&refusal);
+            tracing::info!(refusal, code = error.code, status = error.status.as_u16(), "refused");
         }
         Error::Fault(fault) if fault.is_outage() => {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`.
+//! `/healthz`, `/readyz` and `/metrics`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::reply;
 use crate::host::Host;
+use crate::meters;
 
 #[derive(Serialize)]
 struct Health {
@@ -27,4 +28,11 @@ pub(super) async fn ready(State(host): State<Host>) -> Response {
             reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &health)
         }
     }
+}
+
+/// What was counted and measured, for Prometheus. As open as the others: a proxy must not show it to the world.
+pub(super) async fn metrics() -> Response {
+    let mut response = reply::body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", meters::render());
+    reply::no_store(&mut response);
+    response
 }

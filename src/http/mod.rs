@@ -37,6 +37,7 @@ use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::issuers::LOGO_PATH;
 use crate::host::{App, Host};
+use crate::meters;
 
 /// Every route: where it is, and what is there.
 fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
@@ -77,6 +78,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         // Operations.
         (Root, "/healthz", get(health::alive)),
         (Root, "/readyz", get(health::ready)),
+        (Root, "/metrics", get(health::metrics)),
     ]
 }
 
@@ -107,8 +109,11 @@ pub fn router(host: Host) -> Router {
     let routes = routes();
     let root = routes.iter().filter(|(at, ..)| *at == Where::Root);
     let at_root = root.filter_map(|(_, path, _)| path.split('{').next()).collect();
-    let edge = edge::Edge::new(host.clone(), at_root);
-    let inner = routes.into_iter().fold(Router::new(), |router, (_, path, methods)| router.route(path, methods));
+    let timings = meters::Requests::of(routes.iter().map(|(_, path, _)| *path));
+    let edge = edge::Edge::new(host.clone(), at_root, timings);
+    let inner = routes.into_iter().fold(Router::new(), |router, (_, path, methods)| {
+        router.route(path, methods.layer(middleware::map_response(move |response| edge::note_route(path, response))))
+    });
     let inner = inner.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(host);
     // Around a router of its own, since a router's layers see a request only after its path has been looked up.
     Router::new().fallback_service(inner).layer(middleware::from_fn_with_state(edge, edge::around))

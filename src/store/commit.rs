@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Outage;
 use super::mint::{self, Done, Mint, Outcome, Spending, UnspentJti, Waiting};
 use super::{Pools, Result, StoreError};
+use crate::meters;
 
 /// Most jobs in one transaction.
 const BATCH: usize = 256;
@@ -145,13 +147,17 @@ impl Batch {
 
 async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Done> {
     let mut tries = 0;
+    let begun = Instant::now();
     loop {
         tries += 1;
         batches.fetch_add(1, Ordering::Relaxed);
         let ran = pools.while_it_answers(mint::run(pools, &batch.mints, &batch.spendings)).await;
         match ran.and_then(|outcome| outcome) {
             Err(error) if tries < TRIES && error.is_cut_off() => {}
-            outcome => return outcome,
+            outcome => {
+                meters::committed(batch.mints.len() + batch.spendings.len(), begun.elapsed());
+                return outcome;
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Signing keys: sealed rows whose `state` says what they are for.
 
-use super::{Columns as _, Result, Tx, on, word};
+use super::{Columns as _, HostTx, Result, Tx, on, word};
 use crate::domain::ids::Kid;
 use crate::domain::rotation::KeyState;
 use crate::domain::time::Timestamp;
@@ -59,6 +59,16 @@ impl Tx {
             .execute(c)
             .await?;
             Ok(done.rows_affected() == 1)
+        })
+    }
+}
+
+impl HostTx {
+    /// Since when the oldest key of all issuers signs.
+    pub async fn oldest_active_key(&mut self) -> Result<Option<Timestamp>> {
+        on!(self.0, |c| {
+            let row = sqlx::query("SELECT MIN(activated_at) AS at FROM signing_key WHERE state = 'active'").fetch_one(c).await?;
+            row.maybe_time("at")
         })
     }
 }

@@ -188,6 +188,30 @@ impl Tx {
 }
 
 impl HostTx {
+    /// How many notices of a format are on their way.
+    pub async fn queued_notices(&mut self, format: Format) -> Result<i64> {
+        on!(self.0, |c| {
+            let row = sqlx::query("SELECT COUNT(*) AS n FROM delivery WHERE state = 'queued' AND format = $1")
+                .bind(format.as_str())
+                .fetch_one(c)
+                .await?;
+            row.int("n")
+        })
+    }
+
+    /// When the oldest notice was made that is due by now, or was tried, and is still on its way.
+    pub async fn oldest_notice(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
+        on!(self.0, |c| {
+            let row = sqlx::query(
+                "SELECT created_at FROM delivery WHERE state = 'queued' AND (attempts > 0 OR due_at <= $1) ORDER BY created_at LIMIT 1",
+            )
+            .bind(now)
+            .fetch_optional(c)
+            .await?;
+            row.map(|r| r.time("created_at")).transpose()
+        })
+    }
+
     /// When the next notice is due that nobody has leased; a look that costs no transaction.
     pub async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
         on!(self.0, |c| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const FLOOR: [&str; 5] = ["cache", "config", "secret", "clock", "rng"];
+const FLOOR: [&str; 6] = ["cache", "config", "secret", "clock", "rng", "meters"];
 
 /// Module → the modules of ours it may name, and the libraries it may not.
 fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
@@ -16,6 +16,7 @@ fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
         ("secret", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("cache", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("clock", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
+        ("meters", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("rng", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
         ("domain", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio", "aws_lc_rs", "getrandom"]]))),
         ("jose", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
@@ -306,6 +307,8 @@ fn one_place_for_each_concern() {
         ("sqlx::", "store/"),
         ("EcdsaKeyPair", "jose/"),
         ("fn code_and_status", "http/error.rs"),
+        ("metrics_exporter_prometheus", "meters.rs"),
+        ("counter!(", "meters.rs"),
     ];
     for (what, home) in homes {
         for Source { name, code, .. } in &sources("src") {

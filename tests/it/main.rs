@@ -24,6 +24,7 @@ mod issuers;
 mod layers;
 mod lenience;
 mod locks;
+mod metrics;
 mod mint;
 mod openapi;
 mod operate;

@@ -1,0 +1,25 @@
+//! What has to be read to be measured: what is on its way to services, and how old it and the keys are.
+
+use crate::domain::Vocabulary as _;
+use crate::domain::notice::Format;
+use crate::domain::time::Seconds;
+use crate::error::Error;
+use crate::host::Host;
+use crate::meters;
+
+/// Reads it for all issuers.
+///
+/// # Errors
+/// Faults.
+pub async fn run(host: &Host) -> Result<(), Error> {
+    meters::keep_up();
+    let now = host.now();
+    let mut tx = host.database.read().await?;
+    for format in Format::WORDS.iter().filter_map(|word| Format::parse(word)) {
+        let notices = tx.queued_notices(format).await?;
+        meters::queued(format, u32::try_from(notices).unwrap_or(u32::MAX));
+    }
+    let age = |since: Option<_>| since.map_or(Seconds(0), |since| now - since);
+    meters::ages(age(tx.oldest_notice(now).await?), age(tx.oldest_active_key().await?));
+    Ok(())
+}
