@@ -1,8 +1,8 @@
 //! The configuration: one struct, from `avouch.toml` and the environment. Everything is parsed once, here, and nothing is ignored.
 //!
 //! - Every key but arrays of tables can also be a variable, `AVOUCH__SECTION__KEY`, which wins over the file. Lists are
-//!   separated by commas or written as in TOML. `AVOUCH_` with a single underscore is not ours.
-//! - Every secret can also be a file, `<key>_file`, which must not be open to every user of the machine.
+//!   separated by commas or written as in TOML. `AVOUCH_` with a single underscore is not ours; a warning names what was meant.
+//! - Every secret can also be a file, `<key>_file`, which not every user of the machine may change; that they can read it is a warning.
 //! - An unknown key or variable is an error, and so is a key of the contract that this version does not build yet.
 //! - Relative paths are relative to the directory the server is started in.
 
@@ -28,7 +28,7 @@ pub use grants::Grants;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
 pub use log::{Log, LogFormat, LogLevel};
-use section::{PREFIX, Section, Source};
+use section::{NEARLY_PREFIX, PREFIX, Section, Source};
 pub(crate) use users::{MAX_PASSWORD, password_hash};
 use wording::printable;
 
@@ -92,6 +92,8 @@ pub struct Config {
     pub cimd: Cimd,
     /// Further issuers, each id once.
     pub issuers: Vec<IssuerDecl>,
+    /// What works, and should be set right all the same: each one line, without a secret.
+    pub warnings: Vec<String>,
     /// Declared users, each e-mail once in its issuer.
     pub users: Vec<UserDecl>,
     /// Declared clients, each `client_id` once in its issuer.
@@ -247,7 +249,9 @@ impl Config {
             ConfigError::new(name, format!("line {line}: {}", printable(error.message())))
         })?;
         let source = Source::merge(name, &mut table, environment)?;
-        Self::read(Section::root(&source, table))
+        let mut config = Self::read(Section::root(&source, table))?;
+        config.warnings = source.warnings();
+        Ok(config)
     }
 
     fn read(mut root: Section<'_>) -> Result<Self, ConfigError> {
@@ -284,6 +288,7 @@ impl Config {
             users: users::read(users, &homes)?,
             clients: clients::read(clients, &homes)?,
             services: services::read(services, &homes)?,
+            warnings: Vec::new(),
             issuers,
             issuer,
             issuer_is_default,
@@ -313,9 +318,13 @@ fn read_file(path: &Path, named: bool) -> Result<Zeroizing<String>, String> {
 }
 
 fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, ConfigError> {
-    let ours = all.into_iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    let ours = all.into_iter().filter(|(name, _)| name.as_encoded_bytes().starts_with(NEARLY_PREFIX.as_bytes()));
     ours.map(|(name, value)| {
         let shown = printable(&name.to_string_lossy());
+        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+            // Somebody else's, whatever it says; its name may be a slip.
+            return Ok((name.to_string_lossy().into_owned(), String::new()));
+        }
         match (name.into_string(), value.into_string()) {
             (Ok(name), Ok(value)) => Ok((name, value)),
             _ => Err(ConfigError::new(&shown, "the variable is not UTF-8")),

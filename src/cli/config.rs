@@ -30,6 +30,9 @@ pub(super) async fn check(file: Option<&Path>) -> Result<(), Failure> {
         Database::Postgres(_) => "PostgreSQL".to_owned(),
     };
     out!("The configuration is valid.");
+    for warning in &config.warnings {
+        out!("  warning    {warning}");
+    }
     out!("  issuer     {}", config.issuer);
     out!("  listen     {}", config.listen);
     out!("  database   {database}");

@@ -22,6 +22,7 @@ const PAGE: i64 = 200;
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Add an issuer at /ID and print its admin token, once
+    #[command(after_help = super::help!("avouch issuer add acme --name \"Acme Agents\" --logo acme.png"))]
     Add {
         /// 2 to 63 of a-z, 0-9 and -
         id: String,
@@ -38,11 +39,13 @@ pub(super) enum Command {
         common: Common,
     },
     /// List all issuers
+    #[command(after_help = super::help!("avouch issuer list --json"))]
     List {
         #[command(flatten)]
         common: Common,
     },
     /// Show one issuer
+    #[command(after_help = super::help!("avouch issuer show acme"))]
     Show {
         /// As in its path; `default` is the one at the root
         id: String,
@@ -50,6 +53,7 @@ pub(super) enum Command {
         common: Common,
     },
     /// Disable an issuer: every address under it answers 404, nothing is deleted
+    #[command(after_help = super::help!("avouch issuer disable acme"))]
     Disable {
         /// As in its path
         id: String,
@@ -57,6 +61,7 @@ pub(super) enum Command {
         common: Common,
     },
     /// Enable a disabled issuer again
+    #[command(after_help = super::help!("avouch issuer enable acme"))]
     Enable {
         /// As in its path
         id: String,

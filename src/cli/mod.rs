@@ -46,6 +46,9 @@ use clap::{Parser, Subcommand};
 
 use crate::flow::start::Accepted;
 
+/// With the commit it was made of.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AVOUCH_COMMIT"), ")");
+
 /// How a command ends when it does not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -71,7 +74,7 @@ impl Failure {
 }
 
 #[derive(Parser)]
-#[command(name = "avouch", version, about = "An agent provider's identity service", max_term_width = 100)]
+#[command(name = "avouch", version = VERSION, about = "An agent provider's identity service", max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,6 +83,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server. Without any configuration: issuer http://localhost:4000, SQLite in ./data, keys in ./keys
+    #[command(after_help = help!("avouch serve --config /etc/avouch/avouch.toml", "SIGHUP reads the configuration again and applies issuers, users, clients and services; SIGTERM ends the server within 20 seconds."))]
     Serve {
         /// Configuration file [default: avouch.toml if there is one]
         #[arg(long, value_name = "FILE")]
@@ -95,12 +99,14 @@ enum Command {
         new: bool,
     },
     /// Play the whole loop on this machine: provider, service and agent, up to the withdrawn credential that is refused
+    #[command(after_help = help!("avouch demo --keep"))]
     Demo {
         /// Leave provider and service running, and print the addresses to open in a browser
         #[arg(long)]
         keep: bool,
     },
     /// Run a strict relying service (auth.md v0.1) to test against
+    #[command(after_help = help!("avouch sandbox --port 8000 --trust https://id.example"))]
     Sandbox {
         /// Port to listen on; 0 picks a free one
         #[arg(long, value_name = "N", default_value_t = 8000)]
@@ -110,18 +116,21 @@ enum Command {
         trust: Vec<String>,
     },
     /// Read the configuration, say what is wrong with it or what a start would change, and do nothing else
+    #[command(after_help = help!("avouch check-config --config /etc/avouch/avouch.toml"))]
     CheckConfig {
         /// Configuration file [default: avouch.toml if there is one]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// Bring the database's schema up to date and do nothing else; `serve` does it as well
+    #[command(after_help = help!("avouch migrate --config /etc/avouch/avouch.toml"))]
     Migrate {
         /// Configuration file [default: avouch.toml if there is one]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// Write a consistent copy of the SQLite database into a new file, also while the server runs
+    #[command(after_help = help!("avouch backup /var/backups/avouch.db", "The sealing key is not in it: keep a copy of it elsewhere. A PostgreSQL database is copied by pg_dump; the line is named."))]
     Backup {
         /// The file to make, of mode 0600
         file: PathBuf,
@@ -133,6 +142,7 @@ enum Command {
     #[command(subcommand)]
     AdminToken(admin_token::Command),
     /// Print what /api/v1 is, as an OpenAPI 3.1 document
+    #[command(after_help = help!("avouch openapi > openapi.json"))]
     Openapi,
     /// Issuers by path, on the database of a server that may be running
     #[command(subcommand)]

@@ -35,6 +35,9 @@ pub(super) async fn run(mut hangup: Signal, host: Host, running: Running) {
 
 async fn once(host: &Host, running: &Running) -> Result<(), Failure> {
     let mut read = load(running.file.as_deref())?;
+    for warning in &read.warnings {
+        tracing::warn!("{warning}");
+    }
     if let Some(port) = running.port {
         read.listen.set_port(port);
     }

@@ -23,6 +23,9 @@ pub(super) async fn run(file: Option<PathBuf>, port: Option<u16>, accepted: Acce
     let hangup = reload::on_hangup()?;
     let mut config = load(file.as_deref())?;
     log::start(config.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     if let Some(port) = port {
         config.listen.set_port(port);
     }
@@ -83,7 +86,7 @@ impl Provider {
 
 fn announce(config: &Config, address: SocketAddr, report: &StartReport) {
     out!("{}", config.issuer);
-    say!("avouch {} is ready: issuer {}, listening on {address}", env!("CARGO_PKG_VERSION"), config.issuer);
+    say!("avouch {} is ready: issuer {}, listening on {address}", super::VERSION, config.issuer);
     for (path, what) in &report.files {
         say!("  made {}: {what}", path.display());
     }

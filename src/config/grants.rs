@@ -17,7 +17,7 @@ const MAX_RETRY: Seconds = Seconds(300);
 
 pub(super) fn read(mut section: Section<'_>) -> Result<Grants, ConfigError> {
     const KEY: &str = "refresh_retry";
-    let retry = section.text(KEY)?;
+    let retry = section.span(KEY)?;
     section.finish()?;
     let refresh_retry = match retry.as_deref() {
         None => Seconds(10),
@@ -52,7 +52,7 @@ mod tests {
             &[
                 ("refresh_retry = '301s'", "grants.refresh_retry: it is longer than 5 minutes"),
                 ("refresh_retry = '10'", "grants.refresh_retry: \"10\" is not a duration"),
-                ("refresh_retry = 10", "grants.refresh_retry: expected a text"),
+                ("refresh_retry = 10", "grants.refresh_retry: expected a time with its unit, in quotes: \"10s\""),
                 ("refresh_retri = '10s'", "the nearest known one is `refresh_retry`"),
             ],
         );

@@ -1,8 +1,10 @@
 //! Reading one TOML section: keys are taken out one by one, and what is left over is unknown.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
@@ -18,6 +20,9 @@ use crate::secret::Secret;
 /// What every variable of ours begins with; a single underscore is somebody else's.
 pub(super) const PREFIX: &str = "AVOUCH__";
 
+/// What the names of variables begin with that somebody may have meant to be ours.
+pub(super) const NEARLY_PREFIX: &str = "AVOUCH_";
+
 /// Most bytes of a file that holds one secret.
 const MAX_SECRET_FILE: u64 = 64 * 1024;
 
@@ -26,6 +31,12 @@ pub(super) struct Source {
     file: String,
     /// Full path of a key to the variable that set it.
     variables: BTreeMap<String, String>,
+    /// Variables that look like ours and are not.
+    strange: Vec<String>,
+    /// Full paths of the keys that were asked for, those inside arrays of tables aside: no variable sets those.
+    known: RefCell<Vec<String>>,
+    /// What works, and should be set right all the same.
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Source {
@@ -35,9 +46,18 @@ impl Source {
         table: &mut Table,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut source = Self { file: file.to_owned(), variables: BTreeMap::new() };
+        let mut source = Self {
+            file: file.to_owned(),
+            variables: BTreeMap::new(),
+            strange: Vec::new(),
+            known: RefCell::default(),
+            warnings: RefCell::default(),
+        };
         for (name, value) in environment {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                source.strange.push(name);
+                continue;
+            };
             if rest.bytes().any(|b| b.is_ascii_lowercase()) {
                 return Err(ConfigError::new(&printable(&name), "variable names are written in capitals"));
             }
@@ -52,6 +72,25 @@ impl Source {
             source.variables.insert(path.join("."), printable(&name));
         }
         Ok(source)
+    }
+
+    /// What should be set right, once everything was asked for. Variables of others begin like ours too (Kubernetes makes some for a
+    /// service of that name), so only those are named that would be ours with another underscore.
+    pub(super) fn warnings(self) -> Vec<String> {
+        let mut warnings = self.warnings.into_inner();
+        let known = self.known.into_inner();
+        for name in self.strange {
+            let Some(rest) = name.strip_prefix(NEARLY_PREFIX) else { continue };
+            let squeezed = rest.to_lowercase().replace("__", "_");
+            if let Some(key) = known.iter().find(|key| key.replace('.', "_") == squeezed) {
+                let right = key.to_uppercase().replace('.', "__");
+                warnings.push(format!(
+                    "{} is not read: between its parts our variables have two underscores. Did you mean {PREFIX}{right}?",
+                    printable(&name)
+                ));
+            }
+        }
+        warnings
     }
 
     /// The variable that set this key, or one inside it.
@@ -121,6 +160,9 @@ impl<'a> Section<'a> {
     /// Any value, as it stands.
     pub(super) fn value(&mut self, key: &str) -> Option<Value> {
         self.known.push(key.to_owned());
+        if !self.path.ends_with(']') {
+            self.source.known.borrow_mut().push(self.full(key));
+        }
         self.table.remove(key)
     }
 
@@ -132,6 +174,15 @@ impl<'a> Section<'a> {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.wrong_type(key, "a text in quotes", &other)),
         }
+    }
+
+    /// A span of time as it stands, such as `15m`: whoever writes a bare number is shown how.
+    pub(super) fn span(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
+        if let Some(Value::Integer(n)) = self.table.get(key) {
+            let how = "expected a time with its unit, in quotes:";
+            return Err(self.wrong(key, format!("{how} \"{n}s\" for seconds, or as in \"15m\", \"1h\", \"30d\"")));
+        }
+        self.text(key)
     }
 
     /// A yes or no.
@@ -184,7 +235,12 @@ impl<'a> Section<'a> {
             (Some(_), Some(_)) => Err(self.wrong(&file_key, format!("give either `{key}` or `{file_key}`, not both"))),
             (Some(text), None) => Ok(Some(Secret::new(text))),
             (None, Some(file)) => {
-                read_secret(Path::new(&file)).map(Some).map_err(|problem| self.wrong(&file_key, problem))
+                let (secret, warning) =
+                    read_secret(Path::new(&file)).map_err(|problem| self.wrong(&file_key, problem))?;
+                if let Some(warning) = warning {
+                    self.source.warnings.borrow_mut().push(self.wrong(&file_key, warning).to_string());
+                }
+                Ok(Some(secret))
             }
             (None, None) => Ok(None),
         }
@@ -292,8 +348,9 @@ fn list_from_variable(text: &str) -> Option<Vec<Value>> {
     Some(text.split(',').map(|item| Value::String(item.trim().to_owned())).collect())
 }
 
-/// Reads a secret from a file that is not open to everybody; one trailing line break is not part of it.
-fn read_secret(path: &Path) -> Result<Secret, String> {
+/// Reads a secret from a file that not everybody can change; one trailing line break is not part of it. Containers are given files that
+/// everybody in them can read (Compose 0444, Kubernetes 0644), so that is a warning.
+fn read_secret(path: &Path) -> Result<(Secret, Option<String>), String> {
     let shown = quote(&path.display().to_string());
     let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
     // Looked at before it is opened: opening a pipe would wait for a writer that may never come.
@@ -301,14 +358,12 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
         return Err(format!("{shown} is not a file"));
     }
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o007 != 0 {
-            return Err(format!("{shown} is open to every user of this machine; run: chmod o= {}", path.display()));
-        }
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    if mode & 0o002 != 0 {
+        return Err(format!("every user of this machine can change {shown}; run: chmod o= {}", path.display()));
     }
+    let warning =
+        (mode & 0o004 != 0).then(|| format!("every user of this machine can read {shown}; better: chmod o= {}", path.display()));
     let mut text = Zeroizing::new(String::new());
     let read = file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
     if read as u64 > MAX_SECRET_FILE {
@@ -318,7 +373,7 @@ fn read_secret(path: &Path) -> Result<Secret, String> {
     if secret.is_empty() {
         return Err(format!("{shown} is empty"));
     }
-    Ok(Secret::new(secret))
+    Ok((Secret::new(secret), warning))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -333,10 +388,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::super::tests::load;
     use super::*;
 
@@ -348,13 +401,18 @@ mod tests {
         let write = |content: &[u8], mode: u32| {
             std::fs::write(&path, content).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            read_secret(&path).map(|secret| secret.expose().to_owned())
+            read_secret(&path).map(|(secret, warning)| (secret.expose().to_owned(), warning))
         };
-        assert_eq!(write(b"a b\n", 0o600).unwrap(), "a b");
-        assert_eq!(write(b"a\r\n", 0o640).unwrap(), "a");
-        assert_eq!(write(b"a\n\n", 0o600).unwrap(), "a\n", "only one line break is trimmed");
-        for mode in [0o604, 0o602, 0o601] {
-            assert!(write(b"a", mode).unwrap_err().contains("open to every user"), "{mode:o}");
+        let quiet = |text: &str| (text.to_owned(), None);
+        assert_eq!(write(b"a b\n", 0o600).unwrap(), quiet("a b"));
+        assert_eq!(write(b"a\r\n", 0o640).unwrap(), quiet("a"));
+        assert_eq!(write(b"a\n\n", 0o600).unwrap(), quiet("a\n"), "only one line break is trimmed");
+        for mode in [0o602, 0o606, 0o666] {
+            assert!(write(b"a", mode).unwrap_err().contains("every user of this machine can change"), "{mode:o}");
+        }
+        for mode in [0o444, 0o644, 0o604] {
+            let warning = write(b"a", mode).unwrap().1.unwrap();
+            assert!(warning.contains("can read") && warning.contains("chmod o="), "{mode:o}: {warning}");
         }
         assert!(write(b"\n", 0o600).unwrap_err().contains("is empty"));
         assert!(write(&vec![b'a'; 64 * 1024 + 1], 0o600).unwrap_err().contains("longer than 65536 bytes"));
@@ -364,7 +422,10 @@ mod tests {
 
         write(b"sqlite://a.db\n", 0o600).unwrap();
         let file = format!("database_url_file = '{shown}'");
-        assert!(load(&file).is_ok());
+        assert_eq!(load(&file).unwrap().warnings, [] as [&str; 0]);
+        write(b"sqlite://a.db\n", 0o444).unwrap();
+        let warnings = load(&file).unwrap().warnings;
+        assert!(warnings.len() == 1 && warnings[0].contains("database_url_file: every user"), "{warnings:?}");
         let both = load(&format!("{file}\ndatabase_url = 'sqlite://b.db'")).unwrap_err().to_string();
         assert!(
             both.contains("database_url_file: give either `database_url` or `database_url_file`, not both"),

@@ -34,7 +34,7 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
     let keys = names::<ServicePolicy>().iter().filter(|name| !NOT_KEYS.contains(name));
     let mut members = section.members(keys.copied());
     let revocation_uri = section.text("revocation_uri")?;
-    let age = section.text("max_auth_age")?;
+    let age = section.span("max_auth_age")?;
     section.only("subject_type", "public", &["pairwise"])?;
     section.only("signing_alg", "ES256", &["RS256"])?;
     section.only("mode", "user", &["admin"])?;
@@ -121,12 +121,13 @@ mod tests {
                 ("client_ids = { 'a' = 1 }", "services[0].client_ids: invalid type: integer `1`, expected a string"),
                 ("client_ids = { 'a b' = 'c' }", "is not a client id"),
                 ("client_ids = { 'a' = '' }", "is not a client id"),
+                ("claims = ['acr']", "services[0].claims: unknown variant `acr`, expected one of `email`,"),
                 ("claims = ['address']", "services[0].claims: unknown variant `address`, expected one of `email`,"),
                 (
                     "revocation_uri = 'http://a.example/revoke'",
                     "services[0].revocation_uri: \"http://a.example/revoke\" must be https (http only on a loopback host)",
                 ),
-                ("max_auth_age = 3600", "services[0].max_auth_age: expected a text in quotes, found an integer"),
+                ("max_auth_age = 3600", "services[0].max_auth_age: expected a time with its unit, in quotes: \"3600s\" for seconds"),
                 ("notices = []", "services[0].notices: unknown key"),
                 ("takes_id_jag = true", "services[0].takes_id_jag: unknown key"),
                 ("max_auth_age = '0s'", "services[0].max_auth_age: \"0s\" is outside"),

@@ -134,6 +134,40 @@ async fn the_smaller_commands() {
         let output = run(folder.path(), args);
         assert!(output.status.success() && !output.stdout.is_empty(), "{args:?}");
     }
+    for args in [
+        &["serve"][..],
+        &["demo"],
+        &["sandbox"],
+        &["check-config"],
+        &["migrate"],
+        &["backup"],
+        &["openapi"],
+        &["admin-token", "rotate"],
+        &["issuer", "add"],
+        &["issuer", "list"],
+        &["issuer", "show"],
+        &["issuer", "disable"],
+        &["issuer", "enable"],
+        &["user", "hash-password"],
+    ] {
+        let help = text(&run(folder.path(), &[args, &["--help"]].concat()).stdout);
+        let example = format!("Example:\n  avouch {}", args.join(" "));
+        for part in [example.as_str(), "Variables:\n  AVOUCH__", "Exit codes:\n  0 done"] {
+            assert!(help.contains(part), "{args:?}: {part}: {help}");
+        }
+    }
+    let version = text(&run(folder.path(), &["--version"]).stdout);
+    assert!(version.contains(" (") && version.trim_end().ends_with(')'), "with its commit: {version}");
+    let output = avouch(folder.path(), &["check-config"])
+        .env("AVOUCH_ISSUER", "https://id.example")
+        .env("AVOUCH_KEYS_DIR", "elsewhere")
+        .env("AVOUCH_SERVICE_HOST", "10.0.0.1")
+        .env("AVOUCH_PORT_4000_TCP", "tcp://10.0.0.1:4000")
+        .output()
+        .unwrap();
+    let said = text(&output.stdout);
+    assert!(said.contains("Did you mean AVOUCH__ISSUER?") && said.contains("Did you mean AVOUCH__KEYS__DIR?"), "{said}");
+    assert_eq!(said.matches("warning").count(), 2, "what is somebody else's is not mentioned: {said}");
     let output = run(folder.path(), &["check-config"]);
     assert!(output.status.success() && text(&output.stdout).contains("http://localhost:4000"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it does nothing else");

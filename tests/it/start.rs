@@ -85,10 +85,11 @@ both! {
         let path = Path::new(&world.database.keys()).join("sealing.key");
         let config = config(&world.database, &world.issuer(), &declarations(&world.service.url));
         let right = fs::read(&path).unwrap();
-        let wrong: [(&str, u32, Option<&[u8]>, &str); 7] = [
+        let wrong: [(&str, u32, Option<&[u8]>, &str); 8] = [
             ("missing", 0o600, None, "it is missing"),
             ("readable by all", 0o644, Some(&right), "chmod 600"),
             ("writable by all", 0o602, Some(&right), "chmod 600"),
+            ("writable by its group", 0o660, Some(&right), "chmod g-w"),
             ("empty", 0o600, Some(&[]), "32"),
             ("short", 0o600, Some(&right[..31]), "32"),
             ("huge", 0o600, Some(&[7; 5000]), "larger"),
