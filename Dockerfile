@@ -3,12 +3,15 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 
 # The dependencies alone, so that this layer lasts until Cargo.lock changes.
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it benches/mint \
     && echo 'fn main() {}' | tee src/main.rs benches/mint/main.rs > tests/it/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked --bin avouch \
     && rm -r src tests benches
+
+# For `avouch --version`: docker build --build-arg AVOUCH_COMMIT="$(git rev-parse --short=12 HEAD)" .
+ARG AVOUCH_COMMIT
 
 # COPY keeps the files' times, which may be older than the stand-ins above: touch makes cargo look again.
 COPY . .
@@ -24,12 +27,11 @@ RUN apt-get update \
 COPY --from=build /src/target/release/avouch /usr/local/bin/avouch
 
 # Set AVOUCH__ISSUER to the public https origin, or mount an avouch.toml and pass `serve --config`.
-ENV AVOUCH__DATABASE_URL=sqlite:///data/avouch.db \
-    AVOUCH__KEYS__DIR=/keys \
-    AVOUCH__LISTEN=0.0.0.0:4000
+ENV AVOUCH__LISTEN=0.0.0.0:4000
 VOLUME ["/data", "/keys"]
 EXPOSE 4000
-WORKDIR /data
+# So that the defaults are /data/avouch.db and /keys.
+WORKDIR /
 USER avouch
 
 # bash speaks TCP itself, so the image needs no HTTP client.
