@@ -1,5 +1,7 @@
 //! Which commit it is, for `--version`. Only in release builds: others would be built anew at each commit.
 
+#![expect(clippy::disallowed_methods, reason = "what the build is told comes by its environment")]
+
 use std::process::Command;
 
 fn git(args: &[&str]) -> Option<String> {

@@ -43,7 +43,10 @@ fn install() -> Option<PrometheusHandle> {
     describe_counter!(CONSENTS, "Answers of users to questions");
     describe_counter!(ATTEMPTS, "Attempts to tell a service of a withdrawal, by what became of the notice");
     describe_gauge!(QUEUED, "Notices on their way");
-    describe_gauge!(OLDEST, "Age of the oldest notice that is due or was tried, and that its service does not have; 0: there is none");
+    describe_gauge!(
+        OLDEST,
+        "Age of the oldest notice that is due or was tried, and that its service does not have; 0: there is none"
+    );
     describe_gauge!(KEY_AGE, "Age of the oldest key that signs, of all issuers");
     describe_histogram!(BATCH, "Mints that shared one transaction");
     describe_histogram!(COMMIT, "Time of such a transaction");

@@ -362,8 +362,8 @@ fn read_secret(path: &Path) -> Result<(Secret, Option<String>), String> {
     if mode & 0o002 != 0 {
         return Err(format!("every user of this machine can change {shown}; run: chmod o= {}", path.display()));
     }
-    let warning =
-        (mode & 0o004 != 0).then(|| format!("every user of this machine can read {shown}; better: chmod o= {}", path.display()));
+    let warning = (mode & 0o004 != 0)
+        .then(|| format!("every user of this machine can read {shown}; better: chmod o= {}", path.display()));
     let mut text = Zeroizing::new(String::new());
     let read = file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
     if read as u64 > MAX_SECRET_FILE {

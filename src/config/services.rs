@@ -127,7 +127,10 @@ mod tests {
                     "revocation_uri = 'http://a.example/revoke'",
                     "services[0].revocation_uri: \"http://a.example/revoke\" must be https (http only on a loopback host)",
                 ),
-                ("max_auth_age = 3600", "services[0].max_auth_age: expected a time with its unit, in quotes: \"3600s\" for seconds"),
+                (
+                    "max_auth_age = 3600",
+                    "services[0].max_auth_age: expected a time with its unit, in quotes: \"3600s\" for seconds",
+                ),
                 ("notices = []", "services[0].notices: unknown key"),
                 ("takes_id_jag = true", "services[0].takes_id_jag: unknown key"),
                 ("max_auth_age = '0s'", "services[0].max_auth_age: \"0s\" is outside"),

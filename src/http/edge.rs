@@ -37,7 +37,7 @@ pub(super) struct Edge {
 #[derive(Clone, Copy)]
 struct Route(&'static str);
 
-pub(super) async fn note_route(route: &'static str, mut response: Response) -> Response {
+pub(super) fn note_route(route: &'static str, mut response: Response) -> Response {
     response.extensions_mut().insert(Route(route));
     response
 }

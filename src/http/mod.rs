@@ -29,6 +29,8 @@ mod userinfo;
 mod way_back;
 mod wording;
 
+use std::future::ready;
+
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
@@ -112,7 +114,10 @@ pub fn router(host: Host) -> Router {
     let timings = meters::Requests::of(routes.iter().map(|(_, path, _)| *path));
     let edge = edge::Edge::new(host.clone(), at_root, timings);
     let inner = routes.into_iter().fold(Router::new(), |router, (_, path, methods)| {
-        router.route(path, methods.layer(middleware::map_response(move |response| edge::note_route(path, response))))
+        router.route(
+            path,
+            methods.layer(middleware::map_response(move |response| ready(edge::note_route(path, response)))),
+        )
     });
     let inner = inner.fallback(not_found).method_not_allowed_fallback(wrong_method).with_state(host);
     // Around a router of its own, since a router's layers see a request only after its path has been looked up.

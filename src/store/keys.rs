@@ -67,7 +67,9 @@ impl HostTx {
     /// Since when the oldest key of all issuers signs.
     pub async fn oldest_active_key(&mut self) -> Result<Option<Timestamp>> {
         on!(self.0, |c| {
-            let row = sqlx::query("SELECT MIN(activated_at) AS at FROM signing_key WHERE state = 'active'").fetch_one(c).await?;
+            let row = sqlx::query("SELECT MIN(activated_at) AS at FROM signing_key WHERE state = 'active'")
+                .fetch_one(c)
+                .await?;
             row.maybe_time("at")
         })
     }

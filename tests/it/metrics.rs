@@ -4,7 +4,7 @@ use avouch::domain::notice::Format;
 use avouch::domain::time::Seconds;
 use avouch::flow::measure;
 
-use crate::harness::{ALICE, Answer, Behaviour, Engine, World, NOW, both, client, declarations, eventually};
+use crate::harness::{ALICE, Answer, Behaviour, Engine, NOW, World, both, client, declarations, eventually};
 use crate::process::{leave, serve, withdraw};
 
 both! {
@@ -37,7 +37,8 @@ async fn what_happened_is_counted_and_nothing_of_it_names_anybody() {
     let (folder, id) = leave(&world).await;
     world.service.behave(Behaviour::Status(500));
     let server = serve(&folder).await;
-    let get = async |path: &str| Answer::read(client().get(format!("{}{path}", server.url)).send().await.unwrap()).await;
+    let get =
+        async |path: &str| Answer::read(client().get(format!("{}{path}", server.url)).send().await.unwrap()).await;
     for path in ["/connections", "/nothing/here?secret=1", "/consent/a-ticket", "/acme/jwks.json", "/token"] {
         get(path).await;
     }

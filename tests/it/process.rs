@@ -166,7 +166,10 @@ async fn the_smaller_commands() {
         .output()
         .unwrap();
     let said = text(&output.stdout);
-    assert!(said.contains("Did you mean AVOUCH__ISSUER?") && said.contains("Did you mean AVOUCH__KEYS__DIR?"), "{said}");
+    assert!(
+        said.contains("Did you mean AVOUCH__ISSUER?") && said.contains("Did you mean AVOUCH__KEYS__DIR?"),
+        "{said}"
+    );
     assert_eq!(said.matches("warning").count(), 2, "what is somebody else's is not mentioned: {said}");
     let output = run(folder.path(), &["check-config"]);
     assert!(output.status.success() && text(&output.stdout).contains("http://localhost:4000"));
