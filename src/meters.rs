@@ -113,27 +113,28 @@ pub fn committed(size: usize, took: Duration) {
     histogram!(COMMIT).record(took);
 }
 
-/// How long requests take, by route: made once, so that nobody looks them up.
-pub struct Requests(HashMap<&'static str, [Histogram; 5]>);
+/// How long requests take, by route: looked up here rather than by name, and there only once something was answered so.
+pub struct Requests(HashMap<&'static str, [OnceLock<Histogram>; 5]>);
 
-/// What no route is for.
+/// What no route answers.
 const NO_ROUTE: &str = "none";
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl Requests {
     /// For these routes.
     #[must_use]
     pub fn of(routes: impl IntoIterator<Item = &'static str>) -> Self {
         handle();
-        let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-        let of = |route| classes.map(|status| histogram!(REQUEST, "route" => route, "status" => status));
-        Self(routes.into_iter().chain([NO_ROUTE]).map(|route| (route, of(route))).collect())
+        Self(routes.into_iter().chain([NO_ROUTE]).map(|route| (route, Default::default())).collect())
     }
 
     /// A request was answered.
     pub fn answered(&self, route: Option<&'static str>, status: u16, took: Duration) {
+        let route = route.unwrap_or(NO_ROUTE);
         let class = usize::from(status / 100).clamp(1, 5) - 1;
-        if let Some(of) = self.0.get(route.unwrap_or(NO_ROUTE)) {
-            of[class].record(took);
+        if let Some(of) = self.0.get(route) {
+            let status = CLASSES[class];
+            of[class].get_or_init(|| histogram!(REQUEST, "route" => route, "status" => status)).record(took);
         }
     }
 }
