@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::serve::Provider;
@@ -38,12 +37,8 @@ struct Scene {
 pub(super) async fn run(keep: bool) -> Result<(), Failure> {
     log::start(Log { level: LogLevel::Error, ..Log::default() });
     let folder = Folder::make(keep)?;
-    let (listener, service) = sandbox::bind(0).await?;
-    let provider_listener = TcpListener::bind("127.0.0.1:0").await;
-    let provider_listener =
-        provider_listener.map_err(|e| Failure::Unable(format!("cannot listen on 127.0.0.1: {e}")))?;
-    let port = provider_listener.local_addr().map_err(|e| Failure::Unable(e.to_string()))?.port();
-    let provider = format!("http://localhost:{port}");
+    let (listener, service) = sandbox::bind(0)?;
+    let (provider_listener, provider) = sandbox::bind(0)?;
     let secret = Rng::Os.token();
     let config = configuration(&folder.0, &provider, &service, &secret)?;
 

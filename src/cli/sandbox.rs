@@ -1,9 +1,11 @@
 //! `avouch sandbox`.
 
+use std::net::SocketAddr;
+
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Failure, descriptors, log, stop};
+use super::{Failure, descriptors, log, serve, stop};
 use crate::clock::Clock;
 use crate::config::Log;
 use crate::domain::ids::IssuerUrl;
@@ -15,7 +17,7 @@ pub(super) async fn run(port: u16, trust: &[String]) -> Result<(), Failure> {
     log::start(Log::default());
     let issuer = |text: &String| IssuerUrl::parse(text).map_err(|e| Failure::Usage(format!("--trust {text}: {e}")));
     let trust: Vec<IssuerUrl> = trust.iter().map(issuer).collect::<Result<_, _>>()?;
-    let (listener, origin) = bind(port).await?;
+    let (listener, origin) = bind(port)?;
     let stop = stop::on_signal()?;
     out!("{origin}");
     let trusted = if trust.is_empty() {
@@ -30,11 +32,11 @@ pub(super) async fn run(port: u16, trust: &[String]) -> Result<(), Failure> {
 }
 
 /// Listens on loopback; the address as a browser would type it is the service's issuer.
-pub(super) async fn bind(port: u16) -> Result<(TcpListener, String), Failure> {
-    let unable = |e: std::io::Error| Failure::Unable(format!("cannot listen on 127.0.0.1:{port}: {e}"));
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(unable)?;
-    let port = listener.local_addr().map_err(unable)?.port();
-    Ok((listener, format!("http://localhost:{port}")))
+pub(super) fn bind(port: u16) -> Result<(TcpListener, String), Failure> {
+    let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    let address = listener.local_addr();
+    let address = address.map_err(|e| Failure::Unable(format!("the listening socket has no address: {e}")))?;
+    Ok((listener, format!("http://localhost:{}", address.port())))
 }
 
 /// Answers on `listener` until `stop` turns true.

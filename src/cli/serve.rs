@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use super::config::{cannot_start, load};
@@ -29,7 +29,7 @@ pub(super) async fn run(file: Option<PathBuf>, port: Option<u16>, accepted: Acce
     if let Some(port) = port {
         config.listen.set_port(port);
     }
-    let listener = bind(config.listen).await?;
+    let listener = bind(config.listen)?;
     let address =
         listener.local_addr().map_err(|e| Failure::Unable(format!("the listening socket has no address: {e}")))?;
     config.set_default_issuer(address.port());
@@ -45,8 +45,19 @@ pub(super) async fn run(file: Option<PathBuf>, port: Option<u16>, accepted: Acce
     Ok(())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|e| Failure::Unable(format!("cannot listen on {address}: {e}")))
+/// Listens. What a peer may leave unread with the system is bounded: by default it is megabytes for each connection.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    const BUFFER: u32 = 64 * 1024;
+    const BACKLOG: u32 = 1024;
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.set_send_buffer_size(BUFFER)?;
+        socket.set_recv_buffer_size(BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|e: std::io::Error| Failure::Unable(format!("cannot listen on {address}: {e}")))
 }
 
 /// A provider at work: server, delivery worker and password hashing.

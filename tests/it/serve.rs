@@ -195,7 +195,7 @@ async fn closed_of(peers: Vec<Peer>, count: usize) {
 
 #[tokio::test]
 async fn the_longest_idle_make_room() {
-    let server = Server::start(Limits { connections: 8, per_address: 8, ..patient() }).await;
+    let server = Server::start(Limits { connections: 8, per_address: 8, young: Duration::ZERO, ..patient() }).await;
     let mut held = server.connect_held().await;
     let mut half = server.connect().await;
     half.ask().await.unwrap();

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,75 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::limits::Limits;
-
-/// What a connection is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub(super) enum Phase {
-    /// There is none, or it is being ended.
-    Ended,
-    /// Between two requests, or before the first.
-    Idle,
-    /// The head of a request has begun.
-    Head,
-    /// The rest of a request's body is waited for.
-    Body,
-    /// A request is being worked on.
-    Working,
-    /// The answer is on its way.
-    Answering,
-    /// All is said; the peer may close.
-    Farewell,
-}
-
-const PHASES: [Phase; 7] =
-    [Phase::Ended, Phase::Idle, Phase::Head, Phase::Body, Phase::Working, Phase::Answering, Phase::Farewell];
-
-/// A phase and since when, in microseconds, in one word.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct State(u64);
-
-impl State {
-    fn new(phase: Phase, since: u64) -> Self {
-        Self(since << 3 | phase as u64)
-    }
-
-    fn phase(self) -> Phase {
-        PHASES.get((self.0 & 7) as usize).copied().unwrap_or(Phase::Ended)
-    }
-
-    fn since(self) -> u64 {
-        self.0 >> 3
-    }
-}
-
-#[derive(Default)]
-struct Slot {
-    state: AtomicU64,
-    /// When the request began whose answer is not through yet.
-    began: AtomicU64,
-    /// Since when the peer has taken nothing of the answer; 0: it does.
-    blocked: AtomicU64,
-}
-
-impl Slot {
-    fn state(&self) -> State {
-        State(self.state.load(Ordering::Acquire))
-    }
-
-    /// Since when it has been waiting for its peer, if it has; the idle ones come first.
-    fn waiting(&self, state: State) -> Option<(bool, u64)> {
-        match state.phase() {
-            Phase::Idle | Phase::Farewell => Some((false, state.since())),
-            Phase::Head | Phase::Body => Some((true, state.since())),
-            Phase::Answering => match self.blocked.load(Ordering::Relaxed) {
-                0 => None,
-                since => Some((true, since)),
-            },
-            Phase::Working | Phase::Ended => None,
-        }
-    }
-}
+use super::slot::{Phase, Slot, State};
 
 /// All connections of a server.
 pub(super) struct Connections {
@@ -90,6 +22,8 @@ pub(super) struct Connections {
     slots: Box<[Slot]>,
     held: Mutex<Held>,
     per_address: usize,
+    /// In microseconds.
+    young: u64,
     stopping: AtomicBool,
     /// Rung when a slot is free again.
     pub(super) freed: Notify,
@@ -133,6 +67,7 @@ impl Connections {
             slots: all.clone().map(|_| Slot::default()).collect(),
             held: Mutex::new(Held { free: all.rev().collect(), taken, ending: 0, by_owner: HashMap::new() }),
             per_address: limits.per_address,
+            young: u64::try_from(limits.young.as_micros()).unwrap_or(u64::MAX),
             stopping: AtomicBool::new(false),
             freed: Notify::new(),
         })
@@ -172,7 +107,12 @@ impl Connections {
         let state = &self.slots[slot];
         state.blocked.store(0, Ordering::Relaxed);
         state.state.store(State::new(Phase::Idle, self.now()).0, Ordering::Release);
-        Some(Arc::new(Place { connections: self.clone(), slot, answered: AtomicBool::new(false) }))
+        Some(Arc::new(Place {
+            connections: self.clone(),
+            slot,
+            answered: AtomicBool::new(false),
+            waited: AtomicBool::new(true),
+        }))
     }
 
     /// Notes by which task a connection can be ended.
@@ -191,20 +131,26 @@ impl Connections {
         self.freed.notify_one();
     }
 
-    /// Ends the connection that has been idle longest, else the one that has waited longest for its peer in the middle of something.
-    /// `false` when each is being worked for.
+    /// Ends the connection that has been idle longest, else the one that has waited longest for its peer in the middle of something, and
+    /// of those that have not waited for long only where there are no others. `false` when each is being worked for.
     pub(super) fn make_room(&self) -> bool {
         self.end_longest_waiting(&mut self.held(), None)
     }
 
     fn end_longest_waiting(&self, held: &mut Held, owner: Option<IpAddr>) -> bool {
+        let young = self.now().saturating_sub(self.young);
+        let rank = |phase, since: u64| match phase {
+            _ if since > young => 2,
+            Phase::Idle | Phase::Farewell => 0,
+            _ => 1,
+        };
         loop {
             let longest = held.taken.iter().zip(&self.slots).enumerate().filter_map(|(n, (taken, slot))| {
                 let state = slot.state();
-                let waiting = slot.waiting(state).filter(|_| owner.is_none() || taken.owner == owner)?;
-                (taken.task.is_some() && !taken.ended).then_some((waiting, n, state))
+                let since = slot.waiting(state).filter(|_| owner.is_none() || taken.owner == owner)?;
+                (taken.task.is_some() && !taken.ended).then(|| (rank(state.phase(), since), since, n, state))
             });
-            let Some((_, slot, state)) = longest.min() else { return false };
+            let Some((_, _, slot, state)) = longest.min() else { return false };
             if self.end(held, slot, state) {
                 return true;
             }
@@ -277,6 +223,8 @@ pub(super) struct Place {
     slot: usize,
     /// The whole answer was handed over to be written.
     answered: AtomicBool,
+    /// Nothing was there to be read since the last request.
+    waited: AtomicBool,
 }
 
 impl Place {
@@ -303,12 +251,18 @@ impl Place {
         }
     }
 
-    /// A request's head is whole.
-    pub(super) fn asked(&self) {
+    /// Nothing is there to be read.
+    pub(super) fn waits(&self) {
+        self.waited.store(true, Ordering::Relaxed);
+    }
+
+    /// A request's head is whole. Says whether it was sent without waiting for the answer to the one before.
+    pub(super) fn asked(&self) -> bool {
         let now = self.connections.now();
         self.answered.store(false, Ordering::Relaxed);
         self.slot().began.store(now, Ordering::Relaxed);
         self.slot().state.store(State::new(Phase::Working, now).0, Ordering::Release);
+        !self.waited.swap(false, Ordering::Relaxed)
     }
 
     /// More of a body is needed than is there.
@@ -363,5 +317,54 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.connections.leave(self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the connections of two owners are at, since how many milliseconds; in which order they make room.
+    #[tokio::test]
+    async fn who_makes_room_first() {
+        const MS: u64 = 1000;
+        let at = [
+            (Phase::Idle, 10),
+            (Phase::Head, 30_000),
+            (Phase::Idle, 2000),
+            (Phase::Working, 60_000),
+            (Phase::Body, 5000),
+            (Phase::Answering, 40_000),
+            (Phase::Idle, 3000),
+            (Phase::Head, 20),
+            (Phase::Answering, 90_000),
+        ];
+        let order = |owner: Option<IpAddr>| {
+            let mut connections = Connections::new(&Limits { connections: 1000, ..Limits::default() });
+            Arc::get_mut(&mut connections).unwrap().began -= Duration::from_mins(10);
+            let now = connections.now();
+            let owners = ["192.0.2.1", "192.0.2.2"].map(|ip| Some(ip.parse().unwrap()));
+            let mut places = Vec::new();
+            for (n, (phase, since)) in at.into_iter().enumerate() {
+                let place = connections.enter(owners[n % 2]).unwrap();
+                connections.started(place.number(), tokio::spawn(std::future::pending::<()>()).abort_handle());
+                place.slot().state.store(State::new(phase, now - since * MS).0, Ordering::Release);
+                places.push(place);
+            }
+            // The last one takes its answer.
+            places[5].slot().blocked.store(now - 4000 * MS, Ordering::Relaxed);
+            let mut order = Vec::new();
+            while connections.end_longest_waiting(&mut connections.held(), owner) {
+                let gone = |n: &usize| places[*n].phase() == Phase::Ended && !order.contains(n);
+                order.push((0..at.len()).find(gone).unwrap());
+            }
+            order
+        };
+        assert_eq!(
+            order(None),
+            [6, 2, 1, 4, 5, 7, 0],
+            "idle, then in the middle, then the young; none that is at work"
+        );
+        assert_eq!(order("192.0.2.2".parse().ok()), [1, 5, 7]);
     }
 }

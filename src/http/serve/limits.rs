@@ -29,6 +29,8 @@ pub struct Limits {
     pub exchange: Duration,
     /// Time in which a peer may close a connection that we are done with.
     pub farewell: Duration,
+    /// Whoever has not kept us waiting for this long is the last to make room for others.
+    pub young: Duration,
     /// Once the end has been asked for: time for the next request on a connection that is kept, which is answered as the last.
     pub last_request: Duration,
     /// Once the end has been asked for: time for everything.
@@ -46,6 +48,7 @@ impl Default for Limits {
             stalled: Duration::from_secs(15),
             exchange: Duration::from_mins(2),
             farewell: Duration::from_secs(2),
+            young: Duration::from_secs(1),
             last_request: Duration::from_secs(3),
             grace: Duration::from_secs(18),
         }

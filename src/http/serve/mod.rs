@@ -4,6 +4,7 @@
 mod connection;
 mod connections;
 mod limits;
+mod slot;
 mod stream;
 
 use std::net::SocketAddr;

@@ -42,11 +42,13 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buf.filled().len();
-        ready!(pin!(&mut self.tcp).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
+        let outcome = pin!(&mut self.tcp).poll_read(cx, buf);
+        if outcome.is_pending() {
+            self.place.waits();
+        } else if buf.filled().len() > before {
             self.place.received();
         }
-        Poll::Ready(Ok(()))
+        outcome
     }
 }
 
