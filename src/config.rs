@@ -340,6 +340,13 @@ fn parse_issuer(root: &Section<'_>, text: &str) -> Result<IssuerUrl, ConfigError
         let problem = "the default issuer sits at the root of its origin; one with a path is declared in [[issuers]]";
         return Err(root.wrong("issuer", format!("{}: {problem}", quote(text))));
     }
+    // What browsers send with our forms is compared with it byte by byte (RFC 6454 section 6.2).
+    let origin = issuer.serialized_origin();
+    if issuer.as_str() != origin {
+        return Err(
+            root.wrong("issuer", format!("{}: browsers write it {}; write it so too", quote(text), quote(&origin)))
+        );
+    }
     Ok(issuer)
 }
 

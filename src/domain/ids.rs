@@ -193,6 +193,12 @@ impl IssuerUrl {
         self.0.strip_suffix(self.base()).unwrap_or(&self.0)
     }
 
+    /// Its origin as browsers write it, however it is written here.
+    #[must_use]
+    pub fn serialized_origin(&self) -> String {
+        Url::parse(&self.0).map_or_else(|_| self.origin().to_owned(), |url| url.origin().ascii_serialization())
+    }
+
     /// What precedes every path of it: nothing for an issuer at the root of its origin.
     #[must_use]
     pub fn base(&self) -> &str {

@@ -2,9 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use super::PublicKey;
 use crate::domain::ids::Kid;
@@ -22,14 +21,19 @@ pub struct JoseError(pub &'static str);
 #[derive(Debug, Deserialize)]
 struct Header {
     alg: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     typ: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     kid: Option<Kid>,
-    #[serde(default)]
-    crit: Option<Value>,
-    #[serde(default)]
-    b64: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    crit: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    b64: Option<IgnoredAny>,
+}
+
+/// A member that is there is there, also as null: it is not taken for one that is absent.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A token of which nothing is known yet. It can name its key and its issuer, so that the right key can be looked up, and nothing
@@ -130,7 +134,7 @@ mod tests {
         SigningKey::generate(&SealingKey::from_bytes(&[1; 32]).unwrap(), "i", &Rng::seeded(1)).unwrap().0
     }
 
-    fn with_header(token: &str, header: &Value) -> String {
+    fn with_header(token: &str, header: &serde_json::Value) -> String {
         let rest = token.split_once('.').unwrap().1;
         format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()))
     }
@@ -176,5 +180,16 @@ mod tests {
         assert!(verify(&key.sign("x+jwt", &Twice).unwrap()).is_err(), "repeated claim");
         let other = PublicKey::from_jwk(&self::key().public_jwk()).unwrap();
         assert!(Unverified::parse(&token).unwrap().verify::<Claims>(&other, Some("x+jwt")).is_err(), "another key");
+    }
+
+    #[test]
+    fn a_member_that_is_null_is_there() {
+        let token = key().sign("x+jwt", &json!({"sub": "u"})).unwrap();
+        let parses = |header| Unverified::parse(&with_header(&token, &header)).is_ok();
+        assert!(parses(json!({"alg": "ES256"})) && parses(json!({"alg": "ES256", "x5u": null})));
+        for name in ["crit", "b64", "kid", "typ"] {
+            assert!(!parses(json!({"alg": "ES256", name: null})), "{name}");
+        }
+        assert!(!parses(json!({"alg": null})));
     }
 }
