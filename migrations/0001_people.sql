@@ -53,7 +53,6 @@ CREATE TABLE session (
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     account_id TEXT NOT NULL REFERENCES account (id),
     token_hash TEXT NOT NULL UNIQUE,
-    csrf TEXT NOT NULL,
     auth_time BIGINT NOT NULL,
     user_agent TEXT,
     created_at BIGINT NOT NULL,
@@ -61,6 +60,7 @@ CREATE TABLE session (
     ended_at BIGINT
 );
 CREATE INDEX session_account ON session (account_id);
+CREATE INDEX session_expiry ON session (expires_at);
 
 -- Failed sign-ins, shared by the replicas. `name` is the hash of an e-mail or an address.
 CREATE TABLE throttle (

@@ -27,6 +27,7 @@ CREATE TABLE token_family (
     ended_at BIGINT
 );
 CREATE INDEX token_family_session ON token_family (session_id);
+CREATE INDEX token_family_expiry ON token_family (expires_at);
 CREATE INDEX token_family_account ON token_family (account_id, client_id) WHERE ended_at IS NULL;
 CREATE INDEX token_family_client ON token_family (client_id) WHERE ended_at IS NULL;
 
@@ -42,6 +43,7 @@ CREATE TABLE authorization_code (
     used_at BIGINT
 );
 CREATE INDEX authorization_code_expiry ON authorization_code (expires_at);
+CREATE INDEX authorization_code_family ON authorization_code (family_id);
 
 -- Access and refresh tokens, by hash. Refresh tokens of one `generation` replace the same one: more than one when its answer was lost.
 CREATE TABLE access_token (
@@ -53,6 +55,7 @@ CREATE TABLE access_token (
     expires_at BIGINT NOT NULL
 );
 CREATE INDEX access_token_expiry ON access_token (expires_at);
+CREATE INDEX access_token_family ON access_token (family_id);
 
 CREATE TABLE refresh_token (
     hash TEXT PRIMARY KEY,
@@ -64,3 +67,4 @@ CREATE TABLE refresh_token (
     used_at BIGINT
 );
 CREATE INDEX refresh_token_expiry ON refresh_token (expires_at);
+CREATE INDEX refresh_token_family ON refresh_token (family_id);

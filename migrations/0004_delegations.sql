@@ -15,13 +15,14 @@ CREATE TABLE delegation (
     UNIQUE (issuer_id, account_id, aud)
 );
 
--- A question to the user. It never changes but for its end; the same request finds the same one by `request_key`.
+-- A question to the user. It never changes but for its end; the same request finds the same one by `request_key`. Sessions are swept when
+-- they are over, so neither a question nor a decision refers to one by more than its name.
 CREATE TABLE ticket (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     request_key TEXT NOT NULL,
     account_id TEXT NOT NULL REFERENCES account (id),
-    session_id TEXT NOT NULL REFERENCES session (id),
+    session_id TEXT NOT NULL,
     client_id TEXT NOT NULL REFERENCES client (id),
     aud TEXT NOT NULL,
     scope TEXT NOT NULL,
@@ -54,7 +55,7 @@ CREATE TABLE consent (
     claims TEXT NOT NULL,
     ground TEXT NOT NULL,
     request_key TEXT NOT NULL,
-    session_id TEXT REFERENCES session (id),
+    session_id TEXT,
     number BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     last_used_at BIGINT,

@@ -209,7 +209,6 @@ mod tests {
     use super::*;
     use crate::domain::client::ClientPolicy;
     use crate::domain::ids::ClientId;
-    use crate::secret::Secret;
 
     fn client() -> Client {
         let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["https://a.example/cb"]});
@@ -331,7 +330,6 @@ mod tests {
         let session = Session {
             id: String::new(),
             account_id: "a".into(),
-            csrf: Secret::default(),
             auth_time: Timestamp(100),
             expires_at: Timestamp(999),
         };

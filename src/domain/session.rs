@@ -2,7 +2,6 @@
 
 use super::ids::{AccountId, Subject};
 use super::time::{Seconds, Timestamp};
-use crate::secret::Secret;
 
 /// Seconds a session lasts, whatever happens in it.
 pub const LIFETIME: Seconds = Seconds(14 * 24 * 3600);
@@ -23,8 +22,6 @@ pub struct Session {
     pub id: String,
     /// Whose.
     pub account_id: AccountId,
-    /// What each form of a page must carry.
-    pub csrf: Secret,
     /// When they last really authenticated (OpenID Connect Core section 2, `auth_time`).
     pub auth_time: Timestamp,
     /// When it expires.

@@ -12,6 +12,8 @@ use crate::secret::Secret;
 
 /// Most bytes of a key file.
 const MAX: u64 = 4096;
+/// What the ending begins with of a file that is being made.
+const NEW: &str = "new-";
 
 /// Why a key file cannot be used. Nothing is ever made in its place.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,8 @@ pub fn make(path: &Path, bytes: &[u8], rng: &Rng) -> Result<bool, KeyFileError> 
         // The rows that only this key opens are about to be durable; its name has to be so first.
         Ok(()) => sync_folder(path).map(|()| true),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        // Swept by another process, which found the file made.
+        Err(e) if e.kind() == ErrorKind::NotFound && path.exists() => Ok(false),
         Err(e) => Err(KeyFileError::new(path, e)),
     }
 }
@@ -81,7 +85,7 @@ pub struct Beside {
 pub fn write_beside(path: &Path, bytes: &[u8], rng: &Rng) -> Result<Beside, KeyFileError> {
     let wrong = |e: std::io::Error| KeyFileError::new(path, e);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder(path)).map_err(wrong)?;
-    let file = path.with_extension(format!("new-{:032x}", u128::from_be_bytes(rng.bytes())));
+    let file = path.with_extension(format!("{NEW}{:032x}", u128::from_be_bytes(rng.bytes())));
     let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).map_err(wrong)?;
     let beside = Beside { file, path: path.to_owned() };
     open.write_all(bytes).and_then(|()| open.sync_all()).map_err(wrong)?;
@@ -113,7 +117,23 @@ fn sync_folder(path: &Path) -> Result<(), KeyFileError> {
     fs::File::open(folder(path)).and_then(|f| f.sync_all()).map_err(|e| KeyFileError::new(path, e))
 }
 
-/// Reads a file that no other user of the machine may read.
+/// Removes what starts that were killed have left beside a file, if that is there: until it is, another process may be about to make it.
+pub fn sweep(path: &Path) {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let (true, Ok(entries)) = (path.exists(), fs::read_dir(folder)) else { return };
+    for entry in entries.flatten() {
+        let beside = PathBuf::from(entry.file_name());
+        let ending = beside.extension().and_then(|ending| ending.to_str()?.strip_prefix(NEW));
+        let ours = ending.is_some_and(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+        if ours && beside.file_stem() == Some(stem) {
+            // In a folder that can only be read nothing was left.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Reads a file that no other user of the machine may read; its group may, as it has to where files are handed to a container.
 ///
 /// # Errors
 /// When it is missing, unreadable, too large or open to everyone.
@@ -125,8 +145,8 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
         _ => KeyFileError::new(path, e),
     };
     let metadata = fs::metadata(path).map_err(wrong)?;
-    if metadata.permissions().mode() & 0o007 != 0 {
-        return Err(KeyFileError::new(path, "every user of this machine can read or change it. Run: chmod 600 on it"));
+    if metadata.permissions().mode() & 0o027 != 0 {
+        return Err(KeyFileError::new(path, "others on this machine can read or change it. Run: chmod 600 on it"));
     }
     if metadata.permissions().mode() & 0o020 != 0 {
         return Err(KeyFileError::new(path, "its group can change it. Run: chmod g-w on it"));

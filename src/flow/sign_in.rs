@@ -12,7 +12,7 @@ use crate::host::App;
 use crate::meters;
 use crate::passwords::DUMMY_HASH;
 use crate::secret::{Secret, sha256, token_hash};
-use crate::store::{Entry, NewSession, Tx};
+use crate::store::{Entry, NewSession, StoredAccount, Tx};
 
 /// Seconds after which a failed attempt no longer counts.
 const FORGET: Seconds = Seconds(900);
@@ -56,10 +56,28 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
 async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
     wait_for_passwords(app).await;
     let email = attempt.email.trim().to_lowercase();
-    let names = throttle_names(&email, attempt.address);
-    count(app, &names).await?;
+    let address = attempt.address;
     let stored = app.store.read().await?.account_by_email(&email).await?;
-    let usable = stored.as_ref().filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
+    let outcome = check(app, attempt, &email, stored.as_ref()).await;
+    if let Err(Error::Refused(refusal)) = &outcome {
+        // Of an account that is not there nothing is said: people type their password into the wrong field.
+        let account = stored.as_ref().map(|stored| &stored.account);
+        tracing::info!(
+            account = account.map_or("unknown", |account| account.id.as_str()),
+            email = account.map(|account| account.email.as_str()),
+            address = address.map(tracing::field::display),
+            reason =
+                if matches!(refusal, Refusal::Throttled(_)) { "too many attempts" } else { "wrong e-mail or password" },
+            "a sign-in failed"
+        );
+    }
+    outcome
+}
+
+async fn check(app: &App, attempt: Attempt<'_>, email: &str, stored: Option<&StoredAccount>) -> Result<Secret, Error> {
+    let names = throttle_names(email, attempt.address);
+    count(app, &names).await?;
+    let usable = stored.filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
     let known = usable.is_some();
     let right = app.hashing.verify(attempt.password, usable.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
     let Some(stored) = stored.filter(|_| known && right) else { return Err(Refusal::CredentialsWrong.into()) };
@@ -132,17 +150,8 @@ async fn open(
                 end(app, &mut tx, &other.account_id, &other.id).await?;
             }
             let id = app.id();
-            let csrf = Secret::new(app.rng.token());
             let expires_at = now + LIFETIME;
-            let new = NewSession {
-                id: &id,
-                account_id: &account.id,
-                token_hash: &hash,
-                csrf: &csrf,
-                user_agent,
-                now,
-                expires_at,
-            };
+            let new = NewSession { id: &id, account_id: &account.id, token_hash: &hash, user_agent, now, expires_at };
             tx.add_session(&new).await?;
             id
         }

@@ -10,11 +10,11 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::time::Seconds;
 use crate::flow::first_start::{self, judge_known, never_started, sealing_key, sealing_path};
-use crate::flow::keyfile;
 use crate::flow::plan::Plan;
 use crate::flow::starting::own_document;
 pub use crate::flow::starting::{Accepted, StartError, StartReport};
-use crate::host::{Host, Process, Revision};
+use crate::flow::{admin_token, keyfile};
+use crate::host::{DEFAULT_ISSUER, Host, Process, Revision};
 use crate::net::{Net, NetError, Policy};
 use crate::passwords::Hashing;
 use crate::rng::Rng;
@@ -64,12 +64,21 @@ async fn open_on(
     let host = host(config, database, net, clock, rng).await?;
     plan.judge(&host.database, accepted.removals).await?;
     plan.apply(&host, &mut report).await?;
+    sweep_key_files(config);
     if host.database.is_private() {
         let mut tx = host.database.begin().await?;
         tx.clear_leases().await?;
         tx.commit().await?;
     }
     Ok((host, report))
+}
+
+/// Removes what starts that were killed have left beside the key files.
+fn sweep_key_files(config: &Config) {
+    keyfile::sweep(&sealing_path(config));
+    for id in std::iter::once(DEFAULT_ISSUER).chain(config.issuers.iter().map(|issuer| issuer.id.as_str())) {
+        keyfile::sweep(&admin_token::file(config, id));
+    }
 }
 
 /// Whether there is something to open; a PostgreSQL that is not there is an error of its own.

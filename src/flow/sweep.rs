@@ -24,6 +24,15 @@ pub async fn run(host: &Host) -> Result<(), Error> {
             }
         }
     }
+    loop {
+        let over = host.database.read().await?.sessions_over(host.now(), AT_ONCE).await?;
+        if over.is_empty() {
+            break;
+        }
+        let mut tx = host.database.begin().await?;
+        swept += tx.delete_sessions(&over).await?;
+        tx.commit().await?;
+    }
     tracing::debug!(swept, "swept expired rows");
     Ok(())
 }

@@ -34,7 +34,7 @@ impl FromRequest<Host> for SignedForm {
         };
         let form = Pairs::read(&parts.headers, body).await?;
         let given = form.single("csrf")?.unwrap_or_default();
-        if !same(&given, visitor.session.csrf.expose()) {
+        if !same(&given, visitor.csrf.expose()) {
             return Err(Refusal::CrossSite.into());
         }
         Ok(Self { visitor, form })

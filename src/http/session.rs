@@ -12,11 +12,14 @@ use crate::domain::session::{Account, Session};
 use crate::error::Error;
 use crate::flow::sign_in;
 use crate::host::{App, Host};
+use crate::secret::Secret;
 
 /// A page's visitor, who is signed in. Anybody else is sent to the sign-in page, with the way back.
 pub(super) struct SignedIn {
     pub(super) session: Session,
     pub(super) account: Account,
+    /// What each form of their pages carries.
+    pub(super) csrf: Secret,
 }
 
 impl SignedIn {
@@ -24,7 +27,7 @@ impl SignedIn {
     pub(super) fn bar(&self, app: &App, here: &str) -> pages::Account {
         pages::Account {
             name: self.account.email.clone(),
-            csrf: self.session.csrf.expose().to_owned(),
+            csrf: self.csrf.expose().to_owned(),
             switch_to: sign_in_at(app, here),
         }
     }
@@ -73,7 +76,7 @@ impl From<Refusal> for Detour {
 pub(super) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>, Error> {
     let Some(token) = cookie::get(app, headers, cookie::SESSION) else { return Ok(None) };
     let found = sign_in::session(app, &token).await?;
-    Ok(found.map(|(session, account)| SignedIn { session, account }))
+    Ok(found.map(|(session, account)| SignedIn { csrf: app.sealing.form_token(&session.id), session, account }))
 }
 
 /// The sign-in page, with the way back.

@@ -1,18 +1,25 @@
-//! Sealing: private keys at rest are AES-256-GCM under a key that is a file, never a row.
+//! Sealing: private keys at rest are AES-256-GCM under a key that is a file, never a row. What pages prove themselves by comes of the
+//! same file, so that no row holds it either.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::JoseError;
 use crate::rng::Rng;
+use crate::secret::Secret;
 
 /// Bytes of the sealing key's file.
 pub(crate) const LENGTH: usize = 32;
 
 /// The key that seals others. It cannot be printed.
-pub struct SealingKey(LessSafeKey);
+pub struct SealingKey {
+    seals: LessSafeKey,
+    tags: hmac::Key,
+}
 
 impl SealingKey {
     /// Takes the 32 bytes of a key file.
@@ -22,7 +29,17 @@ impl SealingKey {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JoseError> {
         let bytes: &[u8; LENGTH] = bytes.try_into().map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
         let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
-        Ok(Self(LessSafeKey::new(key)))
+        let derived = Salt::new(HKDF_SHA256, &[]).extract(bytes);
+        let derived = derived.expand(&[b"avouch form tokens"], HMAC_SHA256).map(hmac::Key::from);
+        let tags = derived.map_err(|_| JoseError("no key can be derived from the sealing key"))?;
+        Ok(Self { seals: LessSafeKey::new(key), tags })
+    }
+
+    /// What the forms of a session's pages carry: nobody makes it from the session's id without the key, and it is the same on every
+    /// server that has it.
+    #[must_use]
+    pub fn form_token(&self, session_id: &str) -> Secret {
+        Secret::new(URL_SAFE_NO_PAD.encode(hmac::sign(&self.tags, session_id.as_bytes())))
     }
 
     /// Seals `secret`; it opens only with the same `context` (issuer and kid), so that rows cannot be swapped.
@@ -32,7 +49,7 @@ impl SealingKey {
     pub fn seal(&self, secret: &[u8], context: &str, rng: &Rng) -> Result<String, JoseError> {
         let nonce: [u8; NONCE_LEN] = rng.bytes();
         let mut sealed = secret.to_vec();
-        self.0
+        self.seals
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
             .map_err(|_| JoseError("sealing failed"))?;
         Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
@@ -49,7 +66,8 @@ impl SealingKey {
             return Err(WRONG);
         }
         let nonce = Nonce::try_assume_unique_for_key(&bytes[..NONCE_LEN]).map_err(|_| WRONG)?;
-        let length = self.0.open_in_place(nonce, Aad::from(context), &mut bytes[NONCE_LEN..]).map_err(|_| WRONG)?.len();
+        let length =
+            self.seals.open_in_place(nonce, Aad::from(context), &mut bytes[NONCE_LEN..]).map_err(|_| WRONG)?.len();
         Ok(Zeroizing::new(bytes[NONCE_LEN..NONCE_LEN + length].to_vec()))
     }
 }
@@ -74,5 +92,15 @@ mod tests {
         assert!(SealingKey::from_bytes(&[8; 32]).unwrap().open(&sealed, "issuer kid-1").is_err(), "another key");
         assert!(key.open("AAAA", "issuer kid-1").is_err());
         assert!(SealingKey::from_bytes(&[7; 31]).is_err());
+    }
+
+    #[test]
+    fn form_tokens() {
+        let token =
+            |key: u8, session| SealingKey::from_bytes(&[key; 32]).unwrap().form_token(session).expose().to_owned();
+        assert_eq!(token(7, "s"), token(7, "s"));
+        assert_eq!(token(7, "s").len(), 43);
+        assert_ne!(token(7, "s"), token(7, "t"));
+        assert_ne!(token(7, "s"), token(8, "s"));
     }
 }

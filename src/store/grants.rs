@@ -86,7 +86,7 @@ pub struct TokenSubject {
 macro_rules! family_columns {
     () => {
         "f.id AS family_id, f.client_id, f.scope, f.offline, f.generation AS used_generation, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
-         s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at, a.id AS account_id, a.sub, a.email,
+         s.id AS session_id, s.auth_time, s.expires_at AS session_expires_at, a.id AS account_id, a.sub, a.email,
          a.email_verified_at, a.name, a.phone_number, a.phone_verified_at, a.version AS account_version"
     };
 }

@@ -5,7 +5,6 @@ use super::{Columns, Result, Tx, on};
 use crate::domain::ids::AccountId;
 use crate::domain::session::{Account, OpenSession, Session};
 use crate::domain::time::Timestamp;
-use crate::secret::Secret;
 
 /// A session to write.
 #[derive(Debug)]
@@ -16,8 +15,6 @@ pub struct NewSession<'a> {
     pub account_id: &'a AccountId,
     /// Of the cookie.
     pub token_hash: &'a str,
-    /// For its forms.
-    pub csrf: &'a Secret,
     /// What the browser calls itself.
     pub user_agent: Option<&'a str>,
     /// Now: also its `auth_time`.
@@ -30,7 +27,6 @@ pub(super) fn session(r: &impl Columns) -> Result<Session> {
     Ok(Session {
         id: r.text("session_id")?,
         account_id: r.id("account_id")?,
-        csrf: Secret::new(r.text("csrf")?),
         auth_time: r.time("auth_time")?,
         expires_at: r.time("session_expires_at")?,
     })
@@ -42,14 +38,13 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO session (id, issuer_id, account_id, token_hash, csrf, auth_time, user_agent, created_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8)",
+                "INSERT INTO session (id, issuer_id, account_id, token_hash, auth_time, user_agent, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $5, $7)",
             )
             .bind(new.id)
             .bind(&*id)
             .bind(new.account_id)
             .bind(new.token_hash)
-            .bind(new.csrf.expose())
             .bind(new.now)
             .bind(new.user_agent)
             .bind(new.expires_at)
@@ -64,7 +59,7 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
-                "SELECT s.id AS session_id, s.csrf, s.auth_time, s.expires_at AS session_expires_at,
+                "SELECT s.id AS session_id, s.auth_time, s.expires_at AS session_expires_at,
                         a.id AS account_id, a.sub, a.email, a.email_verified_at, a.name, a.phone_number, a.phone_verified_at,
                         a.version AS account_version
                    FROM session s JOIN account a ON a.id = s.account_id

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,7 @@ impl File {
             // A batch needs somewhere to undo a statement: not a file, each time.
             .pragma("temp_store", "MEMORY")
             .foreign_keys(true);
+        keep_private(path).map_err(|error| StoreError::Unreachable(error.into()))?;
         let first = options.clone().create_if_missing(true);
         let first = SqliteConnection::connect_with(&first).await.map_err(StoreError::Unreachable)?;
         // From here on a file that is not there must not be made: it would be another, and empty.
@@ -153,6 +154,25 @@ impl File {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// Makes the file, if there is none, and lets nobody else read it, in whatever folder it stands. What SQLite makes beside it gets the same
+/// mode. A file that is there is not opened: closing it would take the locks away that SQLite has on it in this process.
+fn keep_private(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.map(drop),
+    }
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        let Ok(mode) = fs::metadata(&file).map(|found| found.mode()) else { continue };
+        if mode & 0o077 != 0
+            && let Err(error) = fs::set_permissions(&file, fs::Permissions::from_mode(mode & 0o700))
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, file = %file.display(), "others can read the database, and that cannot be changed");
+        }
+    }
+    Ok(())
 }
 
 /// Whether a connection that comes back has no transaction any more. One that SQLite ended by itself, as it does when the disk is full,

@@ -1,16 +1,23 @@
 //! Housekeeping: rows that can no longer matter to anyone. The journal and the records are never swept.
 
-use super::{HostTx, Result, on, per_engine};
+use super::{Columns as _, HostTx, Result, json, on, per_engine};
 use crate::domain::time::{Seconds, Timestamp};
 
 /// What is swept: a table, and which of its rows are over, given a time.
-pub const SWEPT: [Swept; 6] = [
+pub const SWEPT: [Swept; 7] = [
     Swept("used_jti", "expires_at < $1"),
     Swept("access_token", "expires_at < $1"),
     Swept("authorization_code", "expires_at < $1"),
     Swept("refresh_token", "expires_at < $1"),
     Swept("throttle", "failed_at < $1 AND blocked_until < $1"),
     Swept("ticket", "expires_at < $1"),
+    // After its tokens.
+    Swept(
+        "token_family",
+        "expires_at < $1 AND NOT EXISTS (SELECT 1 FROM authorization_code t WHERE t.family_id = token_family.id)
+         AND NOT EXISTS (SELECT 1 FROM access_token t WHERE t.family_id = token_family.id)
+         AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.family_id = token_family.id)",
+    ),
 ];
 
 /// How long rows stay that are over.
@@ -30,5 +37,32 @@ impl HostTx {
             let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now - KEPT).bind(limit).execute(c).await?;
             Ok(done.rows_affected())
         })
+    }
+
+    /// Sessions that expired more than a day ago and that no tokens rest on, at most `limit`. Looked for apart from their deletion: of very
+    /// many that tokens outlive, it has to pass by each.
+    pub async fn sessions_over(&mut self, now: Timestamp, limit: i64) -> Result<Vec<String>> {
+        on!(self.0, |c| {
+            let rows = sqlx::query(
+                "SELECT id FROM session WHERE expires_at < $1
+                    AND NOT EXISTS (SELECT 1 FROM token_family f WHERE f.session_id = session.id) LIMIT $2",
+            )
+            .bind(now - KEPT)
+            .bind(limit)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(|row| row.text("id")).collect()
+        })
+    }
+
+    /// Deletes what [`HostTx::sessions_over`] has found, and says how many they were.
+    pub async fn delete_sessions(&mut self, ids: &[String]) -> Result<u64> {
+        let sql = per_engine!(
+            self.0,
+            "DELETE FROM session WHERE id IN (SELECT value FROM json_each($1))",
+            "DELETE FROM session WHERE id IN (SELECT json_array_elements_text($1::json))"
+        );
+        let ids = json(&ids);
+        on!(self.0, |c| Ok(sqlx::query(sql).bind(&ids).execute(c).await?.rows_affected()))
     }
 }

@@ -1,6 +1,9 @@
 //! What a sign-in to an agent lasts for: until the user signs out, or while they are away; and how the user ends either.
 
+use avouch::domain::authorize::REFRESH_LIFETIME;
+use avouch::domain::session::LIFETIME;
 use avouch::domain::time::Seconds;
+use avouch::flow::sweep;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -169,4 +172,32 @@ async fn a_disabled_user_is_out_for_good() {
     assert_eq!(page.submit(&form, "/login", &[("email", ALICE), ("password", PASSWORD)]).await.status, 303);
     assert_eq!(subjects(&again, &tokens).await, [false; 2]);
     assert_eq!(refresh(&again, "desk-agent", &tokens).await.1["error"], "invalid_grant");
+}
+
+both! {
+    /// What is over for good is deleted, in the order in which one rests on the other; the journal and the decisions stay.
+    async fn what_is_over_is_swept(world: World) {
+        let browser = world.signed_in(ALICE).await;
+        world.tokens(&browser, "desk-agent").await;
+        let kept = world.signed_in(ALICE).await;
+        let offline = offline_tokens(&world, &kept, "desk-agent").await;
+        let count = async |table: &str| world.database.column(&format!("SELECT COUNT(*) FROM {table}")).await.remove(0);
+        let swept = async || {
+            sweep::run(&world.host).await.unwrap();
+            let mut counts = Vec::new();
+            for table in ["session", "token_family", "authorization_code", "access_token", "refresh_token"] {
+                counts.push(count(table).await);
+            }
+            counts
+        };
+        assert_eq!(swept().await, ["2", "2", "2", "2", "2"]);
+        world.clock.advance(LIFETIME + Seconds(DAY - 400));
+        assert_eq!(swept().await[0], "2", "a day passes first");
+        assert_eq!(refresh(&world, "desk-agent", &offline).await.0, 200);
+        world.clock.advance(Seconds(17 * DAY));
+        assert_eq!(swept().await[..2], ["1", "1"], "tokens rest on the other");
+        world.clock.advance(REFRESH_LIFETIME + Seconds(DAY));
+        assert_eq!(swept().await, ["0", "0", "0", "0", "0"]);
+        assert_eq!(count("journal WHERE kind = 'session.opened'").await, "2");
+    }
 }

@@ -87,6 +87,7 @@ both! {
         let right = fs::read(&path).unwrap();
         let wrong: [(&str, u32, Option<&[u8]>, &str); 8] = [
             ("missing", 0o600, None, "it is missing"),
+            ("writable by its group", 0o660, Some(&right), "chmod 600"),
             ("readable by all", 0o644, Some(&right), "chmod 600"),
             ("writable by all", 0o602, Some(&right), "chmod 600"),
             ("writable by its group", 0o660, Some(&right), "chmod g-w"),
@@ -185,6 +186,47 @@ async fn the_folder_of_the_database_is_made() {
     open(&config).await.unwrap();
     assert!(file.exists());
     assert_eq!(mode(file.parent().unwrap()), 0o700, "it holds password hashes");
+}
+
+/// Also in a folder that everybody may look into, and where earlier versions made the files.
+#[tokio::test]
+async fn nobody_else_reads_the_database() {
+    let database = Database::make(Engine::Sqlite).await;
+    chmod(database.path("").as_path(), 0o755);
+    let (app, _) = open(&config(&database, ISSUER, "")).await.unwrap();
+    let all = ["avouch.db", "avouch.db-wal", "avouch.db-shm"].map(|name| database.path(name));
+    let modes = || all.iter().map(|file| mode(file)).collect::<Vec<_>>();
+    assert_eq!(modes(), [0o600; 3]);
+    for file in &all {
+        chmod(file, 0o664);
+    }
+    let (again, _) = open(&config(&database, ISSUER, "")).await.unwrap();
+    assert_eq!(modes(), [0o600; 3]);
+    drop((app, again));
+}
+
+#[tokio::test]
+async fn what_a_killed_start_left_is_swept_at_the_next() {
+    let database = Database::make(Engine::Sqlite).await;
+    let keys = Path::new(&database.keys()).to_owned();
+    fs::create_dir(&keys).unwrap();
+    let declared = "[[issuers]]\nid = \"acme\"\nname = \"Acme\"\n";
+    let id = "0123456789abcdef0123456789abcdef";
+    let left = [format!("sealing.new-{id}"), format!("admin-token.new-{id}"), format!("admin-token-acme.new-{id}")];
+    let others = ["sealing.new-x".to_owned(), format!("other.new-{id}"), format!("sealing.old-{id}")];
+    for name in left.iter().chain(&others) {
+        fs::write(keys.join(name), "half").unwrap();
+    }
+    open(&config(&database, ISSUER, declared)).await.unwrap();
+    let mut names: Vec<&str> = others.iter().map(String::as_str).collect();
+    names.extend(["admin-token", "admin-token-acme", "sealing.key"]);
+    names.sort_unstable();
+    assert_eq!(files(&database), names, "and nothing that is not ours");
+    for name in &left {
+        fs::write(keys.join(name), "half").unwrap();
+    }
+    open(&config(&database, ISSUER, declared)).await.unwrap();
+    assert_eq!(files(&database), names);
 }
 
 both! {

@@ -80,7 +80,6 @@ pub(crate) async fn people(store: &Store, n: usize) {
         id: &format!("s{n}"),
         account_id: &id,
         token_hash: &format!("cookie{n}"),
-        csrf: &avouch::secret::Secret::new("csrf"),
         user_agent: Some("test"),
         now: NOW,
         expires_at: NOW + Seconds(1000),
@@ -264,6 +263,11 @@ async fn every_method(engine: Engine) {
         });
     }
     assert!(swept > 0, "{swept}");
+    let later = NOW + Seconds(100_000);
+    assert_eq!(all.read().await.unwrap().sessions_over(later, 1).await.unwrap().len(), 1, "no more than asked for");
+    let over = all.read().await.unwrap().sessions_over(later, 100).await.unwrap();
+    tx!(all, |tx| assert_eq!(tx.delete_sessions(&over).await.unwrap(), over.len() as u64));
+    assert!(all.read().await.unwrap().sessions_over(later, 100).await.unwrap().is_empty());
     all.close().await;
     assert!(store.begin().await.is_err());
 }
