@@ -38,7 +38,7 @@
 //! | Discovery §3; 8414 §2, §3.2, §3.3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
 //! | 8414 §3, §3.1 (inserted before the path), Discovery §4 (appended to it): an issuer by path has its metadata under four names | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
 //! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery::the_keys_are_public_and_named_by_their_thumbprint`, `jose::jwks::tests::keys_that_verify_nothing` |
-//! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed` |
+//! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed`, `jose::verify::tests::a_member_that_is_null_is_there` |
 //!
 //! # RFC 7009, revocation; RFC 7662, introspection; OpenID Connect Core section 5.3, userinfo
 //!
@@ -94,12 +94,14 @@
 //! | §8.6 no special-use address | [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests` |
 //! | §7.1 no registered client id looks like a URL | [`config`](crate::config) | `config::clients::tests` |
 //!
-//! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110 and 9112; RFC 6265bis, cookies
+//! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110 and 9112; RFC 6797, HSTS; RFC 6265bis, cookies
 //!
 //! | section | item | test |
 //! | --- | --- | --- |
 //! | 6750 §3 challenges; 9457 | `http::error` | `api::who_may_call`, `api::bad_queries` |
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
+//! | 9112 §3.2 one `Host`; a page opened at another host leads to the issuer's | `http::named_host` | `edge::a_request_names_one_host`, `edge::a_page_opened_at_another_host_is_the_issuers`, `edge::an_https_page_opened_at_another_host_is_the_issuers` |
+//! | 6797 §6.1, §7.1 HSTS for an https issuer | `http::edge` | `edge::an_https_issuer_is_only_ever_asked_by_https` |
 //! | 9112 §9.3, §9.6 connections that are kept, and how they end | [`http::serve`](crate::http::serve) | `serve` |
 //! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
 //! | Fetch §3.3 CORS for public documents and the token endpoint, never for pages and API | `http::cors` | `edge::other_origins_reach_what_needs_no_cookie_and_nothing_else` |
@@ -133,6 +135,9 @@
 //! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |
 //! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |
 //! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |
+//! | a line in the log for each event and each failed sign-in, none for what was rolled back | `store::journal`, [`flow::sign_in`](crate::flow::sign_in) | `logs` |
+//! | no secret at rest | [`secret`](crate::secret), [`SealingKey`](crate::jose::SealingKey) | `sign_in::no_bearer_is_in_the_database`, `start::nobody_else_reads_the_database` |
+//! | rows that are over are swept | [`flow::sweep`](crate::flow::sweep) | `sign_ins::what_is_over_is_swept`, `start::what_a_killed_start_left_is_swept_at_the_next` |
 //! | no secret in a log | [`secret`](crate::secret) | `process::no_secret_is_logged` |
 //! | arrows between the layers | | `layers::arrows_point_down` |
 //!

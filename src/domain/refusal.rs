@@ -29,6 +29,9 @@ pub enum Refusal {
     /// The body did not arrive in time, or not whole.
     #[error("the body did not arrive within 15 seconds")]
     BodyIncomplete,
+    /// No host is named, or two are (RFC 9112 section 3.2).
+    #[error("a request must have one Host header, which names a host")]
+    HostUnclear,
     /// A required parameter is absent or empty.
     #[error("{0} is missing")]
     Missing(&'static str),
@@ -204,6 +207,9 @@ pub enum Refusal {
     /// The form was not sent by a page of ours.
     #[error("This form was not sent from a page of ours, or it is too old. Go back, reload the page and try again.")]
     CrossSite,
+    /// The sign-in form is none that this browser was shown lately.
+    #[error("This page was too old, or your browser keeps no cookies. Please sign in again.")]
+    SignInFormStale,
     /// No such page, record or question; also what somebody else's looks like.
     #[error("not found")]
     NotFound,

@@ -137,14 +137,6 @@ async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, E
     tx.record(Entry { delegation_id: Some(&delivery.delegation_id), ..Entry::new(app.id(), now, event) }).await?;
     tx.commit().await?;
     meters::told(delivery.format, state);
-    tracing::info!(
-        delivery = delivery.id,
-        attempt = delivery.attempts,
-        status,
-        error,
-        state = state.as_str(),
-        "told a service of a withdrawal"
-    );
     Ok(state == DeliveryState::Delivered)
 }
 

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 
 use crate::host::Host;
 
@@ -16,15 +16,32 @@ impl FromRequestParts<Host> for ClientAddress {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Self::Rejection> {
-        let peer = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
-        Ok(Self(peer.map(|peer| behind_proxies(host, peer, &parts.headers))))
+        Ok(Self(peer(&parts.extensions).map(|peer| behind_proxies(host, peer, &parts.headers))))
     }
+}
+
+/// The address that a request came from, past proxies that are trusted.
+pub(super) fn of(host: &Host, request: &Request) -> Option<IpAddr> {
+    peer(request.extensions()).map(|peer| behind_proxies(host, peer, request.headers()))
+}
+
+/// Whether a proxy that is trusted passed a request on.
+pub(super) fn is_trusted_proxy(host: &Host, request: &Request) -> bool {
+    peer(request.extensions()).is_some_and(|peer| is_trusted(host, peer))
+}
+
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<SocketAddr>().map(SocketAddr::ip)
+}
+
+fn is_trusted(host: &Host, ip: IpAddr) -> bool {
+    host.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()))
 }
 
 /// The client as trusted proxies report it. A proxy writes one of the two headers; a client may have sent the other to be passed on, so
 /// where both are and differ, neither is believed.
 fn behind_proxies(host: &Host, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let trusted = |ip: &IpAddr| host.trusted_proxies.iter().any(|net| net.contains(&ip.to_canonical()));
+    let trusted = |ip: &IpAddr| is_trusted(host, *ip);
     if !trusted(&peer) {
         return peer;
     }

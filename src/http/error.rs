@@ -33,7 +33,8 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::NotAForm | R::NotJson => ("invalid_request", 415),
         R::BodyTooLarge => ("invalid_request", 413),
         R::BodyIncomplete => ("invalid_request", 408),
-        R::Missing(_)
+        R::HostUnclear
+        | R::Missing(_)
         | R::Twice(_)
         | R::Malformed(..)
         | R::TextMalformed(..)
@@ -75,6 +76,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::CredentialsWrong => ("access_denied", 422),
         R::Throttled(_) => ("slow_down", 429),
         R::CrossSite => ("cross_site", 403),
+        R::SignInFormStale => ("form_stale", 403),
         R::RootOnly => ("forbidden", 403),
         R::IssuerExists => ("issuer_exists", 409),
         R::IssuerDeclared => ("issuer_declared", 409),
@@ -144,6 +146,11 @@ enum Form {
 }
 
 impl Asked {
+    /// Whether a person looks at the answer.
+    pub(super) fn is_page(&self) -> bool {
+        matches!(self.form, Form::Page)
+    }
+
     /// Looks at a request whose path is inside its issuer.
     pub(super) fn of(request: &Request, id: String) -> Self {
         let form = match Family::of(request.uri().path()) {
@@ -228,9 +235,14 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
     let error = PublicError::of(&failed.error, asked);
     match &*failed.error {
         Error::Refused(refusal) => {
-            let refusal = variant(refusal);
-            meters::refused(&refusal);
-            tracing::info!(refusal, code = error.code, status = error.status.as_u16(), "refused");
+            let (name, code, status) = (variant(refusal), error.code, error.status.as_u16());
+            meters::refused(&name);
+            // An agent that asks whether its user has answered does so for minutes, and is told no each time.
+            if matches!(refusal, Refusal::ConsentRequired { .. } | Refusal::SlowDown { .. }) {
+                tracing::debug!(refusal = name, code, status, "refused");
+            } else {
+                tracing::info!(refusal = name, code, status, "refused");
+            }
         }
         Error::Fault(fault) if fault.is_outage() => {
             tracing::warn!(

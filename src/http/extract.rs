@@ -1,7 +1,7 @@
 //! What a handler is given of a request: its issuer, its caller, the name in its path.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, MatchedPath, Path};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
@@ -18,13 +18,7 @@ impl FromRequestParts<Host> for App {
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
         let id = parts.extensions.get::<IssuerId>().map_or(DEFAULT_ISSUER, IssuerId::as_str);
-        let app = issuers::app(host, id).await?.ok_or(Refusal::NotFound)?;
-        let span = tracing::Span::current();
-        span.record("issuer", &*app.issuer.id);
-        if let Some(route) = parts.extensions.get::<MatchedPath>() {
-            span.record("route", route.as_str());
-        }
-        Ok(app)
+        issuers::app(host, id).await?.ok_or_else(|| Refusal::NotFound.into())
     }
 }
 

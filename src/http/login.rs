@@ -70,24 +70,28 @@ pub(super) async fn post(
     sent: Pairs,
 ) -> Result<Response, Error> {
     same_origin(&app, &headers)?;
-    let token = cookie::get(&app, &headers, cookie::SIGN_IN).unwrap_or_default();
-    if token.is_empty() || !same(&token, &sent.single("csrf")?.unwrap_or_default()) {
-        return Err(Refusal::CrossSite.into());
-    }
     let to = way_back(&app, sent.single("to")?).unwrap_or_else(|| HOME.to_owned());
     let email = sent.single("email")?.unwrap_or_default();
     let password = Secret::new(sent.single("password")?.unwrap_or_default());
     let user_agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
     let user_agent = user_agent.map(|v| v.chars().take(MAX_USER_AGENT).collect());
     let current = session::visitor(&app, &headers).await?.map(|visitor| visitor.session);
-    let attempt = Attempt { email: &email, password, address, user_agent, current: current.as_ref() };
-    let refusal = match sign_in::sign_in(&app, attempt).await {
+    let shown = cookie::get(&app, &headers, cookie::SIGN_IN).unwrap_or_default();
+    let outcome = if !shown.is_empty() && same(&shown, &sent.single("csrf")?.unwrap_or_default()) {
+        let attempt = Attempt { email: &email, password, address, user_agent, current: current.as_ref() };
+        sign_in::sign_in(&app, attempt).await
+    } else {
+        Err(Refusal::SignInFormStale.into())
+    };
+    let refusal = match outcome {
         Ok(token) => {
             let mut response = reply::to_page(&app, &to);
             cookie::set(&app, &mut response, cookie::SESSION, token.expose());
             return Ok(response);
         }
-        Err(Error::Refused(refusal @ (Refusal::CredentialsWrong | Refusal::Throttled(_)))) => refusal,
+        Err(Error::Refused(
+            refusal @ (Refusal::CredentialsWrong | Refusal::Throttled(_) | Refusal::SignInFormStale),
+        )) => refusal,
         Err(error) => return Err(error),
     };
     let shown = Shown { to, email, error: Some(refusal.to_string()), reauthenticate: current.is_some() };

@@ -20,6 +20,7 @@ mod form;
 mod health;
 mod introspect;
 mod login;
+mod named_host;
 mod place;
 mod reply;
 mod revoke;

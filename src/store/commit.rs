@@ -22,11 +22,12 @@ const QUEUE: usize = 4096;
 const TRIES: usize = 5;
 
 enum Job {
-    Mint(Box<Waiting>, Answer<Outcome>),
-    Spend(Spending, Answer<bool>),
+    Mint(Box<Waiting>, To<mint::Answer>),
+    Spend(Spending, To<bool>),
 }
 
-type Answer<T> = oneshot::Sender<Result<T>>;
+/// Who waits.
+type To<T> = oneshot::Sender<Result<T>>;
 
 /// The way in.
 #[derive(Clone)]
@@ -50,7 +51,8 @@ impl Committer {
     pub(super) async fn mint(&self, issuer: Arc<str>, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
         let (answer, outcome) = oneshot::channel();
         let waiting = Waiting { issuer, mint, unspent, turns: 0 };
-        self.submit(Job::Mint(Box::new(waiting), answer), outcome).await
+        // Here and not in the batch: the line belongs to the request.
+        self.submit(Job::Mint(Box::new(waiting), answer), outcome).await.map(|(outcome, _line)| outcome)
     }
 
     pub(super) async fn spend(&self, issuer: Arc<str>, unspent: UnspentJti) -> Result<bool> {
@@ -68,9 +70,9 @@ impl Committer {
 #[derive(Default)]
 struct Batch {
     mints: Vec<Waiting>,
-    outcomes: Vec<Answer<Outcome>>,
+    outcomes: Vec<To<mint::Answer>>,
     spendings: Vec<Spending>,
-    firsts: Vec<Answer<bool>>,
+    firsts: Vec<To<bool>>,
 }
 
 /// Runs until the last way in is gone.

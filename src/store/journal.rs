@@ -1,7 +1,9 @@
-//! The journal: append-only.
+//! The journal: append-only. What is in it for good also gets a line in the log.
+
+use std::sync::Arc;
 
 use super::{Columns as _, Result, StoreError, Tx, on};
-use crate::domain::ids::{AccountId, ClientKey};
+use crate::domain::ids::{AccountId, ClientKey, Jti};
 use crate::domain::journal::Event;
 use crate::domain::notice::Attempt;
 use crate::domain::time::Timestamp;
@@ -33,11 +35,63 @@ impl Entry<'_> {
     }
 }
 
+/// A row's line in the log, which it writes when it is dropped: in the span of whoever asked for it, or of nobody if they have gone.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Whether it is written at all: what was rolled back has not happened.
+    pub(super) durable: bool,
+    pub(super) issuer: Arc<str>,
+    pub(super) kind: String,
+    pub(super) account: Option<AccountId>,
+    pub(super) client: Option<ClientKey>,
+    pub(super) delegation: Option<String>,
+    pub(super) consent: Option<String>,
+    pub(super) jti: Option<Jti>,
+    pub(super) body: String,
+}
+
+impl Line {
+    /// What it tells of is committed.
+    pub(super) fn durable(mut self) -> Self {
+        self.durable = true;
+        self
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.durable {
+            tracing::info!(
+                issuer = &*self.issuer,
+                account = self.account.as_ref().map(AccountId::as_str),
+                client_key = self.client.as_ref().map(ClientKey::as_str),
+                delegation = self.delegation,
+                consent = self.consent,
+                jti = self.jti.as_ref().map(Jti::as_str),
+                body = %self.body,
+                "{}",
+                self.kind
+            );
+        }
+    }
+}
+
 impl Tx {
     /// Appends a row.
     pub async fn record(&mut self, entry: Entry<'_>) -> Result<()> {
         let id = self.issuer.clone();
         let (kind, body) = entry.event.columns();
+        self.lines.push(Line {
+            durable: false,
+            issuer: id.clone(),
+            kind: kind.clone(),
+            account: entry.account_id.cloned(),
+            client: entry.client.cloned(),
+            delegation: entry.delegation_id.map(str::to_owned),
+            consent: entry.consent_id.map(str::to_owned),
+            jti: None,
+            body: body.clone(),
+        });
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, body)

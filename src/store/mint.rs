@@ -13,6 +13,7 @@ use std::sync::Arc;
 use self::facts::Facts;
 use self::locks::Locked;
 use self::wanted::{Rows, Wanted};
+use super::journal::Line;
 use super::{Pools, Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
@@ -134,10 +135,13 @@ pub(super) struct Spending {
     pub(super) unspent: UnspentJti,
 }
 
+/// What a mint is told, and its line in the log.
+pub(super) type Answer = (Outcome, Option<Line>);
+
 /// What came of a batch.
 pub(super) struct Done {
     /// For each mint; `None` when it has to wait for the next batch, its `jti` spent already.
-    pub(super) mints: Vec<Option<Result<Outcome>>>,
+    pub(super) mints: Vec<Option<Result<Answer>>>,
     /// For each `jti` of another grant, whether it was the first.
     pub(super) spent: Vec<bool>,
 }
@@ -152,8 +156,9 @@ enum Verdict {
 
 /// Runs a batch and makes it durable.
 pub(super) async fn run(pools: &Pools, mints: &[Waiting], spendings: &[Spending]) -> Result<Done> {
+    let handle = pools.begin().await?;
     let mut tx =
-        Tx { handle: pools.begin().await?, issuer: "".into(), client_changes: Arc::default(), wrote_client: false };
+        Tx { handle, issuer: "".into(), client_changes: Arc::default(), wrote_client: false, lines: Vec::new() };
     let wanted = Wanted::of(mints, spendings);
     // Whoever has waited is judged by the time it is now.
     let now = mints.iter().map(|waiting| waiting.mint.now).max().unwrap_or_default();
@@ -184,11 +189,12 @@ pub(super) async fn run(pools: &Pools, mints: &[Waiting], spendings: &[Spending]
         let (Ok(Verdict::Granted(grant)), Some(rows)) = (verdict, want.rows) else { return None };
         Some((waiting, facts.subject(rows.subject).ok()??, &**grant))
     });
-    tx.record_mints(&granted.collect::<Vec<_>>(), now).await?;
+    let lines = tx.record_mints(&granted.collect::<Vec<_>>(), now).await?;
     tx.commit().await?;
+    let mut lines = lines.into_iter().map(Line::durable);
     let mints = verdicts.into_iter().map(|verdict| match verdict {
-        Ok(Verdict::Granted(grant)) => Some(Ok(Outcome::Minted(Box::new(grant.claims)))),
-        Ok(Verdict::Said(outcome)) => Some(Ok(outcome)),
+        Ok(Verdict::Granted(grant)) => Some(Ok((Outcome::Minted(Box::new(grant.claims)), lines.next()))),
+        Ok(Verdict::Said(outcome)) => Some(Ok((outcome, None))),
         Ok(Verdict::Later) => None,
         Err(error) => Some(Err(error)),
     });

@@ -240,7 +240,7 @@ impl Store {
 
     fn tx(&self, handle: Handle) -> Tx {
         let client_changes = self.database.client_changes.clone();
-        Tx { handle, issuer: self.issuer.clone(), client_changes, wrote_client: false }
+        Tx { handle, issuer: self.issuer.clone(), client_changes, wrote_client: false, lines: Vec::new() }
     }
 
     /// Decides on a mint and writes down what comes of it, in a transaction shared with those that wait at the same time. The `jti` of its
@@ -298,6 +298,8 @@ pub struct Tx {
     issuer: Arc<str>,
     client_changes: Arc<AtomicU64>,
     wrote_client: bool,
+    /// Of what was recorded, for the log.
+    lines: Vec<journal::Line>,
 }
 
 enum Handle {
@@ -339,6 +341,7 @@ impl Tx {
         if self.wrote_client {
             self.client_changes.fetch_add(1, Ordering::AcqRel);
         }
+        self.lines.into_iter().map(journal::Line::durable).for_each(drop);
         Ok(())
     }
 }

@@ -3,9 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use tempfile::TempDir;
-
-use crate::harness::{ALICE, Answer, Engine, SECRET, Serving, World, both, client, eventually};
+use crate::harness::{ALICE, Answer, Engine, World, both};
 
 /// A path, and what it may be asked with.
 const PROTOCOL: [(&str, &str); 6] = [
@@ -205,19 +203,22 @@ async fn a_body_that_is_no_form_or_too_large() {
     }
 }
 
-/// The answer to a form whose length is not said beforehand.
-async fn chunked(world: &World, path: &str, form: &str) -> String {
+/// The answer to a request as it stands.
+async fn raw(world: &World, request: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let address = world.url.strip_prefix("http://").unwrap();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    );
-    let body = format!("{:x}\r\n{form}\r\n0\r\n\r\n", form.len());
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(world.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// The answer to a form whose length is not said beforehand.
+async fn chunked(world: &World, path: &str, form: &str) -> String {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    );
+    raw(world, &format!("{head}{:x}\r\n{form}\r\n0\r\n\r\n", form.len())).await
 }
 
 both! {
@@ -288,34 +289,104 @@ async fn every_answer_names_its_request() {
     }
 }
 
+/// RFC 9112 section 3.2.
 #[tokio::test]
-async fn every_line_of_a_request_names_it_and_who_it_was() {
-    let folder = TempDir::new().unwrap();
-    let text = format!(
-        "[[clients]]\nclient_id = 'desk-agent'\nclient_name = 'Desk Agent'\nclient_secret = '{SECRET}'\nredirect_uris = ['http://127.0.0.1/']\n"
-    );
-    std::fs::write(folder.path().join("avouch.toml"), text).unwrap();
-    let server = Serving::start(folder.path(), &["serve", "--port", "0"]);
-    let request = client().post(format!("{}/token", server.url)).basic_auth("desk-agent", Some(SECRET));
-    let request = request.header("content-type", "application/x-www-form-urlencoded").body("grant_type=password");
-    let answer = Answer::read(request.send().await.unwrap()).await;
-    oauth(&answer, 400, "unsupported_grant_type", "a request of a known client");
-    let nowhere = Answer::read(client().get(format!("{}/acme/x", server.url)).send().await.unwrap()).await;
-    page(&nowhere, 404, "a request of nobody");
-
-    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap();
-    eventually("its line", async || log().contains(nowhere.header("x-request-id"))).await;
-    let log = log();
-    let lines = |answer: &Answer| -> Vec<&str> {
-        let id = answer.header("x-request-id");
-        log.lines().filter(|line| line.contains(id)).collect()
+async fn a_request_names_one_host() {
+    let world = two_issuers().await;
+    let ask = async |path: &str, rest: &str| {
+        raw(&world, &format!("GET {path} HTTP/1.{rest}\r\nConnection: close\r\n\r\n")).await
     };
-    let [line] = lines(&answer)[..] else { panic!("one line: {log}") };
-    for field in ["refused", "GrantTypeUnsupported", "POST", "/token", "default", "desk-agent"] {
-        assert!(line.contains(field), "{field}: {line}");
+    for path in ["/healthz", "/jwks.json", "/acme/login", "/api/v1/delegations", "/nothing/x"] {
+        for hosts in [
+            "1",
+            "1\r\nHost: localhost\r\nHost: localhost",
+            "1\r\nHost: localhost\r\nhost: evil.example",
+            "1\r\nHost:",
+            "1\r\nHost: localhost/x",
+            "1\r\nHost: user@localhost",
+            "1\r\nHost: local host",
+            "0\r\nHost: localhost\r\nHost: localhost",
+        ] {
+            let answer = ask(path, hosts).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "),
+                "{path} {hosts}: {answer}"
+            );
+            assert!(answer.contains("x-request-id"), "{path} {hosts}: {answer}");
+        }
     }
-    let [line] = lines(&nowhere)[..] else { panic!("one line: {log}") };
-    assert!(line.contains("NotFound") && !line.contains("desk-agent"), "{line}");
+    let answer = ask("/token", "1").await;
+    assert!(
+        answer.contains(r#"{"error":"invalid_request","error_description":"a request must have one Host"#),
+        "{answer}"
+    );
+    for hosts in ["0", "0\r\nHost: localhost", "1\r\nHost: localhost", "1\r\nHost: [::1]:4000"] {
+        assert!(ask("/healthz", hosts).await.contains(" 200 OK"), "{hosts}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_opened_at_another_host_is_the_issuers() {
+    let world = two_issuers().await;
+    let issuer = world.issuer();
+    let port = issuer.rsplit(':').next().unwrap();
+    let html = ("accept", "text/html");
+    let at = async |method: &str, path: &str, host: &str| send(&world, method, path, &[("host", host), html], "").await;
+    let path = "/acme/login?to=%2Facme%2Fconnections";
+    for host in [format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!("LOCALHOST.:{port}")] {
+        for method in ["GET", "HEAD"] {
+            let answer = at(method, path, &host).await;
+            assert_eq!((answer.status, answer.location()), (303, format!("{issuer}{path}")), "{method} {host}");
+        }
+        for path in ["/", "/connections", "/consent/x", "/authorize?client_id=desk-agent&x=%20", "/nothing"] {
+            assert_eq!(at("GET", path, &host).await.location(), format!("{issuer}{path}"), "{host}");
+        }
+        assert_eq!(at("POST", "/login", &host).await.status, 415, "a form is judged by its origin");
+        for path in ["/jwks.json", "/.well-known/openid-configuration", "/healthz"] {
+            assert_eq!(at("GET", path, &host).await.status, 200, "machines go by any name: {path} {host}");
+        }
+        assert_eq!(at("GET", "/api/v1/delegations", &host).await.status, 401);
+    }
+    // Its own name, in any spelling; and one that a proxy made up, which no browser named.
+    for host in [format!("localhost:{port}"), format!("LocalHost:{port}"), "127.0.0.1:1".into(), "backend".into()] {
+        assert_eq!(at("GET", path, &host).await.status, 200, "{host}");
+    }
+}
+
+/// Behind a proxy, what the browser named is what the proxy says; the `Host` is between the two.
+#[tokio::test]
+async fn an_https_page_opened_at_another_host_is_the_issuers() {
+    let path = "/login?to=%2Fconnections";
+    let proxied = crate::sign_in::behind_tls("trusted_proxies = [\"127.0.0.1\"]").await;
+    let direct = crate::sign_in::behind_tls("").await;
+    let at = async |world: &World, headers: &[(&str, &str)]| {
+        let answer = send(world, "GET", path, headers, "").await;
+        (answer.status, answer.location())
+    };
+    for named in ["www.id.example", "id.example.evil", "203.0.113.7:8443"] {
+        let answer = at(&proxied, &[("host", "backend"), ("x-forwarded-host", named)]).await;
+        assert_eq!(answer, (303, format!("https://id.example{path}")), "{named}");
+        assert_eq!(at(&direct, &[("host", "backend"), ("x-forwarded-host", named)]).await.0, 200, "says anybody");
+        assert_eq!(at(&direct, &[("host", named)]).await.0, 200, "a host of the proxy's making would come back");
+        assert_eq!(at(&proxied, &[("host", named)]).await.0, 200, "{named}");
+    }
+    for named in ["id.example", "ID.example", "id.example:443", "id.example:8080"] {
+        assert_eq!(at(&proxied, &[("host", "backend"), ("x-forwarded-host", named)]).await.0, 200, "{named}");
+    }
+}
+
+/// RFC 6797 section 7.1.
+#[tokio::test]
+async fn an_https_issuer_is_only_ever_asked_by_https() {
+    let world = crate::sign_in::behind_tls("").await;
+    for (method, path) in
+        [("GET", "/login"), ("GET", "/jwks.json"), ("POST", "/token"), ("GET", "/nothing/x"), ("GET", "/healthz")]
+    {
+        let answer = send(&world, method, path, &[], "").await;
+        assert_eq!(answer.header("strict-transport-security"), "max-age=31536000", "{method} {path}");
+    }
+    let world = World::start(Engine::Sqlite).await;
+    assert_eq!(send(&world, "GET", "/login", &[], "").await.header("strict-transport-security"), "");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ mod issuers;
 mod layers;
 mod lenience;
 mod locks;
+mod logs;
 mod metrics;
 mod mint;
 mod openapi;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
+use tracing::level_filters::LevelFilter;
 
 use crate::harness::{
-    Answer, Behaviour, Engine, Serving, World, avouch, claims, client, declarations, eventually, run, text,
+    Answer, Behaviour, Engine, Log, Serving, World, avouch, claims, client, declarations, eventually, run, text,
 };
 
 #[tokio::test]
@@ -431,24 +432,7 @@ async fn a_database_that_goes_away_comes_back() {
 /// At the most talkative level, nothing that anyone could use is logged.
 #[tokio::test]
 async fn no_secret_is_logged() {
-    #[derive(Clone, Default)]
-    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::level_filters::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::keep(LevelFilter::TRACE);
     let world = World::start(Engine::Sqlite).await;
     let (browser, tokens, id, assertion) = world.delegated().await;
     let wrong = world.browser();
@@ -459,8 +443,8 @@ async fn no_secret_is_logged() {
     world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
     world.settle().await;
     drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for target in ["avouch::http::error", "avouch::flow::notify", "hyper_util"] {
+    let log = log.text();
+    for target in ["avouch::http::error", "avouch::store::journal", "hyper_util"] {
         assert!(log.contains(target), "it listened to {target}: {}", log.len());
     }
     let session = browser.cookie("avouch-session").unwrap();

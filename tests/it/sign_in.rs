@@ -95,11 +95,11 @@ async fn cookies_of_a_loopback_issuer() {
 }
 
 /// A provider with an https issuer, as it stands behind a proxy that ends TLS.
-async fn behind_tls() -> World {
+pub(crate) async fn behind_tls(extra: &str) -> World {
     let database = Arc::new(Database::make(Engine::Sqlite).await);
     let hash = passwords::hash_password(&Secret::new(PASSWORD), &[1; 16]).unwrap();
     let text = format!(
-        "issuer = \"https://id.example\"\ndatabase_url = \"{}\"\n[keys]\ndir = \"{}\"\n[[users]]\nemail = \"{ALICE}\"\npassword_hash = \"{hash}\"\n",
+        "issuer = \"https://id.example\"\n{extra}\ndatabase_url = \"{}\"\n[keys]\ndir = \"{}\"\n[[users]]\nemail = \"{ALICE}\"\npassword_hash = \"{hash}\"\n",
         database.url,
         database.keys()
     );
@@ -122,7 +122,7 @@ async fn behind_tls() -> World {
 
 #[tokio::test]
 async fn cookies_of_an_https_issuer_cannot_be_planted() {
-    let world = behind_tls().await;
+    let world = behind_tls("").await;
     let browser = world.browser();
     let flags = "; Path=/; HttpOnly; SameSite=Lax; Max-Age=1209600; Secure";
     let page = browser.get("/login").await;
@@ -148,7 +148,7 @@ async fn cookies_of_an_https_issuer_cannot_be_planted() {
 
 #[tokio::test]
 async fn cookies_of_an_https_issuer_with_a_path() {
-    let world = behind_tls().await;
+    let world = behind_tls("").await;
     crate::paths::add(&world, "acme").await;
     let browser = world.browser();
     let flags = "; Path=/acme; HttpOnly; SameSite=Lax; Max-Age=1209600; Secure";
@@ -277,6 +277,28 @@ async fn a_sign_in_leads_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_too_old_is_shown_again() {
+    let world = World::start(Engine::Sqlite).await;
+    let way_back = World::authorize_path("desk-agent", &[]);
+    let sign_in = world.browser().get(&way_back).await.location();
+    let person = [("email", ALICE), ("password", PASSWORD)];
+    // As after a fortnight, and as where no cookies are kept; then with the token of another browser's page.
+    let old = world.browser().get(&sign_in).await;
+    let (forgetful, another) = (world.browser(), world.browser());
+    another.get("/login").await;
+    for browser in [forgetful, another] {
+        let again = browser.submit(&old, "/login", &person).await;
+        assert_eq!(again.status, 403, "nobody is signed in");
+        assert!(browser.cookie("avouch-session").is_none());
+        assert!(again.body.contains("Please sign in again.") && again.body.contains(ALICE), "{}", again.body);
+        assert!(again.body.contains("Desk Agent"), "it knows what for: {}", again.body);
+        assert!(!again.body.contains(PASSWORD));
+        let in_again = browser.submit(&again, "/login", &person).await;
+        assert_eq!((in_again.status, in_again.location()), (303, way_back.clone()), "the way back is kept");
+    }
+}
+
+#[tokio::test]
 async fn posts_from_other_sites_do_nothing() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
@@ -362,6 +384,8 @@ async fn no_bearer_is_in_the_database() {
     let code = world.code(&browser, "desk-agent", &[]).await;
     attempt(&world.browser(), "guess@example.com", "wrong").await;
     let (session, admin) = (browser.cookie("avouch-session").unwrap(), world.admin_token());
+    let forms = hidden_fields(&browser.get("/connections").await.body, "/logout");
+    let csrf = &forms.iter().find(|(name, _)| name == "csrf").unwrap().1;
     let rows: Vec<u8> = ["avouch.db", "avouch.db-wal"]
         .iter()
         .flat_map(|name| std::fs::read(world.database.path(name)).unwrap_or_default())
@@ -382,6 +406,7 @@ async fn no_bearer_is_in_the_database() {
         ("password", PASSWORD),
         ("ID token", tokens["id_token"].as_str().unwrap()),
         ("assertion", &assertion),
+        ("what forms carry", csrf),
         ("an e-mail somebody guessed", "guess@example.com"),
     ] {
         assert!(!stored(never), "{name}");

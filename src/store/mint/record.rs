@@ -9,6 +9,7 @@ use crate::domain::exchange::Grant;
 use crate::domain::ids::ClientKey;
 use crate::domain::journal::{Assertion, Event};
 use crate::domain::time::Timestamp;
+use crate::store::journal::Line;
 use crate::store::json_row::elements;
 use crate::store::{Columns as _, Result, StoreError, Tx, json, on, per_engine};
 
@@ -103,7 +104,7 @@ impl Tx {
         &mut self,
         granted: &[(&Waiting, &SubjectFacts, &Grant)],
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<Vec<Line>> {
         const SQLITE: &str = concat!(
             standing_consents!(sqlite),
             "; ",
@@ -124,11 +125,11 @@ impl Tx {
             journal!(postgres)
         );
         if granted.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (mut standing, mut once) = (BTreeSet::new(), BTreeSet::new());
         let mut used: BTreeMap<&str, (&ClientKey, i64, Timestamp)> = BTreeMap::new();
-        let mut rows = Vec::with_capacity(granted.len());
+        let mut lines = Vec::with_capacity(granted.len());
         for (waiting, subject, grant) in granted {
             let (mint, claims) = (&waiting.mint, &grant.claims);
             if grant.once { &mut once } else { &mut standing }.insert(grant.consent_id.as_str());
@@ -148,24 +149,29 @@ impl Tx {
                 agent_context_id: mint.request.agent_context_id.clone(),
             });
             let (kind, body) = event.columns();
-            rows.push((
-                &mint.entry_id,
-                &*waiting.issuer,
+            lines.push(Line {
+                durable: false,
+                issuer: waiting.issuer.clone(),
                 kind,
-                &subject.account.id,
-                &mint.client.key,
-                &grant.delegation_id,
-                &grant.consent_id,
-                &claims.jti,
+                account: Some(subject.account.id.clone()),
+                client: Some(mint.client.key.clone()),
+                delegation: Some(grant.delegation_id.clone()),
+                consent: Some(grant.consent_id.clone()),
+                jti: Some(claims.jti.clone()),
                 body,
-            ));
+            });
         }
+        let rows = granted.iter().zip(&lines).map(|((waiting, ..), line)| {
+            let Line { issuer, kind, account, client, delegation, consent, jti, body, .. } = line;
+            (&waiting.mint.entry_id, &**issuer, kind, account, client, delegation, consent, jti, body)
+        });
+        let rows: Vec<_> = rows.collect();
         let used: Vec<_> = used.iter().map(|(id, (client, count, exp))| (id, client, count, exp)).collect();
         let (standing, once, used, rows) = (json(&standing), json(&once), json(&used), json(&rows));
         let sql = per_engine!(self, SQLITE, POSTGRES);
         on!(self, |c| {
             sqlx::query(sql).bind(&standing).bind(&once).bind(&used).bind(&rows).bind(now).execute(c).await?;
         });
-        Ok(())
+        Ok(lines)
     }
 }

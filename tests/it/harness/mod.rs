@@ -24,7 +24,7 @@ mod wire;
 
 pub(crate) use browser::{Answer, Browser, hidden_fields};
 
-pub(crate) use process::{Serving, avouch, run, text};
+pub(crate) use process::{Log, Serving, avouch, run, text};
 pub(crate) use service::{Behaviour, FakeService};
 pub(crate) use wire::{Line, Wire, pooler};
 
