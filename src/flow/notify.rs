@@ -24,7 +24,7 @@ pub const LEASE: Seconds = Seconds(10);
 const LEASE_MARGIN: Seconds = Seconds(3);
 /// Most notices of one host that are leased together.
 const RUN: i64 = 16;
-/// Most bytes of an answer that are read; none of them matter.
+/// Most bytes of an answer's body that are read; none of them matter.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// Where a worker's last claim ended: the next one goes on there, so that all hosts have their turn.
@@ -153,16 +153,13 @@ async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Opt
         timeout: TIMEOUT,
         max_body: MAX_ANSWER,
     };
-    match app.net.send(request).await {
-        Ok(response) => {
-            Ok((response.status, response.header("retry-after").and_then(|v| v.trim().parse().ok().map(Seconds))))
-        }
+    match app.net.tell(request).await {
+        Ok(response) => Ok((response.status, response.retry_after(app.now()))),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a notice found no answer");
             Err(match error {
                 NetError::NotAllowed(_) => "its address is not allowed",
                 NetError::Timeout => "no answer in time",
-                NetError::TooLarge { .. } => "its answer was too large",
                 NetError::Unresolvable(_) => "its name does not resolve",
                 NetError::Connect(_) => "it cannot be reached",
                 _ => "the exchange broke off",

@@ -1,11 +1,12 @@
 //! What goes out and what comes back.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::NetError;
+use crate::domain::time::{Seconds, Timestamp};
 
 /// An HTTP method that is used outwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +75,18 @@ impl Response {
     }
 }
 
+impl Response {
+    /// The span of a `Retry-After`, from `now` on; negative where the time is over (RFC 9110 section 10.2.3).
+    pub fn retry_after(&self, now: Timestamp) -> Option<Seconds> {
+        let text = self.header("retry-after")?.trim();
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(Seconds(text.parse().unwrap_or(i64::MAX)));
+        }
+        let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Timestamp(i64::try_from(date.as_secs()).ok()?) - now)
+    }
+}
+
 impl Headers {
     /// The first value of a header, or `None` when it is absent or not visible ASCII.
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -91,5 +104,35 @@ impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let bytes = self.body.len();
         f.debug_struct("Response").field("status", &self.status).field("bytes", &bytes).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_to_come_back() {
+        let now = Timestamp(784_111_777);
+        let cases = [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("99999999999999999999999", Some(i64::MAX)),
+            // The three forms of a date (RFC 9110 section 5.6.7), a minute ahead, and one that is over.
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:07 GMT", Some(-30)),
+            ("-5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", HeaderValue::from_static(text));
+            let response = Response { status: 503, headers: Headers(headers), body: Vec::new() };
+            assert_eq!(response.retry_after(now), expected.map(Seconds), "{text}");
+        }
     }
 }

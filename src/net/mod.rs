@@ -34,6 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_PER_HOST: usize = 2;
 
+/// How long the rest of an answer is waited for that nobody wants to know.
+const REST: Duration = Duration::from_millis(100);
+
 /// Why there is no answer. The texts name no URL, header or body and may be logged with their sources; they are not for
 /// the eyes of whoever chose the URL.
 #[derive(Debug, thiserror::Error)]
@@ -101,15 +104,30 @@ impl Net {
 
     /// Sends one request and reads the whole answer. It must run in a tokio runtime with time and I/O.
     pub async fn send(&self, request: Request) -> Result<Response, NetError> {
-        let way = self.0.policy.admit(&request.url)?;
         let (timeout, limit) = (request.timeout, request.max_body);
         let exchange = async {
-            let client = self.client(way).await?;
-            let answer = client.execute(request.into_reqwest()?).await.map_err(failure)?;
+            let answer = self.begin(request).await?;
             let (status, headers) = (answer.status().as_u16(), Headers(answer.headers().clone()));
             Ok(Response { status, headers, body: read(answer, limit).await? })
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| NetError::Timeout)?
+    }
+
+    /// Sends one request to whose answer the body adds nothing: whatever becomes of it, head and status count. It is read for a moment,
+    /// as far as the request allows, because a connection can be used again only then.
+    pub async fn tell(&self, request: Request) -> Result<Response, NetError> {
+        let (timeout, limit) = (request.timeout, request.max_body);
+        let answer = tokio::time::timeout(timeout, self.begin(request)).await.map_err(|_| NetError::Timeout)??;
+        let (status, headers) = (answer.status().as_u16(), Headers(answer.headers().clone()));
+        let body = tokio::time::timeout(REST, read(answer, limit)).await;
+        Ok(Response { status, headers, body: body.ok().and_then(Result::ok).unwrap_or_default() })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn begin(&self, request: Request) -> Result<reqwest::Response, NetError> {
+        let way = self.0.policy.admit(&request.url)?;
+        let client = self.client(way).await?;
+        client.execute(request.into_reqwest()?).await.map_err(failure)
     }
 
     async fn client(&self, way: Way) -> Result<&reqwest::Client, NetError> {
@@ -287,6 +305,28 @@ mod tests {
             let error = open().send(request).await.unwrap_err();
             assert!(matches!(error, NetError::Timeout), "{name}: {error:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_whose_body_nobody_wants_the_head_counts() {
+        let head = "HTTP/1.1 200 OK\r\nretry-after: 7\r\n";
+        let longer = "x".repeat(1001);
+        let whole = Server::start(move |_| format!("{head}content-length: 2\r\n\r\nok").into_bytes()).await;
+        let servers = [
+            ("whole", whole),
+            ("too long", Server::start(move |_| format!("{head}content-length: 1001\r\n\r\n{longer}").into_bytes()).await),
+            ("cut off", Server::start(move |_| format!("{head}connection: close\r\n\r\nx").into_bytes()).await),
+            ("hang", Server::start(move |_| format!("{head}content-length: 900\r\n\r\n").into_bytes()).await),
+            ("garbage", Server::start(move |_| format!("{head}transfer-encoding: chunked\r\n\r\nzz").into_bytes()).await),
+        ];
+        for (name, server) in servers {
+            let response = open().tell(get(&server.url("/"))).await.unwrap();
+            assert_eq!((response.status, response.header("retry-after")), (200, Some("7")), "{name}");
+        }
+        let silent = Server::start(|_| Vec::new()).await;
+        let mut request = get(&silent.url("/"));
+        request.timeout = SHORT;
+        assert!(matches!(open().tell(request).await, Err(NetError::Timeout)), "without a head there is no answer");
     }
 
     #[tokio::test]
