@@ -148,9 +148,6 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     if metadata.permissions().mode() & 0o027 != 0 {
         return Err(KeyFileError::new(path, "others on this machine can read or change it. Run: chmod 600 on it"));
     }
-    if metadata.permissions().mode() & 0o020 != 0 {
-        return Err(KeyFileError::new(path, "its group can change it. Run: chmod g-w on it"));
-    }
     if metadata.len() > MAX {
         return Err(KeyFileError::new(path, "it is larger than any key"));
     }

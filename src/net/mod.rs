@@ -314,10 +314,16 @@ mod tests {
         let whole = Server::start(move |_| format!("{head}content-length: 2\r\n\r\nok").into_bytes()).await;
         let servers = [
             ("whole", whole),
-            ("too long", Server::start(move |_| format!("{head}content-length: 1001\r\n\r\n{longer}").into_bytes()).await),
+            (
+                "too long",
+                Server::start(move |_| format!("{head}content-length: 1001\r\n\r\n{longer}").into_bytes()).await,
+            ),
             ("cut off", Server::start(move |_| format!("{head}connection: close\r\n\r\nx").into_bytes()).await),
             ("hang", Server::start(move |_| format!("{head}content-length: 900\r\n\r\n").into_bytes()).await),
-            ("garbage", Server::start(move |_| format!("{head}transfer-encoding: chunked\r\n\r\nzz").into_bytes()).await),
+            (
+                "garbage",
+                Server::start(move |_| format!("{head}transfer-encoding: chunked\r\n\r\nzz").into_bytes()).await,
+            ),
         ];
         for (name, server) in servers {
             let response = open().tell(get(&server.url("/"))).await.unwrap();

@@ -147,11 +147,12 @@ fn http_date(at: Timestamp) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(u64::try_from(at.0).unwrap()))
 }
 
+type Asked = fn(Timestamp) -> String;
+
 #[tokio::test]
 async fn retry_after_stretches_the_plan_and_no_more() {
     let world = World::start(Engine::Sqlite).await;
     world.delegated().await;
-    type Asked = fn(Timestamp) -> String;
     let cases: [(Asked, i64, i64); 8] = [
         (|_| "9".into(), 9, 9),
         (|_| "1".into(), 4, 6),
@@ -165,7 +166,7 @@ async fn retry_after_stretches_the_plan_and_no_more() {
     for (asked, least, most) in cases {
         let asked = asked(world.clock.now());
         owe(&world, &format!("{}/revoke", world.service.url), 1).await;
-        world.service.behave(Behaviour::Headers(503, vec![("retry-after", asked.to_owned())]));
+        world.service.behave(Behaviour::Headers(503, vec![("retry-after", asked.clone())]));
         world.settle().await;
         let due = world.database.column("SELECT due_at FROM delivery WHERE state = 'queued'").await;
         let wait = Timestamp(due[0].parse().unwrap()) - world.clock.now();

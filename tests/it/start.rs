@@ -90,7 +90,6 @@ both! {
             ("writable by its group", 0o660, Some(&right), "chmod 600"),
             ("readable by all", 0o644, Some(&right), "chmod 600"),
             ("writable by all", 0o602, Some(&right), "chmod 600"),
-            ("writable by its group", 0o660, Some(&right), "chmod g-w"),
             ("empty", 0o600, Some(&[]), "32"),
             ("short", 0o600, Some(&right[..31]), "32"),
             ("huge", 0o600, Some(&[7; 5000]), "larger"),
