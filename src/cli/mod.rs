@@ -163,7 +163,7 @@ pub fn run() -> ExitCode {
         }
     };
     // The first random byte of the process costs the cryptography library tens of milliseconds: have it over with beside the rest.
-    std::thread::spawn(|| aws_lc_rs::rand::fill(&mut [0]).is_ok());
+    let first_byte = std::thread::spawn(|| aws_lc_rs::rand::fill(&mut [0]).is_ok());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -192,6 +192,8 @@ pub fn run() -> ExitCode {
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    // A process that ends while that library is at work in another thread may crash.
+    let _ = first_byte.join();
     let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -97,7 +97,7 @@ pub struct Claim(#[expect(dead_code, reason = "it is held, not read")] Option<Fi
 /// those of a dead process, and tell services twice.
 ///
 /// # Errors
-/// [`StartError`], among them [`StoreError::Taken`].
+/// [`StartError`], among them [`StoreError::Taken`](crate::store::StoreError::Taken).
 pub async fn open_alone(
     config: &Config,
     accepted: Accepted,

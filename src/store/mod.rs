@@ -145,7 +145,7 @@ impl Database {
     /// instead of waiting.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] and what the database says.
+    /// That it is busy ([`Busy`](crate::domain::refusal::Refusal::Busy) to whoever asked), and what the database says.
     pub async fn begin(&self) -> Result<HostTx> {
         Ok(HostTx(self.of("".into()).begin().await?))
     }
@@ -153,7 +153,7 @@ impl Database {
     /// A handle across issuers that only reads, each statement for itself.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] and what the database says.
+    /// That it is busy ([`Busy`](crate::domain::refusal::Refusal::Busy) to whoever asked), and what the database says.
     pub async fn read(&self) -> Result<HostTx> {
         Ok(HostTx(self.of("".into()).read().await?))
     }
@@ -221,7 +221,7 @@ impl Store {
     /// A transaction that may write. On SQLite it takes the one writer at once.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] and what the database says.
+    /// That it is busy ([`Busy`](crate::domain::refusal::Refusal::Busy) to whoever asked), and what the database says.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(self.tx(self.database.pools.begin().await?))
     }
@@ -229,7 +229,7 @@ impl Store {
     /// A handle that only reads, each statement for itself.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] and what the database says.
+    /// That it is busy ([`Busy`](crate::domain::refusal::Refusal::Busy) to whoever asked), and what the database says.
     pub async fn read(&self) -> Result<Tx> {
         let handle = match &self.database.pools {
             Pools::Sqlite(file) => Handle::SqliteRead(file.read().await?),

@@ -127,7 +127,8 @@ async fn check_config_says_what_a_start_would_change_and_changes_nothing() {
             assert!(said.contains(part), "{part}: {said}");
         }
         let (code, said) = check(&without(&declared, Some("acme"), "clients"));
-        assert!(code == Some(2) && said.contains("a start would be refused: all declared clients (5) of"), "{said}");
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("a start would be refused: all declared clients (5) of"), "{said}");
         let (code, said) = check(
             &declared
                 .replace("[[issuers]]\nid = \"acme\"", "[[issuers]]\nid = \"acne\"")
