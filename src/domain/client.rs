@@ -99,11 +99,13 @@ impl Client {
         self.policy.audiences.iter().any(|a| a == "*" || a == audience.as_str())
     }
 
-    /// How its ceiling spells an audience, where it is another spelling of the same place.
+    /// How its ceiling spells an audience, where that is another spelling of the same place. Reads the whole ceiling: not for a transaction.
     #[must_use]
     pub fn spelling_of(&self, audience: &Audience) -> Option<&str> {
         let place = audience.place();
-        let same = |allowed: &&String| Audience::parse(allowed).is_ok_and(|allowed| allowed.place() == place);
+        let same = |allowed: &&String| {
+            Audience::parse(allowed).is_ok_and(|allowed| allowed != *audience && allowed.place() == place)
+        };
         self.policy.audiences.iter().find(same).map(String::as_str)
     }
 

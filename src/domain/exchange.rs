@@ -154,8 +154,7 @@ pub fn decide(
         return Err(Refusal::AudienceOwn);
     }
     if !client.may_ask_for(&request.audience) {
-        let meant = client.spelling_of(&request.audience);
-        return Err(meant.map_or(Refusal::AudienceNotAllowed, |meant| Refusal::AudienceMisspelt(meant.to_owned())));
+        return Err(Refusal::AudienceNotAllowed);
     }
     if !request.resources.iter().all(|uri| has(&service.resources, uri)) {
         return Err(Refusal::ResourceNotOfAudience);

@@ -4,10 +4,9 @@ use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
-use crate::flow::tokens::{TokenSet, issue};
+use crate::flow::tokens::{TokenSet, end_reused, issue};
 use crate::host::App;
 use crate::secret::{Secret, same, sha256, token_hash};
-use crate::store::{Entry, Family, Tx};
 
 /// What the client sends.
 #[derive(Debug)]
@@ -31,7 +30,8 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     let family =
         tx.family_by_code(&hash, now).await?.filter(|f| f.client_key == client.key).ok_or(Refusal::CodeInvalid)?;
     if family.used_at.is_some() {
-        return end(app, tx, client, &family).await;
+        end_reused(app, tx, client, &family, |family| Event::CodeReused { family }).await?;
+        return Err(Refusal::CodeInvalid.into());
     }
     if family.expires_at <= now || family.ended {
         return Err(Refusal::CodeInvalid.into());
@@ -42,7 +42,8 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     check_verifier(request.code_verifier.as_ref(), family.code_challenge.as_deref())?;
     // Somebody was quicker, between the look above and this: a second use like any other.
     if !tx.use_code(&hash, now).await? {
-        return end(app, tx, client, &family).await;
+        end_reused(app, tx, client, &family, |family| Event::CodeReused { family }).await?;
+        return Err(Refusal::CodeInvalid.into());
     }
     let scope = family.scope.clone();
     let tokens = issue(app, &mut tx, client, &family, &scope).await?;
@@ -64,20 +65,4 @@ fn check_verifier(verifier: Option<&Secret>, challenge: Option<&str>) -> Result<
 
 fn is_verifier(text: &str) -> bool {
     (43..=128).contains(&text.len())
-}
-
-/// Ends the family of a code that came back, once, and refuses.
-async fn end(app: &App, mut tx: Tx, client: &AuthenticatedClient, family: &Family) -> Result<TokenSet, Error> {
-    let now = app.now();
-    if tx.end_family(&family.id, now).await? {
-        let event = Event::CodeReused { family: family.id.clone() };
-        let entry = Entry {
-            account_id: Some(&family.account.id),
-            client: Some(&client.key),
-            ..Entry::new(app.id(), now, event)
-        };
-        tx.record(entry).await?;
-        tx.commit().await?;
-    }
-    Err(Refusal::CodeInvalid.into())
 }

@@ -77,7 +77,9 @@ pub async fn run(
         };
         match app.store.mint(mint, unspent.take()).await? {
             Outcome::Minted(claims) => return minted(&app, ring, &request, &claims),
-            Outcome::Refused(refusal) => return Err(said_better(&app, refusal, &subject, &client).await?.into()),
+            Outcome::Refused(refusal) => {
+                return Err(said_better(&app, refusal, &subject, (&client, &request)).await?.into());
+            }
             Outcome::Ask(unanswered) => {
                 if let Some(refusal) = ask(&app, &unanswered, &client, &request).await? {
                     return Err(refusal.into());
@@ -90,14 +92,25 @@ pub async fn run(
     Err(Refusal::Busy.into())
 }
 
-/// A user who has signed out is something the agent can do something about.
-async fn said_better(app: &App, refusal: Refusal, subject: &SubjectToken, client: &Client) -> Result<Refusal, Error> {
-    if let (Refusal::SubjectToken(_), SubjectToken::Access { hash }) = (&refusal, subject)
-        && app.store.read().await?.session_is_over(hash, &client.key, app.now()).await?
-    {
-        return Ok(Refusal::SubjectToken("its session is over: the user has to sign in again"));
-    }
-    Ok(refusal)
+/// Says more of a refusal that the agent or its maker can do something about. Here, so that nobody else in the batch waits for it.
+async fn said_better(
+    app: &App,
+    refusal: Refusal,
+    subject: &SubjectToken,
+    (client, request): (&Client, &Request),
+) -> Result<Refusal, Error> {
+    Ok(match (&refusal, subject) {
+        (Refusal::AudienceNotAllowed, _) => {
+            let meant = client.spelling_of(&request.audience);
+            meant.map_or(refusal, |meant| Refusal::AudienceMisspelt(meant.to_owned()))
+        }
+        (Refusal::SubjectToken(_), SubjectToken::Access { hash })
+            if app.store.read().await?.session_is_over(hash, &client.key, app.now()).await? =>
+        {
+            Refusal::SubjectToken("its session is over: the user has to sign in again")
+        }
+        _ => refusal,
+    })
 }
 
 fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Result<Minted, Error> {

@@ -6,10 +6,10 @@ use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::error::Error;
 use crate::flow::client_auth::AuthenticatedClient;
-use crate::flow::tokens::{TokenSet, issue};
+use crate::flow::tokens::{TokenSet, end_reused, issue};
 use crate::host::App;
 use crate::secret::token_hash;
-use crate::store::{Entry, Family, Tx};
+use crate::store::Family;
 
 /// Exchanges a refresh token for a new set, itself included. One that comes back later than a lost answer explains was stolen, from
 /// whichever of the two sides: its whole family ends.
@@ -36,7 +36,8 @@ pub async fn run(
     let turn = turn(Presented { generation, used_at, used_generation }, app.refresh_retry, now);
     // Reuse first: whatever else a stolen token's request says, the theft has to be noticed.
     if turn == Turn::Reuse {
-        return end(app, tx, client, &family).await;
+        end_reused(app, tx, client, &family, |family| Event::RefreshTokenReused { family }).await?;
+        return Err(Refusal::RefreshInvalid.into());
     }
     if turn == Turn::First && family.expires_at <= now {
         return Err(Refusal::RefreshInvalid.into());
@@ -51,20 +52,4 @@ pub async fn run(
     let tokens = issue(app, &mut tx, client, &family, narrowed).await?;
     tx.commit().await?;
     Ok(tokens)
-}
-
-/// Ends the family of a token that came back, once, and refuses.
-async fn end(app: &App, mut tx: Tx, client: &AuthenticatedClient, family: &Family) -> Result<TokenSet, Error> {
-    let now = app.now();
-    if tx.end_family(&family.id, now).await? {
-        let event = Event::RefreshTokenReused { family: family.id.clone() };
-        let entry = Entry {
-            account_id: Some(&family.account.id),
-            client: Some(&client.key),
-            ..Entry::new(app.id(), now, event)
-        };
-        tx.record(entry).await?;
-        tx.commit().await?;
-    }
-    Err(Refusal::RefreshInvalid.into())
 }

@@ -4,12 +4,13 @@ use crate::domain::authorize::{ACCESS_LIFETIME, REFRESH_LIFETIME};
 use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken, UserInfo};
 use crate::domain::client::Client;
 use crate::domain::client_metadata::REFRESH_TOKEN;
+use crate::domain::journal::Event;
 use crate::domain::scope::Scope;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::host::App;
 use crate::secret::{Secret, token_hash};
-use crate::store::{Family, Tx};
+use crate::store::{Entry, Family, Tx};
 
 /// What the token endpoint answers with (RFC 6749 section 5.1, OpenID Connect Core section 3.1.3.3).
 #[derive(Debug)]
@@ -76,4 +77,24 @@ fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Resul
         phone_number_verified,
     };
     Ok(app.issuer.ring.active.sign(ID_TOKEN, &claims)?)
+}
+
+/// Ends the family of a code or refresh token that came back, once: whoever has it should not.
+///
+/// # Errors
+/// Faults.
+pub(super) async fn end_reused(
+    app: &App,
+    mut tx: Tx,
+    client: &Client,
+    family: &Family,
+    event: fn(String) -> Event,
+) -> Result<(), Error> {
+    let now = app.now();
+    if tx.end_family(&family.id, now).await? {
+        let entry = Entry::new(app.id(), now, event(family.id.clone()));
+        tx.record(Entry { account_id: Some(&family.account.id), client: Some(&client.key), ..entry }).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }
