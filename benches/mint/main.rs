@@ -19,6 +19,7 @@ mod report;
 mod scenarios;
 mod seed;
 mod start;
+mod statements;
 
 use std::process::ExitCode;
 

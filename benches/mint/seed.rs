@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteCo
 
 use crate::Outcome;
 use crate::assertion::AUDIENCE;
+use crate::statements::{DECLARED, JOURNAL, STATEMENTS};
 
 /// What a database is filled with.
 #[derive(Clone, Copy)]
@@ -21,44 +22,6 @@ pub(crate) struct Size {
 
 /// Users that are written by one statement.
 const CHUNK: usize = 5000;
-
-/// For `{rows}`, the rows of `$1`: our key (of everything), a number, and the hash of the access token. `$2` is the time, `{issuer}` the
-/// issuer.
-const STATEMENTS: [&str; 6] = [
-    "INSERT INTO account (id, issuer_id, sub, email, email_verified_at, name, origin, version, decisions, created_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, 'seed' || (e.value ->> 1) || '@example.com', $2, 'User', 'bench', 1, 1, $2 FROM {rows}",
-    "INSERT INTO session (id, issuer_id, account_id, token_hash, csrf, auth_time, created_at, expires_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, 'csrf', $2, $2, $2 + 1000000 FROM {rows}",
-    "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, offline, generation, created_at, expires_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, k.id, e.value ->> 0, 'openid', 0, 0, $2, $2 + 1000000 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
-    "INSERT INTO access_token (hash, issuer_id, family_id, scope, created_at, expires_at)
-     SELECT e.value ->> 2, '{issuer}', e.value ->> 0, 'openid', $2, $2 + 1000000 FROM {rows}",
-    "INSERT INTO delegation (id, issuer_id, account_id, iss, sub, aud, created_at, mint_count, last_exp)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, i.url, e.value ->> 0, '{aud}', $2, 0, 0 FROM {rows}, issuer i WHERE i.id = '{issuer}'",
-    "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, asked_scope, scope, resources, claims, ground,
-                          request_key, session_id, number, created_at)
-     SELECT e.value ->> 0, '{issuer}', e.value ->> 0, e.value ->> 0, k.id, '{aud}', 'always', 'api.read', 'api.read', '[]', 'email email_verified name', 'user',
-            e.value ->> 0, e.value ->> 0, 1, $2 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
-];
-
-/// The `$2`-th assertion of everybody.
-const JOURNAL: &str = "
-    INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)
-    SELECT {id}, '{issuer}', $2, 'assertion', d.account_id, k.id, d.id, d.id, {id},
-           '{\"sub\":\"' || d.sub || '\",\"aud\":\"' || d.aud || '\",\"exp\":1,\"kid\":\"0123456789abcdefghijklmnopqrstuvwxyzABCDEFG\",\"scope\":\"api.read\"}'
-      FROM delegation d, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent' AND $1 = ''";
-
-/// Gives an issuer what the default one has declared: a client and the service, `$1` being in front of our keys.
-const DECLARED: [&str; 2] = [
-    "INSERT INTO client (id, issuer_id, client_id, client_name, token_endpoint_auth_method, secret_hash, redirect_uris, grant_types, audiences,
-                         first_party, origin, version, created_at)
-     SELECT $1 || id, '{issuer}', client_id, client_name, token_endpoint_auth_method, secret_hash, redirect_uris, grant_types, audiences,
-            first_party, origin, version, $2 FROM client WHERE issuer_id = 'default' AND client_id = 'secret-agent'",
-    "INSERT INTO service (id, issuer_id, audience, place, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
-                          client_id_source, takes_id_jag, notices, origin, version, created_at)
-     SELECT $1 || id, '{issuer}', audience, place, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
-            client_id_source, takes_id_jag, notices, origin, version, $2 FROM service WHERE issuer_id = 'default'",
-];
 
 enum Database {
     Sqlite(SqliteConnection),

@@ -39,6 +39,7 @@ mod process;
 mod refresh;
 mod removal;
 mod replicas;
+mod seed;
 mod serve;
 mod sign_in;
 mod sign_ins;
