@@ -29,7 +29,7 @@ use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
 pub use log::{Log, LogFormat, LogLevel};
 use section::{NEARLY_PREFIX, PREFIX, Section, Source};
-pub(crate) use users::{MAX_PASSWORD, password_hash};
+pub(crate) use users::password_hash;
 use wording::printable;
 
 mod clients;

@@ -4,8 +4,8 @@
 //! reaches the rows of another.
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Once};
 
 use ipnet::IpNet;
 use tokio::sync::{Notify, watch};
@@ -54,6 +54,8 @@ pub struct Process {
     pub sealing: SealingKey,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Done once it was said that a proxy is missing there.
+    pub proxy_missed: Once,
     /// How long the last refresh token may be sent again.
     pub refresh_retry: Seconds,
     /// Rung when a notice was enqueued.

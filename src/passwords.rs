@@ -1,20 +1,28 @@
 //! Password hashes: argon2id, in work memory that is allocated once and used again.
 
+use std::hash::BuildHasher as _;
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::config::{self, MAX_PASSWORD};
+use crate::config;
+use crate::domain::credentials;
+use crate::domain::ids::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::secret::Secret;
 
 /// Passwords that are hashed at the same time, each in a buffer of its own.
 const BUFFERS: usize = 2;
-/// Passwords that may wait for a buffer: a second or two of work. Whoever comes after them is told to try again.
-const MAX_WAITING: usize = 64;
+/// Strangers who may wait for a buffer: a second or two of work. Whoever comes after them is told to try again.
+const STRANGERS: usize = 64;
+/// Shares of the line of those who are known, each for some of the users. All of them together are a second or two of work as well.
+const SHARES: usize = 32;
+/// Who may wait in one share. A user who signs in without end fills that and no other.
+const IN_A_SHARE: usize = 2;
 /// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 const PARAMS: Params = match Params::new(19_456, 2, 1, None) {
     Ok(params) => params,
@@ -30,44 +38,89 @@ pub(crate) const DUMMY_HASH: &str =
 /// Left to the allocator, tens of megabytes for each guess stay with the thread that computed it: fifty wrong passwords held 350 MiB for ever.
 #[derive(Debug)]
 pub struct Hashing {
-    waiting: Semaphore,
+    strangers: Semaphore,
+    known: [Semaphore; SHARES],
+    shares: RandomState,
+    /// Strangers come before the buffers no more at a time than there are of these, so that whoever is known never stands behind many.
+    gate: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     /// The one used last comes first, so that whoever signs in alone touches one buffer only. A buffer is as large as the largest hash
     /// that was computed in it; what the configuration accepts bounds that.
     buffers: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
+/// A place in the line before the buffers.
+#[derive(Debug)]
+pub struct Place<'a> {
+    hashing: &'a Hashing,
+    _held: SemaphorePermit<'a>,
+    stranger: bool,
+}
+
 impl Default for Hashing {
     fn default() -> Self {
-        Self { waiting: Semaphore::new(MAX_WAITING), turns: Arc::new(Semaphore::new(BUFFERS)), buffers: Arc::default() }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            strangers: Semaphore::new(STRANGERS),
+            known: std::array::from_fn(|_| Semaphore::new(IN_A_SHARE)),
+            shares: RandomState::new(),
+            gate: semaphore(BUFFERS),
+            turns: semaphore(BUFFERS),
+            buffers: Arc::default(),
+        }
     }
 }
 
 impl Hashing {
-    /// Compares a password with a PHC string, beside the requests that are quicker. A string that the configuration would not accept
-    /// matches nothing and costs nothing.
+    /// A place for somebody who wants to sign in; `known` is the user whom their browser has signed in before.
     ///
     /// # Errors
     /// [`Refusal::Busy`] where too many wait already.
+    pub fn place(&self, known: Option<&AccountId>) -> Result<Place<'_>, Error> {
+        let line = match known {
+            Some(account) => self.known.get(self.share(account)).unwrap_or(&self.strangers),
+            None => &self.strangers,
+        };
+        let held = line.try_acquire().map_err(|_| Refusal::Busy)?;
+        Ok(Place { hashing: self, _held: held, stranger: known.is_none() })
+    }
+
+    fn share(&self, account: &AccountId) -> usize {
+        let hash = self.shares.hash_one(account) % SHARES as u64;
+        usize::try_from(hash).unwrap_or_default()
+    }
+
+    /// Compares a password with a PHC string: for what the configuration declares, one after the other. A string that the configuration
+    /// would not accept matches nothing and costs nothing.
+    ///
+    /// # Errors
+    /// Faults.
     pub async fn verify(&self, password: Secret, hash: String) -> Result<bool, Error> {
-        self.run(move |memory| verify_in(memory, &password, &hash)).await
+        self.run(None, move |memory| verify_in(memory, &password, &hash)).await
     }
 
     /// Hashes a password as a PHC string, beside the requests that are quicker.
     ///
     /// # Errors
-    /// For a password longer than 1024 bytes; [`Refusal::Busy`] where too many wait already.
+    /// For what no password may look like.
     pub async fn hash(&self, password: Secret, salt: [u8; 16]) -> Result<String, Error> {
-        self.run(move |memory| hash_in(memory, &password, &salt)).await?
+        self.run(None, move |memory| hash_in(memory, &password, &salt)).await?
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        place: Option<Place<'_>>,
         work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let place = self.waiting.try_acquire().map_err(|_| Refusal::Busy)?;
-        let turn = self.turns.clone().acquire_owned().await;
-        let turn = turn.map_err(|_| Error::invariant("the semaphore of the buffers is never closed"))?;
+        let permit = async |of: &Arc<Semaphore>| {
+            let permit = of.clone().acquire_owned().await;
+            permit.map_err(|_| Error::invariant("the semaphores of the buffers are never closed"))
+        };
+        let gate = match &place {
+            Some(place) if place.stranger => Some(permit(&self.gate).await?),
+            _ => None,
+        };
+        let turn = permit(&self.turns).await?;
         drop(place);
         let buffers = self.buffers.clone();
         // The turn ends with the work, not with the request: somebody who hangs up does not free what is still computing.
@@ -76,27 +129,35 @@ impl Hashing {
             let mut memory = pooled().pop().unwrap_or_default();
             let done = work(&mut memory);
             pooled().push(memory);
-            drop(turn);
+            drop((turn, gate));
             done
         });
         worked.await.map_err(|_| Error::invariant("hashing a password does not panic"))
     }
 }
 
+impl Place<'_> {
+    /// Compares a password with a PHC string when it is this place's turn, beside the requests that are quicker.
+    ///
+    /// # Errors
+    /// Faults.
+    pub async fn verify(self, password: Secret, hash: String) -> Result<bool, Error> {
+        self.hashing.run(Some(self), move |memory| verify_in(memory, &password, &hash)).await
+    }
+}
+
 /// Hashes a password as a PHC string, in memory that is freed again. Takes tens of milliseconds: not for where requests are served.
 ///
 /// # Errors
-/// For a password longer than 1024 bytes.
+/// For what no password may look like.
 pub fn hash_password(password: &Secret, salt: &[u8; 16]) -> Result<String, Error> {
     hash_in(&mut Vec::new(), password, salt)
 }
 
 fn hash_in(memory: &mut Vec<Block>, password: &Secret, salt: &[u8; 16]) -> Result<String, Error> {
-    if password.expose().len() > MAX_PASSWORD {
-        return Err(Refusal::Malformed("password", "is longer than 1024 bytes").into());
-    }
+    let password = credentials::password(password).map_err(|problem| Refusal::Malformed("password", problem.0))?;
     let fault = "argon2id hashes every password of at most 1024 bytes";
-    let output = compute(memory, &PARAMS, password, salt).ok_or_else(|| Error::invariant(fault))?;
+    let output = compute(memory, &PARAMS, &password, salt).ok_or_else(|| Error::invariant(fault))?;
     let hash = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -110,9 +171,9 @@ fn hash_in(memory: &mut Vec<Block>, password: &Secret, salt: &[u8; 16]) -> Resul
 fn verify_in(memory: &mut Vec<Block>, password: &Secret, hash: &str) -> bool {
     let Ok((hash, params)) = config::password_hash(hash) else { return false };
     let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return false };
-    password.expose().len() <= MAX_PASSWORD
-        // In constant time: see `Output`.
-        && compute(memory, &params, password, &salt).is_some_and(|output| output == expected)
+    let Ok(password) = credentials::password(password) else { return false };
+    // In constant time: see `Output`.
+    compute(memory, &params, &password, &salt).is_some_and(|output| output == expected)
 }
 
 fn compute(memory: &mut Vec<Block>, params: &Params, password: &Secret, salt: &[u8]) -> Option<Output> {
@@ -129,8 +190,6 @@ fn compute(memory: &mut Vec<Block>, params: &Params, password: &Secret, salt: &[
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use argon2::PasswordVerifier as _;
 
     use super::*;
@@ -189,33 +248,82 @@ mod tests {
         assert!(hashing.buffers.lock().unwrap().len() <= BUFFERS);
     }
 
+    /// Whether it has to wait now.
+    async fn waits(guess: &mut (impl Future<Output = Result<bool, Error>> + Unpin)) -> bool {
+        tokio::select! { biased; _ = guess => false, () = async {} => true }
+    }
+
+    fn is_busy(place: &Result<Place<'_>, Error>) -> bool {
+        matches!(place, Err(Error::Refused(Refusal::Busy)))
+    }
+
     #[tokio::test]
-    async fn the_line_is_bounded() {
-        let hashing = Hashing::default();
+    async fn the_lines_are_bounded() {
+        let hashing: &'static Hashing = Box::leak(Box::default());
         let hash = hash("right");
-        let guess = || hashing.verify(Secret::new("right"), hash.clone());
+        let guess = |place: Place<'static>| place.verify(Secret::new("right"), hash.clone());
+        let alice = AccountId::from("alice");
         let busy = hashing.turns.clone().acquire_many_owned(2).await.unwrap();
-        let mut waiting = Vec::new();
-        for _ in 0..MAX_WAITING {
-            let mut guess = Box::pin(guess());
-            tokio::select! { biased; _ = &mut guess => panic!("there is no buffer"), () = async {} => {} }
-            waiting.push(guess);
+        for (known, places) in [(None, STRANGERS), (Some(&alice), IN_A_SHARE)] {
+            let mut waiting = Vec::new();
+            for _ in 0..places {
+                let mut guess = Box::pin(guess(hashing.place(known).unwrap()));
+                assert!(waits(&mut guess).await);
+                waiting.push(guess);
+            }
+            assert!(is_busy(&hashing.place(known)), "{known:?}");
+            // Who hangs up makes room.
+            waiting.pop();
+            let next = hashing.place(known).unwrap();
+            assert!(is_busy(&hashing.place(known)), "{known:?}");
+            drop((waiting, next));
         }
-        let refused = guess().await.unwrap_err();
-        assert!(matches!(refused, Error::Refused(Refusal::Busy)), "{refused}");
-        // Who hangs up makes room.
-        waiting.pop();
-        let mut next = pin!(guess());
-        tokio::select! { biased; _ = &mut next => panic!("there is no buffer"), () = async {} => {} }
-        drop((waiting, busy));
+        let mut next = Box::pin(guess(hashing.place(None).unwrap()));
+        assert!(waits(&mut next).await);
+        drop(busy);
         assert!(next.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_known_stands_behind_few() {
+        let hashing: &'static Hashing = Box::leak(Box::default());
+        let hash = hash("right");
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let busy = hashing.turns.clone().acquire_many_owned(2).await.unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        let mut wait = |name: &'static str, place: Place<'static>| {
+            let (guess, done) = (place.verify(Secret::new("right"), hash.clone()), done.clone());
+            waiting.spawn(async move {
+                assert!(guess.await.unwrap());
+                done.lock().unwrap().push(name);
+            });
+        };
+        while let Ok(place) = hashing.place(None) {
+            wait("stranger", place);
+        }
+        // Another known user is greedy.
+        let users: Vec<AccountId> = (0..200).map(|n| AccountId::from(format!("user {n}"))).collect();
+        let (greedy, known) = (&users[0], users.iter().find(|user| hashing.share(user) != hashing.share(&users[0])));
+        while let Ok(place) = hashing.place(Some(greedy)) {
+            wait("greedy", place);
+        }
+        tokio::task::yield_now().await;
+        wait("known", hashing.place(known).unwrap());
+        tokio::task::yield_now().await;
+        drop(busy);
+        while let Some(ended) = waiting.join_next().await {
+            ended.unwrap();
+        }
+        let done = done.lock().unwrap();
+        let before = done.iter().position(|name| *name == "known").unwrap();
+        assert!(before <= 2 * BUFFERS + IN_A_SHARE && done.len() > STRANGERS, "{before} of {}", done.len());
     }
 
     #[tokio::test]
     async fn who_hangs_up_does_not_free_the_buffer() {
         let hashing = Hashing::default();
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
-        let mut asked = Box::pin(hashing.run(move |_| receiver.recv().is_ok()));
+        let mut asked = Box::pin(hashing.run(None, move |_| receiver.recv().is_ok()));
         tokio::select! { biased; _ = &mut asked => panic!("it is computing"), () = async {} => {} }
         drop(asked);
         assert_eq!(hashing.turns.available_permits(), BUFFERS - 1);

@@ -107,6 +107,16 @@
 //! | Fetch §3.3 CORS for public documents and the token endpoint, never for pages and API | `http::cors` | `edge::other_origins_reach_what_needs_no_cookie_and_nothing_else` |
 //! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `sign_in::cookies_of_an_https_issuer_with_a_path`, `paths::two_issuers_keep_apart_in_one_browser` |
 //!
+//! # Signing in: RFC 8265, passwords; RFC 6532, e-mail addresses; NIST SP 800-63B-4; OWASP, Device Cookies
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | 8265 §4.2 OpaqueString; 6532 §3.1 NFC: one text typed in several ways is one, wherever it comes in | [`domain::credentials`](crate::domain::credentials) | `domain::credentials::tests`, `sign_in::one_text_typed_in_several_ways_is_one_text` |
+//! | 800-63B-4 §3.2.2 guessing gets slower: for each guesser at a user, for all strangers at a user, for each address | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::guessing_gets_slower`, `throttle::thirty_guesses_at_once_are_thirty_guesses`, `throttle::many_addresses_guess_little_more_than_one`, `throttle::guessing_many_e_mails_from_one_address_gets_slower` |
+//! | Device Cookies: no guesses of others keep out a browser that has signed its user in, until the password changes | [`KnownBrowser`](crate::flow::known_browser::KnownBrowser) | `throttle::no_guesses_of_others_keep_a_known_browser_out`, `throttle::a_browser_is_known_for_those_it_has_signed_in`, `throttle::another_password_makes_a_browser_unknown` |
+//! | an address that everybody has, behind a proxy that is not declared, is not counted | `http::client_address` | `throttle::an_address_that_everybody_has_is_not_counted`, `http::client_address::tests::near_and_far` |
+//! | two passwords at a time are hashed; the lines before that are bounded, and those who are known have their own | [`passwords`](crate::passwords) | `passwords::tests::the_lines_are_bounded`, `passwords::tests::whoever_is_known_stands_behind_few`, `passwords::fifty_wrong_passwords_leave_two_buffers_behind`, `throttle::the_line_of_strangers_is_bounded_and_keeps_out_nobody_who_is_known` |
+//!
 //! # Promises of our own
 //!
 //! | promise | item | test |
@@ -132,7 +142,6 @@
 //! | what is counted names nobody, at the root only | [`meters`](crate::meters) | `metrics::what_happened_is_counted_and_nothing_of_it_names_anybody`, `metrics::what_is_on_its_way_is_measured` |
 //! | a rotated admin token is dead everywhere | [`flow::admin_token`](crate::flow::admin_token) | `operate::a_rotated_admin_token_is_the_only_one` |
 //! | one server to a SQLite file | [`flow::start::open_alone`](crate::flow::start::open_alone) | `outage::a_second_server_on_a_file_does_not_start` |
-//! | guessing passwords gets slower, however many guess at once | [`flow::sign_in::sign_in`](crate::flow::sign_in::sign_in) | `throttle::thirty_guesses_at_once_are_thirty_guesses` |
 //! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |
 //! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |
 //! | a line in the log for each event and each failed sign-in, none for what was rolled back | `store::journal`, [`flow::sign_in`](crate::flow::sign_in) | `logs` |
@@ -180,4 +189,8 @@
 //! - **`id_token_hint`** (Core §3.1.2.1): only an ID token of the same client, signed by a key that is still published; any other is
 //!   `invalid_request`.
 //! - **`state` and `nonce`** together: the whole request may have 60 KiB, encoded as part of the sign-in page's address. A nonce is counted as it stands in JSON.
+//! - **Passwords** (RFC 8265 §4.2.1 asks for the FreeformClass of RFC 8264): of what that does not allow only control characters are refused.
+//!   Its tables would refuse what people type on telephones, such as emoji of several parts, and depend on a version of Unicode.
+//! - **A user whom many addresses guess at** can sign in on a new browser only while fewer than a hundred guesses of this hour have failed;
+//!   on those that are known, always.
 //! - **`ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

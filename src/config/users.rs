@@ -6,14 +6,10 @@ use argon2::{ARGON2ID_IDENT, Params};
 use super::issuers::Homes;
 use super::section::Section;
 use super::{ConfigError, Password, UserDecl};
+use crate::domain::credentials;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::members::quote;
 use crate::secret::Secret;
-
-/// Longest address that mail can be sent to (RFC 5321 section 4.5.3.1.3, less its brackets).
-const MAX_EMAIL: usize = 254;
-/// Most bytes of a password: beyond what people type, below what costs us.
-pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// Reads every `[[users]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<UserDecl>, ConfigError> {
@@ -46,7 +42,8 @@ fn user(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<UserDecl, Config
     }
     Ok(UserDecl {
         issuer: homes.of(section, issuer.as_deref())?.id,
-        email: email_address(&given).map_err(|problem| section.wrong("email", problem))?,
+        email: credentials::email_address(&given)
+            .map_err(|problem| section.wrong("email", format!("{} {problem}", quote(&given))))?,
         email_verified,
         name,
         phone_number,
@@ -68,10 +65,10 @@ fn password(
             "password",
             "a plain password is allowed with a loopback issuer only; use password_hash, made by: avouch user hash-password",
         )),
-        (Some(plain), None) if plain.expose().len() > MAX_PASSWORD => {
-            Err(section.wrong("password", format!("it is longer than {MAX_PASSWORD} bytes")))
+        (Some(plain), None) => {
+            credentials::password(&plain).map_err(|problem| section.wrong("password", format!("it {problem}")))?;
+            Ok(Some(Password::Plain(plain)))
         }
-        (Some(plain), None) => Ok(Some(Password::Plain(plain))),
         (None, Some(hash)) => {
             password_hash(hash.expose()).map_err(|problem| section.wrong("password_hash", problem))?;
             Ok(Some(Password::Hash(hash)))
@@ -99,19 +96,6 @@ pub(crate) fn password_hash(text: &str) -> Result<(PasswordHash, Params), String
         return Err(format!("m={memory}, t={passes}, p={lanes} would slow every sign-in down; {HOW}"));
     }
     Ok((hash, params))
-}
-
-fn email_address(given: &str) -> Result<String, String> {
-    let email = given.trim().to_lowercase();
-    let bad = || format!("{} is not an e-mail address", quote(given));
-    let (local, domain) = email.split_once('@').ok_or_else(bad)?;
-    if local.is_empty() || domain.is_empty() || domain.contains('@') || email.len() > MAX_EMAIL {
-        return Err(bad());
-    }
-    if email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(bad());
-    }
-    Ok(email)
 }
 
 /// E.164 (OpenID Connect Core section 5.1, `phone_number`): a plus sign and at most 15 digits.
@@ -154,6 +138,10 @@ mod tests {
                 ("email = 'a@'", "is not an e-mail address"),
                 ("email = 'a b@c'", "is not an e-mail address"),
                 ("email = 'a@b'\n[[users]]\nemail = 'A@B'", "users[1].email: \"a@b\" is declared twice"),
+                (
+                    "email = \"e\\u0301@b\"\n[[users]]\nemail = \"\\u00c9@b\"",
+                    "users[1].email: \"\u{e9}@b\" is declared twice",
+                ),
                 ("email = 'a@b'\nname = \"a\\u0007\"", "users[0].name: it contains a control"),
                 ("email = 'a@b'\nphone_number = '15550100'", "is not in E.164 form"),
                 ("email = 'a@b'\nphone_number = '+05550100'", "is not in E.164 form"),
@@ -177,10 +165,14 @@ mod tests {
                 "users[0].password: a plain password is allowed with a loopback issuer only; use password_hash, made by: avouch user hash-password",
             )],
         );
-        let long = format!("email = '{}@b'", "a".repeat(MAX_EMAIL - 1));
+        let long = format!("email = '{}@b'", "a".repeat(253));
         refuses_with("[[users]]", &[(&long, "is not an e-mail address")]);
-        let long = format!("password = '{}'", "a".repeat(MAX_PASSWORD + 1));
-        refuses_with("[[users]]\nemail = 'a@b'", &[(&long, "longer than 1024 bytes")]);
+        let long = format!("password = '{}'", "a".repeat(1025));
+        let tab = "password = \"a\\tb\"";
+        refuses_with(
+            "[[users]]\nemail = 'a@b'",
+            &[(&long, "it is longer than 1024 bytes"), (tab, "it contains a control character")],
+        );
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub mod client;
 pub mod client_assertion;
 pub mod client_metadata;
 pub mod consent;
+pub mod credentials;
 pub mod delegation;
 pub mod disclosure;
 pub mod display_name;

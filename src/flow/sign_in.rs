@@ -2,26 +2,19 @@
 
 use std::net::IpAddr;
 
+use super::guesses::{Counts, Guesser};
+use super::known_browser::KnownBrowser;
+use crate::domain::credentials;
 use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Account, LIFETIME, Session};
-use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::host::App;
 use crate::meters;
 use crate::passwords::DUMMY_HASH;
-use crate::secret::{Secret, sha256, token_hash};
+use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewSession, StoredAccount, Tx};
-
-/// Seconds after which a failed attempt no longer counts.
-const FORGET: Seconds = Seconds(900);
-/// Failed attempts for one e-mail before it has to wait.
-const FREE_FOR_EMAIL: i64 = 5;
-/// Failed attempts from one address before it has to wait.
-const FREE_FOR_ADDRESS: i64 = 50;
-/// Longest wait.
-const LONGEST_WAIT: Seconds = Seconds(900);
 
 /// What the sign-in form says.
 #[derive(Debug)]
@@ -30,32 +23,44 @@ pub struct Attempt<'a> {
     pub email: &'a str,
     /// As typed.
     pub password: Secret,
-    /// From where.
+    /// From where, unless that is where everybody comes from.
     pub address: Option<IpAddr>,
+    /// What the browser keeps of the users it has signed in.
+    pub browser: KnownBrowser,
     /// What the browser calls itself.
     pub user_agent: Option<String>,
     /// The session the browser has already.
     pub current: Option<&'a Session>,
 }
 
-/// Checks a password and opens a session, or renews the `auth_time` of the one the same user has. Answers with the cookie's token.
+/// What the browser keeps from now on.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The session's token.
+    pub session: Secret,
+    /// That it has signed this user in.
+    pub browser: Secret,
+}
+
+/// Checks a password and opens a session, or renews the `auth_time` of the one the same user has.
 ///
 /// # Errors
-/// [`Refusal::CredentialsWrong`], [`Refusal::Throttled`].
-pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
+/// [`Refusal::CredentialsWrong`], [`Refusal::Throttled`], [`Refusal::Busy`].
+pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignedIn, Error> {
     let outcome = try_password(app, attempt).await;
     meters::signed_in(match &outcome {
         Ok(_) => "succeeded",
         Err(Error::Refused(Refusal::Throttled(_))) => "throttled",
+        Err(Error::Refused(Refusal::Busy)) => "busy",
         Err(Error::Refused(_)) => "failed",
         Err(Error::Fault(_)) => "fault",
     });
     outcome
 }
 
-async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> {
+async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<SignedIn, Error> {
     wait_for_passwords(app).await;
-    let email = attempt.email.trim().to_lowercase();
+    let email = credentials::email(attempt.email);
     let address = attempt.address;
     let stored = app.store.read().await?.account_by_email(&email).await?;
     let outcome = check(app, attempt, &email, stored.as_ref()).await;
@@ -66,22 +71,35 @@ async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<Secret, Error> 
             account = account.map_or("unknown", |account| account.id.as_str()),
             email = account.map(|account| account.email.as_str()),
             address = address.map(tracing::field::display),
-            reason =
-                if matches!(refusal, Refusal::Throttled(_)) { "too many attempts" } else { "wrong e-mail or password" },
+            reason = match refusal {
+                Refusal::Throttled(_) => "too many attempts",
+                Refusal::Busy => "too many at once",
+                _ => "wrong e-mail or password",
+            },
             "a sign-in failed"
         );
     }
     outcome
 }
 
-async fn check(app: &App, attempt: Attempt<'_>, email: &str, stored: Option<&StoredAccount>) -> Result<Secret, Error> {
-    let names = throttle_names(email, attempt.address);
-    count(app, &names).await?;
-    let usable = stored.filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
-    let known = usable.is_some();
-    let right = app.hashing.verify(attempt.password, usable.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
-    let Some(stored) = stored.filter(|_| known && right) else { return Err(Refusal::CredentialsWrong.into()) };
-    open(app, &stored.account, attempt.user_agent.as_deref(), attempt.current, &names).await
+async fn check(
+    app: &App,
+    attempt: Attempt<'_>,
+    email: &str,
+    stored: Option<&StoredAccount>,
+) -> Result<SignedIn, Error> {
+    let known = stored.and_then(|user| Some((&user.account.id, attempt.browser.name(app, user)?)));
+    // First of all a place: whoever gets none costs no write either.
+    let place = app.hashing.place(known.map(|(id, _)| id))?;
+    let guesser = known.map_or(Guesser::Stranger(attempt.address), |(_, name)| Guesser::Known(name));
+    let counts = Counts::of(email, guesser, app.now());
+    counts.add(app).await?;
+    let hash = stored.filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
+    let usable = hash.is_some();
+    let right = place.verify(attempt.password, hash.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
+    let Some(user) = stored.filter(|_| usable && right) else { return Err(Refusal::CredentialsWrong.into()) };
+    let session = open(app, &user.account, attempt.user_agent.as_deref(), attempt.current, &counts).await?;
+    Ok(SignedIn { session, browser: Secret::new(attempt.browser.renewed(app, user)) })
 }
 
 async fn wait_for_passwords(app: &App) {
@@ -89,57 +107,18 @@ async fn wait_for_passwords(app: &App) {
     let _ = app.passwords_ready.subscribe().wait_for(|ready| *ready).await;
 }
 
-/// The rows that count this attempt, and how many are free. Hashed, so that the table holds no list of e-mails that were tried.
-fn throttle_names(email: &str, address: Option<IpAddr>) -> Vec<(String, i64)> {
-    let mut names = vec![(sha256(format!("email {email}").as_bytes()), FREE_FOR_EMAIL)];
-    if let Some(address) = address {
-        // One IPv6 customer has a whole /64.
-        let block = match address {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => {
-                ip.to_ipv4_mapped().map_or_else(|| format!("{:?}", &ip.segments()[..4]), |v4| v4.to_string())
-            }
-        };
-        names.push((sha256(format!("address {block}").as_bytes()), FREE_FOR_ADDRESS));
-    }
-    names
-}
-
-/// Counts before the password is looked at: a hundred attempts at once are a hundred attempts.
-async fn count(app: &App, names: &[(String, i64)]) -> Result<(), Error> {
-    let now = app.now();
-    let mut tx = app.store.begin().await?;
-    for (name, free) in names {
-        let (failures, until) = tx.count_attempt(name, now, FORGET).await?;
-        // What would last longer than the longest wait was written by a clock that was wrong.
-        if until > now && until - now <= LONGEST_WAIT {
-            // Without a commit: who has to wait does not make it longer.
-            return Err(Refusal::Throttled(until - now).into());
-        }
-        if failures >= *free {
-            let doublings = u32::try_from(failures - free).unwrap_or(u32::MAX).min(10);
-            tx.block(name, now + Seconds(5 << doublings).min(LONGEST_WAIT)).await?;
-        }
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
 async fn open(
     app: &App,
     account: &Account,
     user_agent: Option<&str>,
     current: Option<&Session>,
-    names: &[(String, i64)],
+    counts: &Counts,
 ) -> Result<Secret, Error> {
     let now = app.now();
     let token = app.rng.token();
     let hash = token_hash(&token);
     let mut tx = app.store.begin().await?;
-    for (n, (name, _)) in names.iter().enumerate() {
-        // The address keeps the count of its other failures: one known password must not wash them away.
-        tx.forgive(name, n == 0).await?;
-    }
+    counts.forgive(&mut tx).await?;
     let mut opened = false;
     let same = current.filter(|s| s.account_id == account.id);
     let session_id = match same {

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Once;
 
 use tokio::sync::{Notify, watch};
 
@@ -159,6 +160,7 @@ async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: 
         rng,
         sealing,
         trusted_proxies: config.trusted_proxies.clone(),
+        proxy_missed: Once::new(),
         refresh_retry: config.grants.refresh_retry,
         outbox_signal: Notify::new(),
         hashing: Hashing::default(),

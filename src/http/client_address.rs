@@ -8,7 +8,12 @@ use axum::http::{Extensions, HeaderMap};
 
 use crate::host::Host;
 
-/// The address a request came from, past proxies that are trusted.
+/// What only a proxy says, and some proxies say no more than one of.
+const OF_PROXIES: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "via"];
+
+/// The address a request came from, past proxies that are trusted. None where it is a proxy's that nobody has declared: what is counted by
+/// that would be counted against everybody.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientAddress(pub(super) Option<IpAddr>);
 
@@ -16,13 +21,45 @@ impl FromRequestParts<Host> for ClientAddress {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Self::Rejection> {
-        Ok(Self(peer(&parts.extensions).map(|peer| behind_proxies(host, peer, &parts.headers))))
+        let peer = peer(&parts.extensions);
+        // Where some proxy is trusted, whoever comes past it does not get rid of their address by a header.
+        let own =
+            peer.filter(|peer| !host.trusted_proxies.is_empty() || !is_undeclared_proxy(host, *peer, &parts.headers));
+        Ok(Self(own.map(|peer| behind_proxies(host, peer, &parts.headers))))
     }
 }
 
 /// The address that a request came from, past proxies that are trusted.
 pub(super) fn of(host: &Host, request: &Request) -> Option<IpAddr> {
-    peer(request.extensions()).map(|peer| behind_proxies(host, peer, request.headers()))
+    let (peer, headers) = (peer(request.extensions())?, request.headers());
+    if !host.proxy_missed.is_completed() && is_undeclared_proxy(host, peer, headers) {
+        host.proxy_missed.call_once(|| {
+            tracing::warn!(
+                %peer,
+                "requests come by a proxy that trusted_proxies does not name: all users seem to have its address"
+            );
+        });
+    }
+    Some(behind_proxies(host, peer, headers))
+}
+
+/// Whether a request seems to have come by a proxy that is not trusted. An https issuer is always behind something that ends TLS.
+fn is_undeclared_proxy(host: &Host, peer: IpAddr, headers: &HeaderMap) -> bool {
+    host.root.is_https()
+        && is_near(peer)
+        && !is_trusted(host, peer)
+        && OF_PROXIES.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether an address is this machine's or of a network that people number themselves (RFC 1918, 3927, 4193, 4291, 6598).
+fn is_near(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let is_shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
 }
 
 /// Whether a proxy that is trusted passed a request on.
@@ -106,6 +143,18 @@ mod tests {
         }
         assert_eq!(forwarded_for(r#"proto=https;For="[2001:db8::1]:4711";by=203.0.113.43"#), ip("2001:db8::1"));
         assert_eq!(forwarded_for("proto=https"), None);
+    }
+
+    #[test]
+    fn near_and_far() {
+        let near = |ip: &str| is_near(ip.parse().unwrap());
+        for ip in ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.1.1", "100.64.0.1", "100.127.0.1"] {
+            assert!(near(ip) && near(&format!("::ffff:{ip}")), "{ip}");
+        }
+        assert!(near("::1") && near("fd00::1") && near("fe80::1"));
+        for ip in ["100.128.0.1", "100.63.0.1", "172.32.0.1", "203.0.113.7", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(!near(ip), "{ip}");
+        }
     }
 
     #[test]

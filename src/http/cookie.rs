@@ -7,6 +7,7 @@ use axum::response::Response;
 
 use crate::domain::session::LIFETIME;
 use crate::domain::time::Seconds;
+use crate::flow::known_browser;
 use crate::host::App;
 use crate::secret::sha256;
 
@@ -14,6 +15,8 @@ use crate::secret::sha256;
 pub(super) const SESSION: &str = "avouch-session";
 /// Ties a sign-in form to the browser it was shown in.
 pub(super) const SIGN_IN: &str = "avouch-sign-in";
+/// Says whom the browser has signed in before.
+pub(super) const KNOWN_BROWSER: &str = "avouch-known-browser";
 
 fn full_name(app: &App, name: &str) -> String {
     let url = &app.issuer.url;
@@ -45,7 +48,11 @@ pub(super) fn set(app: &App, response: &mut Response, name: &str, value: &str) {
     let url = &app.issuer.url;
     let secure = if url.is_https() { "; Secure" } else { "" };
     let path = if url.base().is_empty() { "/" } else { url.base() };
-    let age = if value.is_empty() { Seconds(0) } else { LIFETIME };
+    let age = match name {
+        _ if value.is_empty() => Seconds(0),
+        KNOWN_BROWSER => known_browser::LIFETIME,
+        _ => LIFETIME,
+    };
     let name = full_name(app, name);
     let text = format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax; Max-Age={age}{secure}");
     if let Ok(value) = HeaderValue::try_from(text) {

@@ -64,12 +64,13 @@ pub(super) async fn around(State(edge): State<Edge>, mut request: Request, next:
     place::enter(&mut request);
     let asked = Asked::of(&request, edge.request_id());
     let path = uri.path();
+    let address = client_address::of(&edge.host, &request);
     let span = tracing::info_span!(
         "request",
         id = asked.id,
         method = request.method().as_str(),
         path = &path[..path.floor_char_boundary(MAX_PATH)],
-        address = client_address::of(&edge.host, &request).map(tracing::field::display),
+        address = address.map(tracing::field::display),
         issuer = request.extensions().get::<IssuerId>().map_or(DEFAULT_ISSUER, IssuerId::as_str),
         client = Empty,
     );

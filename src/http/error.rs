@@ -203,15 +203,6 @@ impl<'a> PublicError<'a> {
         }
     }
 
-    /// How long until the same request may succeed (RFC 9110 section 10.2.3).
-    fn retry_after(&self) -> Option<Seconds> {
-        match self.refusal {
-            Some(Refusal::Busy) => Some(Seconds(1)),
-            Some(Refusal::Throttled(seconds)) => Some(*seconds),
-            _ => None,
-        }
-    }
-
     /// RFC 9110 section 11.6.1, RFC 6750 section 3.
     fn challenge(&self) -> Option<String> {
         match self.refusal? {
@@ -228,6 +219,15 @@ impl<'a> PublicError<'a> {
 /// The status alone.
 pub(super) fn status(refusal: &Refusal) -> StatusCode {
     StatusCode::from_u16(code_and_status(refusal).1).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// How long until the same request may succeed (RFC 9110 section 10.2.3).
+pub(super) fn retry_after(refusal: &Refusal) -> Option<Seconds> {
+    match refusal {
+        Refusal::Busy => Some(Seconds(1)),
+        Refusal::Throttled(seconds) => Some(*seconds),
+        _ => None,
+    }
 }
 
 /// Logs an error, once, and gives it its form.
@@ -267,7 +267,7 @@ pub(super) async fn render(host: &Host, asked: &Asked, failed: &Failed) -> Respo
 /// What every form says in its head.
 fn with_headers(mut response: Response, error: &PublicError<'_>) -> Response {
     let headers = response.headers_mut();
-    if let Some(seconds) = error.retry_after() {
+    if let Some(seconds) = error.refusal.and_then(retry_after) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.0));
     }
     if let Some(challenge) = error.challenge().and_then(|c| HeaderValue::try_from(c).ok()) {

@@ -13,6 +13,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::flow::client_auth;
+use crate::flow::known_browser::KnownBrowser;
 use crate::flow::sign_in::{self, Attempt};
 use crate::host::App;
 use crate::secret::{Secret, same};
@@ -78,25 +79,32 @@ pub(super) async fn post(
     let current = session::visitor(&app, &headers).await?.map(|visitor| visitor.session);
     let shown = cookie::get(&app, &headers, cookie::SIGN_IN).unwrap_or_default();
     let outcome = if !shown.is_empty() && same(&shown, &sent.single("csrf")?.unwrap_or_default()) {
-        let attempt = Attempt { email: &email, password, address, user_agent, current: current.as_ref() };
+        let browser = cookie::get(&app, &headers, cookie::KNOWN_BROWSER);
+        let browser = browser.as_deref().map(KnownBrowser::parse).unwrap_or_default();
+        let attempt = Attempt { email: &email, password, address, browser, user_agent, current: current.as_ref() };
         sign_in::sign_in(&app, attempt).await
     } else {
         Err(Refusal::SignInFormStale.into())
     };
     let refusal = match outcome {
-        Ok(token) => {
+        Ok(signed_in) => {
             let mut response = reply::to_page(&app, &to);
-            cookie::set(&app, &mut response, cookie::SESSION, token.expose());
+            cookie::set(&app, &mut response, cookie::SESSION, signed_in.session.expose());
+            cookie::set(&app, &mut response, cookie::KNOWN_BROWSER, signed_in.browser.expose());
             return Ok(response);
         }
         Err(Error::Refused(
-            refusal @ (Refusal::CredentialsWrong | Refusal::Throttled(_) | Refusal::SignInFormStale),
+            refusal @ (Refusal::CredentialsWrong | Refusal::Throttled(_) | Refusal::Busy | Refusal::SignInFormStale),
         )) => refusal,
         Err(error) => return Err(error),
     };
-    let shown = Shown { to, email, error: Some(refusal.to_string()), reauthenticate: current.is_some() };
+    let said = match refusal {
+        Refusal::Busy => "Too many people are signing in at the moment. Please try again.".to_owned(),
+        _ => refusal.to_string(),
+    };
+    let shown = Shown { to, email, error: Some(said), reauthenticate: current.is_some() };
     let mut response = form(&app, &headers, shown, error::status(&refusal)).await?;
-    if let Refusal::Throttled(seconds) = refusal {
+    if let Some(seconds) = error::retry_after(&refusal) {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.0));
     }
     Ok(response)

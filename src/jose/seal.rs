@@ -18,7 +18,8 @@ pub(crate) const LENGTH: usize = 32;
 /// The key that seals others. It cannot be printed.
 pub struct SealingKey {
     seals: LessSafeKey,
-    tags: hmac::Key,
+    forms: hmac::Key,
+    browsers: hmac::Key,
 }
 
 impl SealingKey {
@@ -29,17 +30,29 @@ impl SealingKey {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JoseError> {
         let bytes: &[u8; LENGTH] = bytes.try_into().map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
         let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
-        let derived = Salt::new(HKDF_SHA256, &[]).extract(bytes);
-        let derived = derived.expand(&[b"avouch form tokens"], HMAC_SHA256).map(hmac::Key::from);
-        let tags = derived.map_err(|_| JoseError("no key can be derived from the sealing key"))?;
-        Ok(Self { seals: LessSafeKey::new(key), tags })
+        let root = Salt::new(HKDF_SHA256, &[]).extract(bytes);
+        let derived = |purpose: &[u8]| {
+            let key = root.expand(&[purpose], HMAC_SHA256).map(hmac::Key::from);
+            key.map_err(|_| JoseError("no key can be derived from the sealing key"))
+        };
+        Ok(Self {
+            forms: derived(b"avouch form tokens")?,
+            browsers: derived(b"avouch known browsers")?,
+            seals: LessSafeKey::new(key),
+        })
     }
 
     /// What the forms of a session's pages carry: nobody makes it from the session's id without the key, and it is the same on every
     /// server that has it.
     #[must_use]
     pub fn form_token(&self, session_id: &str) -> Secret {
-        Secret::new(URL_SAFE_NO_PAD.encode(hmac::sign(&self.tags, session_id.as_bytes())))
+        Secret::new(URL_SAFE_NO_PAD.encode(hmac::sign(&self.forms, session_id.as_bytes())))
+    }
+
+    /// What a browser proves itself by that has signed somebody in: a tag over that fact.
+    #[must_use]
+    pub fn browser_tag(&self, fact: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.browsers, fact.as_bytes()))
     }
 
     /// Seals `secret`; it opens only with the same `context` (issuer and kid), so that rows cannot be swapped.
@@ -102,5 +115,7 @@ mod tests {
         assert_eq!(token(7, "s").len(), 43);
         assert_ne!(token(7, "s"), token(7, "t"));
         assert_ne!(token(7, "s"), token(8, "s"));
+        let key = SealingKey::from_bytes(&[7; 32]).unwrap();
+        assert_ne!(key.browser_tag("s"), token(7, "s"), "one is never taken for the other");
     }
 }

@@ -58,6 +58,30 @@ both! {
 }
 
 both! {
+    async fn one_text_typed_in_several_ways_is_one_text(world: World) {
+        // As one keyboard writes them, and as another does; the space is one of typographers.
+        let (email, typed) = ("zoe\u{308}@example.com", "ZO\u{cb}@Example.com");
+        let (password, typed_password) = ("e\u{301}te\u{301}\u{a0}Ha\u{30a}ndl", "\u{e9}t\u{e9} H\u{e5}ndl");
+        for (email, password, typed, typed_password) in
+            [(email, password, typed, typed_password), (typed, typed_password, email, password)]
+        {
+            let hash = passwords::hash_password(&Secret::new(password), &[1; 16]).unwrap();
+            for declared in [format!("password = \"{password}\""), format!("password_hash = \"{hash}\"")] {
+                let user = format!("[[users]]\nemail = \"{email}\"\n{declared}\n");
+                let world = world.replica(&user).await;
+                for (email, password) in [(typed, typed_password), (email, password)] {
+                    assert_eq!(attempt(&world.browser(), email, password).await.status, 303, "{email:?} {password:?}");
+                }
+                let wrong = typed_password.replace('H', "h");
+                assert_eq!(attempt(&world.browser(), typed, &wrong).await.status, 422, "case counts");
+                let accounts = "SELECT email FROM account WHERE disabled_at IS NULL";
+                assert_eq!(world.database.column(accounts).await, ["zo\u{eb}@example.com"]);
+            }
+        }
+    }
+}
+
+both! {
     async fn a_disabled_user_is_out(world: World) {
         let browser = world.signed_in(ALICE).await;
         let tokens = world.tokens(&browser, "desk-agent").await;
@@ -92,6 +116,9 @@ async fn cookies_of_a_loopback_issuer() {
     assert_eq!((answer.status, answer.location().as_str()), (303, "/connections"));
     assert_eq!(answer.header("set-cookie"), format!("{}{flags}", browser.cookie_pair("avouch-session").unwrap()));
     assert_eq!(answer.header("cache-control"), "no-store");
+    let known = answer.headers.get_all("set-cookie").iter().nth(1).unwrap().to_str().unwrap();
+    let flags = "; Path=/; HttpOnly; SameSite=Lax; Max-Age=34560000";
+    assert_eq!(known, format!("{}{flags}", browser.cookie_pair("avouch-known-browser").unwrap()));
 }
 
 /// A provider with an https issuer, as it stands behind a proxy that ends TLS.
@@ -347,7 +374,7 @@ async fn posts_from_other_sites_do_nothing() {
     }
     assert_eq!(
         world.database.column("SELECT failures FROM throttle").await,
-        ["0", "0", "0"],
+        ["0"; 5],
         "not even an attempt is counted"
     );
 }

@@ -60,6 +60,16 @@ impl Browser {
         Self { cookies, ..world.browser() }
     }
 
+    /// The same browser at another address of this machine.
+    #[expect(clippy::disallowed_methods, reason = "a test's own client")]
+    pub(crate) fn at_address(&self, last: u8) -> Self {
+        let address = std::net::Ipv4Addr::new(127, 0, 0, last);
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let http = http.local_address(Some(address.into())).build().unwrap();
+        let cookies = Mutex::new(self.cookies.lock().unwrap().clone());
+        Self { http, cookies, site: self.site.clone(), base: self.base.clone(), origin: self.origin.clone() }
+    }
+
     /// The one cookie whose name begins so: what follows is the issuer's.
     pub(crate) fn cookie(&self, name: &str) -> Option<String> {
         Some(self.cookie_pair(name)?.split_once('=')?.1.to_owned())
@@ -72,6 +82,18 @@ impl Browser {
         let (full, value) = found.next()?;
         assert_eq!(found.next(), None, "one cookie {name}");
         Some(format!("{full}={value}"))
+    }
+
+    /// Keeps nothing but what begins so.
+    pub(crate) fn forget_all_but(&self, name: &str) {
+        self.cookies.lock().unwrap().retain(|full, _| full.starts_with(&format!("{name}-")));
+    }
+
+    /// Puts another value in a cookie that it has.
+    pub(crate) fn plant(&self, name: &str, value: &str) {
+        let mut cookies = self.cookies.lock().unwrap();
+        let (_, planted) = cookies.iter_mut().find(|(full, _)| full.starts_with(&format!("{name}-"))).unwrap();
+        value.clone_into(planted);
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
