@@ -4,19 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::domain::notice::Delivery;
 use crate::error::Error;
+use crate::flow::lanes::{Lanes, Place};
 use crate::flow::notify::{self, Cursor};
 use crate::flow::{issuers, measure, sweep, withdraw};
 use crate::host::Host;
 
-/// Hosts that are told at the same time: well above the number of those that could hang.
-const AT_ONCE: usize = 128;
 /// How often to look for what replicas enqueued and changed, and what has come due.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often to look for what was put off by a clock that was wrong.
+const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
 /// Hosts that are leased by one claim, so that it stays short: others write meanwhile.
 const AT_A_TIME: usize = 16;
 /// Time between two looks for work at least: each goes over all hosts that something waits for.
@@ -26,19 +28,33 @@ const MEASURE: Duration = Duration::from_secs(5);
 /// How often expired rows are deleted.
 const SWEEP: Duration = Duration::from_mins(10);
 
+/// A worker and what it has under way.
+struct Worker {
+    host: Host,
+    name: String,
+    lanes: Arc<Lanes>,
+    cursor: Cursor,
+    under_way: JoinSet<()>,
+}
+
 /// Works until `stop` turns true; what is under way then is finished, and what is not stays in the outbox.
 pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
-    let worker = host.id();
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    let mut under_way = JoinSet::new();
-    let mut cursor = Cursor::default();
+    let name = host.id();
+    let mut worker =
+        Worker { host: host.clone(), name, lanes: Lanes::new(), cursor: Cursor::default(), under_way: JoinSet::new() };
     // By time and not by looks: where withdrawals never pause, no look waits out its second.
-    let (mut look, mut measure_at, mut sweep_at) = (Instant::now(), Instant::now(), Instant::now());
+    let (mut look, mut clock) = (Instant::now(), Instant::now());
+    let (mut measure_at, mut sweep_at) = (Instant::now(), Instant::now());
     while !*stop.borrow() {
         let now = Instant::now();
         if now >= look {
             look = now + POLL_INTERVAL;
             answered(&host, "looking for changed issuers", Box::pin(issuers::refresh(&host))).await;
+            worker.start_hung().await;
+        }
+        if now >= clock {
+            clock = now + CLOCK_INTERVAL;
+            answered(&host, "looking for what was put off", Box::pin(notify::pull_forward(&host))).await;
         }
         if now >= measure_at {
             measure_at = now + MEASURE;
@@ -49,44 +65,60 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
             answered(&host, "sweeping", Box::pin(sweep::run(&host))).await;
         }
         answered(&host, "ending what lapsed", Box::pin(withdraw::lapse(&host))).await;
-        while start_due(&host, &worker, &permits, &mut cursor, &mut under_way).await {}
-        while under_way.try_join_next().is_some() {}
+        while worker.start_due().await {}
+        while worker.under_way.try_join_next().is_some() {}
+        let lanes = worker.lanes.clone();
         tokio::select! {
             () = host.outbox_signal.notified() => {}
             // When a host has been told what was leased, more may wait for it.
-            Some(_) = under_way.join_next() => {}
+            Some(_) = worker.under_way.join_next() => {}
+            () = lanes.room() => {}
             () = tokio::time::sleep(POLL_INTERVAL) => {}
             _ = stop.changed() => {}
         }
         tokio::time::sleep(PAUSE).await;
     }
-    while under_way.join_next().await.is_some() {}
+    while worker.under_way.join_next().await.is_some() {}
 }
 
-/// Starts telling the hosts that something is due for, as far as permits go. Says whether there may be more.
-async fn start_due(
-    host: &Host,
-    worker: &str,
-    permits: &Arc<Semaphore>,
-    cursor: &mut Cursor,
-    under_way: &mut JoinSet<()>,
-) -> bool {
-    let free = permits.available_permits().min(AT_A_TIME);
-    if free == 0 {
-        return false;
+impl Worker {
+    /// Starts telling hosts that something is due for, as far as there are places. Says whether there may be more.
+    async fn start_due(&mut self) -> bool {
+        let free = self.lanes.free().min(AT_A_TIME);
+        if free == 0 {
+            return false;
+        }
+        let hung = self.lanes.hung();
+        let claim = Box::pin(notify::claim(&self.host, &self.name, free, &mut self.cursor, &hung));
+        let Some(claimed) = answered(&self.host, "claiming notices", claim).await else { return false };
+        let more = claimed.len() == free;
+        for notices in claimed {
+            let Some(place) = self.lanes.enter() else { break };
+            self.start(notices, place);
+        }
+        more
     }
-    let claim = Box::pin(notify::claim(host, worker, i64::try_from(free).unwrap_or(1), cursor));
-    let Some(claimed) = answered(host, "claiming notices", claim).await else { return false };
-    let more = claimed.len() == free;
-    for notices in claimed {
-        let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-        let (host, worker) = (host.clone(), worker.to_owned());
-        under_way.spawn(async move {
-            answered(&host, "telling a service", Box::pin(notify::tell(&host, &notices, &worker))).await;
-            drop(permit);
+
+    /// Starts telling those that hung and may be tried again.
+    async fn start_hung(&mut self) {
+        let hung = self.lanes.hung_to_try(Instant::now());
+        if hung.is_empty() {
+            return;
+        }
+        let claim = Box::pin(notify::claim_of(&self.host, &self.name, &hung));
+        let claimed = answered(&self.host, "claiming notices of hosts that hung", claim).await;
+        for notices in claimed.unwrap_or_default() {
+            let place = self.lanes.enter_slow();
+            self.start(notices, place);
+        }
+    }
+
+    fn start(&mut self, notices: Vec<Delivery>, mut place: Place) {
+        let (host, name) = (self.host.clone(), self.name.clone());
+        self.under_way.spawn(async move {
+            answered(&host, "telling a service", Box::pin(notify::tell(&host, &notices, &name, &mut place))).await;
         });
     }
-    more
 }
 
 /// Does work as long as the database answers, and logs why it did not succeed.
@@ -103,15 +135,17 @@ async fn answered<T>(host: &Host, what: &str, work: impl Future<Output = Result<
 /// Sends everything that is due, one host after the other, until nothing is: for tests and the end of a script, with a clock that stands.
 pub async fn run_until_idle(host: &Host) {
     let (worker, mut cursor) = (host.id(), Cursor::default());
+    answered(host, "looking for what was put off", Box::pin(notify::pull_forward(host))).await;
     loop {
         answered(host, "ending what lapsed", Box::pin(withdraw::lapse(host))).await;
-        let claimed = answered(host, "claiming notices", Box::pin(notify::claim(host, &worker, 1, &mut cursor))).await;
-        let claimed = claimed.unwrap_or_default();
+        let claim = Box::pin(notify::claim(host, &worker, 1, &mut cursor, &[]));
+        let claimed = answered(host, "claiming notices", claim).await.unwrap_or_default();
         if claimed.is_empty() {
             return;
         }
         for notices in &claimed {
-            answered(host, "telling a service", Box::pin(notify::tell(host, notices, &worker))).await;
+            let mut place = Place::anywhere();
+            answered(host, "telling a service", Box::pin(notify::tell(host, notices, &worker, &mut place))).await;
         }
     }
 }

@@ -48,7 +48,7 @@ fn install() -> Option<PrometheusHandle> {
         "Age of the oldest notice that is due or was tried, and that its service does not have; 0: there is none"
     );
     describe_gauge!(KEY_AGE, "Age of the oldest key that signs, of all issuers");
-    describe_histogram!(BATCH, "Mints that shared one transaction");
+    describe_histogram!(BATCH, "Mints and attempts at notices that shared one transaction");
     describe_histogram!(COMMIT, "Time of such a transaction");
     describe_histogram!(REQUEST, "Time of a request, by route");
     Some(handle)
@@ -107,7 +107,7 @@ fn seconds(age: Seconds) -> f64 {
     f64::from(u32::try_from(age.0.max(0)).unwrap_or(u32::MAX))
 }
 
-/// A transaction of mints that waited together.
+/// A transaction of those that waited together.
 pub fn committed(size: usize, took: Duration) {
     histogram!(BATCH).record(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
     histogram!(COMMIT).record(took);

@@ -80,7 +80,7 @@
 //! | provider: consent per audience | [`flow::consent::decide`](crate::flow::consent::decide), [`Consent::covers`](crate::domain::consent::Consent::covers) | `consent::how_far_a_consent_goes`, `consent::denied_until_revised`, `domain::consent::tests::what_covers_what` |
 //! | provider: `once` mints once, whatever the concurrency | [`Store::mint`](crate::store::Store::mint) | `mint::a_once_mints_exactly_one_of_a_hundred`, `replicas::a_once_mints_exactly_one_of_a_hundred_on_two_servers` |
 //! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api::lists`, `api::a_record_in_full`, `withdraw::what_is_agreed_again_is_active_again` |
-//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::tell`](crate::flow::notify::tell), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
+//! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::tell`](crate::flow::notify::tell), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::any_2xx_delivers`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
 //!
@@ -103,6 +103,7 @@
 //! | 9112 §3.2 one `Host`; a page opened at another host leads to the issuer's | `http::named_host` | `edge::a_request_names_one_host`, `edge::a_page_opened_at_another_host_is_the_issuers`, `edge::an_https_page_opened_at_another_host_is_the_issuers` |
 //! | 6797 §6.1, §7.1 HSTS for an https issuer | `http::edge` | `edge::an_https_issuer_is_only_ever_asked_by_https` |
 //! | 9112 §9.3, §9.6 connections that are kept, and how they end | [`http::serve`](crate::http::serve) | `serve` |
+//! | 9110 §10.2.3 `Retry-After`, seconds or a date | [`Response::retry_after`](crate::net::Response::retry_after) | `net::message::tests::when_to_come_back`, `delivery::retry_after_stretches_the_plan_and_no_more` |
 //! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
 //! | Fetch §3.3 CORS for public documents and the token endpoint, never for pages and API | `http::cors` | `edge::other_origins_reach_what_needs_no_cookie_and_nothing_else` |
 //! | 6265bis §4.1.3 prefixes, by issuer | `http::cookie` | `sign_in::cookies_of_an_https_issuer_cannot_be_planted`, `sign_in::cookies_of_an_https_issuer_with_a_path`, `paths::two_issuers_keep_apart_in_one_browser` |
@@ -141,6 +142,8 @@
 //! | SIGHUP applies the configuration or refuses it as a whole | [`flow::reload`](crate::flow::reload) | `operate::a_configuration_read_again_is_applied_or_refused_as_a_whole`, `operate::a_hangup_reads_the_configuration_again` |
 //! | what is counted names nobody, at the root only | [`meters`](crate::meters) | `metrics::what_happened_is_counted_and_nothing_of_it_names_anybody`, `metrics::what_is_on_its_way_is_measured` |
 //! | a rotated admin token is dead everywhere | [`flow::admin_token`](crate::flow::admin_token) | `operate::a_rotated_admin_token_is_the_only_one` |
+//! | a notice goes to the endpoint of the moment | [`flow::notify::tell`](crate::flow::notify::tell) | `delivery::a_mended_endpoint_is_told_what_was_owed_before` |
+//! | services that hang hold up nobody | [`Lanes`](crate::flow::lanes::Lanes) | `flow::lanes::tests`, `delivery::hosts_that_hang_take_no_place_for_long`, `delivery::a_service_that_hangs_holds_up_nobody_else` |
 //! | one server to a SQLite file | [`flow::start::open_alone`](crate::flow::start::open_alone) | `outage::a_second_server_on_a_file_does_not_start` |
 //! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |
 //! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |

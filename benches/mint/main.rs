@@ -8,6 +8,7 @@ mod assertion;
 mod beside;
 mod client;
 mod floor;
+mod hang;
 mod issuers;
 mod load;
 mod machine;
@@ -49,7 +50,10 @@ fn main() -> ExitCode {
             match options.task {
                 Task::Measure => scenarios::run(&options).await,
                 Task::Issuers => issuers::run(&options).await,
-                Task::Outbox => outbox::run(&options).await,
+                Task::Outbox => {
+                    outbox::run(&options).await?;
+                    hang::run(&options).await
+                }
                 Task::Start => start::run(&options).await,
                 Task::FloorServer => floor::serve().await,
             }

@@ -15,7 +15,7 @@ usage: cargo bench --bench mint -- [OPTION]...
   --folder DIR      where databases are made; its disk is what commits wait for [the system's temporary folder]
   --start           instead: time from start to first answer, and memory
   --issuers         instead: one path issuer and 10,000 of them, side by side
-  --outbox          instead: time to find what is due among 20,000 notices";
+  --outbox          instead: time to find what is due among 20,000 notices, and to tell hosts beside some that hang";
 
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq)]

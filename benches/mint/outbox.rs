@@ -6,7 +6,7 @@ use avouch::domain::issuer::{IssuerRecord, Origin};
 use avouch::domain::notice::{Format, Round};
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::rng::Rng;
-use avouch::store::{Database, NewAccount, NewDelivery, StoreError};
+use avouch::store::{Database, Hosts, NewAccount, NewDelivery, StoreError};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::Outcome;
@@ -19,6 +19,7 @@ const NOTICES: usize = 20_000;
 const HOSTS: [usize; 3] = [1, 200, 2_000];
 /// Hosts and notices of each that a worker leases at a time.
 const CLAIM: (i64, i64) = (16, 16);
+const LEASE: Seconds = Seconds(10);
 const ROUNDS: usize = 20;
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -63,12 +64,12 @@ async fn time(engine: &str, hosts: usize, database: &Database) -> Outcome<()> {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let mut tx = database.begin().await?;
-        taken = tx.claim("bench", NOW + Seconds(1), Seconds(10), CLAIM, "").await?.len();
+        taken = tx.claim("bench", NOW + Seconds(1), LEASE, CLAIM, Hosts::But(&[], "")).await?.len();
         times.push(start.elapsed());
         drop(tx);
     }
     let start = Instant::now();
-    database.read().await?.next_due(NOW + Seconds(1)).await?;
+    database.read().await?.next_due(NOW + Seconds(1), LEASE).await?;
     let look = start.elapsed();
     times.sort_unstable();
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;

@@ -6,6 +6,15 @@ use super::time::{Seconds, Timestamp};
 const SCHEDULE: [Seconds; 8] =
     [Seconds(5), Seconds(15), Seconds(60), Seconds(300), Seconds(900), Seconds(1800), Seconds(3600), Seconds(10_800)];
 
+/// How far Retry-After may stretch a delay.
+const STRETCH: i64 = 2;
+
+/// The longest pause after no attempt, after one, and so on; the last one repeats.
+#[must_use]
+pub fn longest_pauses() -> Vec<Seconds> {
+    std::iter::once(Seconds(0)).chain(SCHEDULE.map(|planned| planned * STRETCH)).collect()
+}
+
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -40,7 +49,7 @@ pub fn next(attempt: i64, answer: Answer, now: Timestamp, give_up_at: Timestamp,
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a delay of hours fits in both")]
     let spread = Seconds((planned.0 as f64 * (0.8 + 0.4 * jitter)).ceil() as i64);
     let delay = match answer {
-        Answer::Status(_, Some(asked)) => asked.clamp(spread, planned * 2),
+        Answer::Status(_, Some(asked)) => asked.clamp(spread, planned * STRETCH),
         _ => spread,
     };
     let at = now + delay;

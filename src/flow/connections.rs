@@ -6,7 +6,7 @@ use crate::domain::client::Client;
 use crate::domain::consent::Consent;
 use crate::domain::delegation::{Delegation, Filter};
 use crate::domain::ids::ClientKey;
-use crate::domain::notice::{Attempt, Delivery};
+use crate::domain::notice::{Attempt, Delivery, DeliveryState};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::service::Service;
@@ -154,7 +154,13 @@ async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Err
         consents.push((client(tx, &consent.client_key).await?, consent));
     }
     let browsers = tx.consent_browsers(&delegation.id).await?;
-    let deliveries = tx.deliveries(&delegation.id).await?;
+    let mut deliveries = tx.deliveries(&delegation.id).await?;
+    // The next attempt goes where the service takes notices now.
+    for delivery in deliveries.iter_mut().filter(|delivery| delivery.state == DeliveryState::Queued) {
+        if let Some(endpoint) = service.as_ref().and_then(|service| service.policy.endpoint_for(delivery.format)) {
+            endpoint.clone_into(&mut delivery.endpoint);
+        }
+    }
     let attempts = match delegation.ended_at {
         Some(_) => tx.attempts(&delegation.id, MAX_ATTEMPTS).await?,
         None => Vec::new(),

@@ -20,6 +20,7 @@ pub mod issuers_admin;
 pub mod keyfile;
 pub mod keyring;
 pub mod known_browser;
+pub mod lanes;
 pub mod logo;
 pub mod measure;
 pub mod notify;

@@ -5,16 +5,17 @@ use std::time::Duration;
 use url::Url;
 
 use crate::domain::claims::{LOGOUT, LogoutToken};
-use crate::domain::journal::Event;
-use crate::domain::notice::{Attempt, Delivery, DeliveryState};
-use crate::domain::retry::{Answer, Next, next};
+use crate::domain::ids::authority;
+use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format};
+use crate::domain::retry::{Answer, Next, longest_pauses, next};
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::issuers;
+use crate::flow::lanes::Place;
 use crate::host::{App, Host};
 use crate::meters;
 use crate::net::{Method, NetError, Request};
-use crate::store::{Entry, Settled};
+use crate::store::{Hosts, Settlement};
 
 /// Time for the whole exchange with a service.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,35 +28,66 @@ const RUN: i64 = 16;
 /// Most bytes of an answer's body that are read; none of them matter.
 const MAX_ANSWER: usize = 16 * 1024;
 
+/// What is said of a service that hangs.
+const NO_ANSWER: &str = "no answer in time";
+
 /// Where a worker's last claim ended: the next one goes on there, so that all hosts have their turn.
 #[derive(Debug, Default)]
 pub struct Cursor(String);
 
-/// Leases what is due, for `worker`: of at most `hosts` hosts, each one's notices together.
+/// Leases what is due, for `worker`: of at most `most` hosts, `but` these, each one's notices together.
 ///
 /// # Errors
 /// Faults.
 pub async fn claim(
     host: &Host,
     worker: &str,
-    hosts: i64,
+    most: usize,
     Cursor(after): &mut Cursor,
+    but: &[String],
 ) -> Result<Vec<Vec<Delivery>>, Error> {
     let now = host.now();
     // Most of the time nothing is due, and to find that out takes no transaction.
-    if host.database.read().await?.next_due(now).await?.is_none_or(|due| due > now) {
+    if host.database.read().await?.next_due(now, LEASE).await?.is_none_or(|due| due > now) {
         return Ok(Vec::new());
     }
+    let run = |most: usize| (i64::try_from(most).unwrap_or(i64::MAX), RUN);
     let mut tx = host.database.begin().await?;
-    let mut claimed = by_host(&tx.claim(worker, now, LEASE, (hosts, RUN), after).await?);
-    let left = hosts - i64::try_from(claimed.len()).unwrap_or(hosts);
+    let mut claimed = by_host(&tx.claim(worker, now, LEASE, run(most), Hosts::But(but, after)).await?);
+    let left = most.saturating_sub(claimed.len());
     if left > 0 && !after.is_empty() {
         // Round again, from the first.
-        claimed.extend(by_host(&tx.claim(worker, now, LEASE, (left, RUN), "").await?));
+        claimed.extend(by_host(&tx.claim(worker, now, LEASE, run(left), Hosts::But(but, "")).await?));
     }
     tx.commit().await?;
     *after = claimed.last().map(|notices| notices[0].host.clone()).unwrap_or_default();
     Ok(claimed)
+}
+
+/// The same for these hosts alone.
+///
+/// # Errors
+/// Faults.
+pub async fn claim_of(host: &Host, worker: &str, hosts: &[String]) -> Result<Vec<Vec<Delivery>>, Error> {
+    let mut tx = host.database.begin().await?;
+    let most = i64::try_from(hosts.len()).unwrap_or(i64::MAX);
+    let claimed = tx.claim(worker, host.now(), LEASE, (most, RUN), Hosts::Only(hosts)).await?;
+    tx.commit().await?;
+    Ok(by_host(&claimed))
+}
+
+/// Lets be due what only a wrong clock put off for so long.
+///
+/// # Errors
+/// Faults.
+pub async fn pull_forward(host: &Host) -> Result<(), Error> {
+    let mut tx = host.database.begin().await?;
+    let pulled = tx.pull_forward(host.now(), &longest_pauses()).await?;
+    tx.commit().await?;
+    if pulled > 0 {
+        tracing::warn!(notices = pulled, "were put off by a clock that was ahead, and are due now");
+    }
+    Ok(())
 }
 
 fn by_host(notices: &[Delivery]) -> Vec<Vec<Delivery>> {
@@ -67,17 +99,17 @@ fn by_host(notices: &[Delivery]) -> Vec<Vec<Delivery>> {
 ///
 /// # Errors
 /// Faults; the lease then runs out and other attempts follow.
-pub async fn tell(host: &Host, notices: &[Delivery], worker: &str) -> Result<(), Error> {
+pub async fn tell(host: &Host, notices: &[Delivery], worker: &str, place: &mut Place) -> Result<(), Error> {
     let begun = host.now();
-    let mut speaker: Option<App> = None;
+    let mut speaker: Option<Speaker> = None;
     for (n, delivery) in notices.iter().enumerate() {
-        let app = match speaker.take().filter(|app| *app.issuer.id == delivery.issuer_id) {
-            Some(app) => Ok(app),
-            // What a user was promised is sent also for an issuer that was disabled since.
-            None => issuers::owing(host, &delivery.issuer_id).await,
+        let known = speaker.take().filter(|speaker| speaker.speaks_for(delivery));
+        let found = match known {
+            Some(known) => Ok(known),
+            None => Speaker::of(host, delivery).await,
         };
-        let outcome = match app {
-            Ok(app) => attempt(speaker.insert(app), delivery, worker).await,
+        let outcome = match found {
+            Ok(found) => attempt(speaker.insert(found), delivery, worker, place).await,
             Err(error) => Err(error),
         };
         let go_on = matches!(outcome, Ok(true)) && host.now() - begun <= LEASE_MARGIN;
@@ -94,23 +126,54 @@ pub async fn tell(host: &Host, notices: &[Delivery], worker: &str) -> Result<(),
     Ok(())
 }
 
+/// An issuer that tells a service, and where that takes notices now.
+struct Speaker {
+    app: App,
+    aud: String,
+    format: Format,
+    endpoint: Option<String>,
+}
+
+impl Speaker {
+    async fn of(host: &Host, delivery: &Delivery) -> Result<Self, Error> {
+        // What a user was promised is sent also for an issuer that was disabled since.
+        let app = issuers::owing(host, &delivery.issuer_id).await?;
+        let service = app.store.read().await?.service(&delivery.aud).await?;
+        let endpoint = service.and_then(|service| service.policy.endpoint_for(delivery.format).map(str::to_owned));
+        Ok(Self { app, aud: delivery.aud.clone(), format: delivery.format, endpoint })
+    }
+
+    fn speaks_for(&self, delivery: &Delivery) -> bool {
+        *self.app.issuer.id == delivery.issuer_id && self.aud == delivery.aud && self.format == delivery.format
+    }
+}
+
 /// Makes one attempt at a leased notice and settles it. The token is signed here and now: fresh `jti` and `iat`, current key, so that
-/// neither a rotation nor a week of waiting makes it stale, and no receiver takes it for a replay.
+/// neither a rotation nor a week of waiting makes it stale, and no receiver takes it for a replay. It goes where the service takes notices
+/// now; to one that is not declared any more, where it took them last.
 ///
 /// Says whether the service has it.
 ///
 /// # Errors
 /// Faults; the lease then runs out and another attempt follows.
-async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, Error> {
+async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &mut Place) -> Result<bool, Error> {
+    let app = &speaker.app;
+    let endpoint = speaker.endpoint.as_ref().unwrap_or(&delivery.endpoint);
+    let url = Url::parse(endpoint).ok();
+    let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
     let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
     let ring = &app.issuer.ring;
     let token = ring.active.sign(LOGOUT, &claims)?;
-    let sent = post(app, delivery, token).await;
+    let sent = match url {
+        Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),
+        None => Err("the endpoint is no URL"),
+    };
+    place.note(&host, sent == Err(NO_ANSWER));
     let now = app.now();
-    let (answer, status, error) = match &sent {
-        Ok((status, retry_after)) => (Answer::Status(*status, *retry_after), Some(i64::from(*status)), None),
-        Err(error) => (Answer::None, None, Some(*error)),
+    let (answer, status, error) = match sent {
+        Ok((status, retry_after)) => (Answer::Status(status, retry_after), Some(i64::from(status)), None),
+        Err(error) => (Answer::None, None, Some(error)),
     };
     let (state, due_at) = match next(delivery.attempts, answer, now, delivery.give_up_at, app.rng.fraction()) {
         Next::Delivered => (DeliveryState::Delivered, now),
@@ -118,33 +181,27 @@ async fn attempt(app: &App, delivery: &Delivery, worker: &str) -> Result<bool, E
         Next::Refused => (DeliveryState::Refused, now),
         Next::GivenUp => (DeliveryState::GivenUp, now),
     };
-    let mut tx = app.store.begin().await?;
-    let settled = Settled { state, due_at, status, error };
-    let held = tx.settle(&delivery.id, worker, &settled, now).await?;
-    // An attempt whose lease ran out was made all the same, and is told; its outcome is the next worker's to decide.
-    let event = Event::DeliveryAttempt(Attempt {
+    let attempt = Attempt {
         delivery_id: delivery.id.clone(),
         number: delivery.attempts,
         jti,
         kid: ring.active.kid().clone(),
-        endpoint: delivery.endpoint.clone(),
+        endpoint: endpoint.clone(),
         status,
         error: error.map(str::to_owned),
         state,
         due_at,
-        held,
-    });
-    tx.record(Entry { delegation_id: Some(&delivery.delegation_id), ..Entry::new(app.id(), now, event) }).await?;
-    tx.commit().await?;
+        held: false,
+    };
+    let (worker, delegation_id) = (worker.to_owned(), delivery.delegation_id.clone());
+    app.store.settle(Settlement { entry_id: app.id(), worker, at: now, delegation_id, host, attempt }).await?;
     meters::told(delivery.format, state);
     Ok(state == DeliveryState::Delivered)
 }
 
-/// Posts a token in its format. Answers with the status and the seconds of a `Retry-After`.
-async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Option<Seconds>), &'static str> {
-    let url = Url::parse(&delivery.endpoint).map_err(|_| "the endpoint is no URL")?;
-    let headers =
-        vec![("content-type", delivery.format.content_type().to_owned()), ("accept", "application/json".to_owned())];
+/// Posts a token in its format. Answers with the status and the span of a `Retry-After`.
+async fn post(app: &App, url: Url, format: Format, token: String) -> Result<(u16, Option<Seconds>), &'static str> {
+    let headers = vec![("content-type", format.content_type().to_owned()), ("accept", "application/json".to_owned())];
     let request = Request {
         method: Method::Post,
         url,
@@ -159,7 +216,7 @@ async fn post(app: &App, delivery: &Delivery, token: String) -> Result<(u16, Opt
             tracing::warn!(error = &error as &dyn std::error::Error, "a notice found no answer");
             Err(match error {
                 NetError::NotAllowed(_) => "its address is not allowed",
-                NetError::Timeout => "no answer in time",
+                NetError::Timeout => NO_ANSWER,
                 NetError::Unresolvable(_) => "its name does not resolve",
                 NetError::Connect(_) => "it cannot be reached",
                 _ => "the exchange broke off",

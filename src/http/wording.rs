@@ -1,8 +1,10 @@
 //! Plain words for pages: times with their zone, scopes, claims, delivery steps.
 
 use chrono::DateTime;
+use url::Url;
 
 use crate::domain::consent::{Consent, Mode};
+use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Round};
 use crate::domain::service_policy::Claim;
 use crate::domain::time::{Seconds, Timestamp};
@@ -165,14 +167,15 @@ fn current(host: &str, delivery: &Delivery) -> Option<(String, String)> {
     Some(match (delivery.state, delivery.round) {
         (DeliveryState::Delivered, _) => return None,
         (DeliveryState::Queued, Round::First) if delivery.attempts == 0 => {
-            (to_the_second(delivery.due_at), format!("{host} is being told"))
+            (to_the_second(delivery.due_at), format!("{host} is being told{}", at(host, delivery)))
         }
         (DeliveryState::Queued, Round::Second) if delivery.attempts == 0 => {
             let why = "what an agent got just before the stop could be used until then";
-            (to_the_second(delivery.due_at), format!("{host} is told a second time: {why}"))
+            (to_the_second(delivery.due_at), format!("{host} is told a second time{}: {why}", at(host, delivery)))
         }
         (DeliveryState::Queued, _) => {
-            (to_the_second(delivery.due_at), format!("next try; we go on until {}", time(delivery.give_up_at)))
+            let until = time(delivery.give_up_at);
+            (to_the_second(delivery.due_at), format!("next try{}; we go on until {until}", at(host, delivery)))
         }
         (DeliveryState::Refused | DeliveryState::GivenUp, round) => {
             let tries = if delivery.attempts == 1 { "try" } else { "tries" };
@@ -182,6 +185,12 @@ fn current(host: &str, delivery: &Delivery) -> Option<(String, String)> {
             (ended, format!("{what}, after {} {tries}: {last}", delivery.attempts))
         }
     })
+}
+
+/// Where a notice goes, if that is not at the service's own host.
+fn at(host: &str, delivery: &Delivery) -> String {
+    let there = Url::parse(&delivery.endpoint).map_or_else(|_| delivery.endpoint.clone(), |url| authority(&url));
+    if there == host { String::new() } else { format!(", at {there}") }
 }
 
 fn answer(status: Option<i64>, error: Option<&str>) -> String {
@@ -299,6 +308,10 @@ mod tests {
             texts(&under_way, &tries),
             [&tried[..], &["next try; we go on until 8 Jan 1970, 00:00 UTC", because]].concat()
         );
+
+        let mut moved = waiting.clone();
+        moved[0].endpoint = "https://push.example:8443/revoke".into();
+        assert_eq!(texts(&moved, &[])[0], "s.example is being told, at push.example:8443");
 
         let through = [delivery("a", First, Delivered, 1, 1), delivery("b", Second, Delivered, 1, 420)];
         let confirmed = [attempt("a", 1, Some(202), None), attempt("b", 420, Some(200), None)];

@@ -1,4 +1,4 @@
-//! The committer: mints that wait share one transaction.
+//! The committer: mints that wait, and attempts at notices, share one transaction.
 //!
 //! A durable commit costs the same for one row and for two hundred, so one task of the process drains what waits, of whichever issuer,
 //! decides and writes it in one transaction, and answers each waiter after COMMIT.
@@ -10,8 +10,10 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::Outage;
-use super::mint::{self, Done, Mint, Outcome, Spending, UnspentJti, Waiting};
-use super::{Pools, Result, StoreError};
+use super::journal::Line;
+use super::mint::{self, Mint, Outcome, Spending, UnspentJti, Waiting};
+use super::outbox::{Settlement, Settling};
+use super::{Pools, Result, StoreError, Tx};
 use crate::meters;
 
 /// Most jobs in one transaction.
@@ -24,6 +26,7 @@ const TRIES: usize = 5;
 enum Job {
     Mint(Box<Waiting>, To<mint::Answer>),
     Spend(Spending, To<bool>),
+    Settle(Box<Settling>, To<bool>),
 }
 
 /// Who waits.
@@ -60,6 +63,11 @@ impl Committer {
         self.submit(Job::Spend(Spending { issuer, unspent }, answer), outcome).await
     }
 
+    pub(super) async fn settle(&self, issuer: Arc<str>, settlement: Settlement) -> Result<bool> {
+        let (answer, outcome) = oneshot::channel();
+        self.submit(Job::Settle(Box::new(Settling { issuer, settlement }), answer), outcome).await
+    }
+
     async fn submit<T>(&self, job: Job, outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
         self.jobs.send(job).await.map_err(|_| StoreError::Closing)?;
         outcome.await.map_err(|_| StoreError::Closing)?
@@ -73,6 +81,15 @@ struct Batch {
     outcomes: Vec<To<mint::Answer>>,
     spendings: Vec<Spending>,
     firsts: Vec<To<bool>>,
+    settlings: Vec<Settling>,
+    held: Vec<To<bool>>,
+}
+
+/// What came of a batch, in its order.
+struct Done {
+    mints: Vec<Option<Result<mint::Answer>>>,
+    spent: Vec<bool>,
+    held: Vec<bool>,
 }
 
 /// Runs until the last way in is gone.
@@ -98,6 +115,10 @@ async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<Atomic
 }
 
 impl Batch {
+    fn len(&self) -> usize {
+        self.mints.len() + self.spendings.len() + self.settlings.len()
+    }
+
     fn add(&mut self, job: Job) {
         match job {
             Job::Mint(waiting, answer) => {
@@ -108,6 +129,10 @@ impl Batch {
                 self.spendings.push(spending);
                 self.firsts.push(answer);
             }
+            Job::Settle(settling, answer) => {
+                self.settlings.push(*settling);
+                self.held.push(answer);
+            }
         }
     }
 
@@ -117,8 +142,9 @@ impl Batch {
         let mut again = Self::default();
         match done {
             Ok(done) => {
-                for (first, to) in done.spent.into_iter().zip(self.firsts) {
-                    let _ = to.send(Ok(first));
+                let yes_or_no = done.spent.into_iter().zip(self.firsts).chain(done.held.into_iter().zip(self.held));
+                for (answer, to) in yes_or_no {
+                    let _ = to.send(Ok(answer));
                 }
                 for ((waiting, outcome), to) in self.mints.into_iter().zip(done.mints).zip(self.outcomes) {
                     match outcome {
@@ -132,10 +158,10 @@ impl Batch {
                 }
             }
             Err(error) => {
-                let jobs = self.mints.len() + self.spendings.len();
-                tracing::error!(error = &error as &dyn std::error::Error, jobs, "a batch of mints failed");
+                let jobs = self.len();
+                tracing::error!(error = &error as &dyn std::error::Error, jobs, "a batch failed");
                 let error = error.for_each();
-                for to in self.firsts {
+                for to in self.firsts.into_iter().chain(self.held) {
                     let _ = to.send(Err(error()));
                 }
                 for to in self.outcomes {
@@ -153,13 +179,27 @@ async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Don
     loop {
         tries += 1;
         batches.fetch_add(1, Ordering::Relaxed);
-        let ran = pools.while_it_answers(mint::run(pools, &batch.mints, &batch.spendings)).await;
+        let ran = pools.while_it_answers(transact(pools, batch)).await;
         match ran.and_then(|outcome| outcome) {
             Err(error) if tries < TRIES && error.is_cut_off() => {}
             outcome => {
-                meters::committed(batch.mints.len() + batch.spendings.len(), begun.elapsed());
+                meters::committed(batch.len(), begun.elapsed());
                 return outcome;
             }
         }
     }
+}
+
+/// Writes a batch and makes it durable.
+async fn transact(pools: &Pools, batch: &Batch) -> Result<Done> {
+    let handle = pools.begin().await?;
+    let mut tx =
+        Tx { handle, issuer: "".into(), client_changes: Arc::default(), wrote_client: false, lines: Vec::new() };
+    let (mut mints, spent) = mint::run(&mut tx, &batch.mints, &batch.spendings).await?;
+    let held = tx.settle(&batch.settlings).await?;
+    tx.commit().await?;
+    for (_, line) in mints.iter_mut().flatten().flatten() {
+        *line = line.take().map(Line::durable);
+    }
+    Ok(Done { mints, spent, held })
 }

@@ -51,6 +51,13 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Of what concerns a delegation.
+    pub(super) fn of_delegation(issuer: Arc<str>, delegation_id: &str, event: &Event) -> Self {
+        let (kind, body) = event.columns();
+        let delegation = Some(delegation_id.to_owned());
+        Self { durable: false, issuer, kind, account: None, client: None, delegation, consent: None, jti: None, body }
+    }
+
     /// What it tells of is committed.
     pub(super) fn durable(mut self) -> Self {
         self.durable = true;

@@ -49,6 +49,17 @@ macro_rules! elements {
 }
 pub(super) use elements;
 
+/// The same where they are texts.
+macro_rules! texts {
+    (sqlite, $parameter:literal) => {
+        concat!("json_each(", $parameter, ")")
+    };
+    (postgres, $parameter:literal) => {
+        concat!("json_array_elements_text(", $parameter, "::json) AS e(value)")
+    };
+}
+pub(super) use texts;
+
 /// One of them, read. A row has few columns: looking through them is quicker than a map.
 #[derive(Debug)]
 pub(super) struct JsonRow<'a>(Vec<(&'a str, Field<'a>)>);

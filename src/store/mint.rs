@@ -14,7 +14,7 @@ use self::facts::Facts;
 use self::locks::Locked;
 use self::wanted::{Rows, Wanted};
 use super::journal::Line;
-use super::{Pools, Result, StoreError, Tx};
+use super::{Result, StoreError, Tx};
 use crate::domain::claims::IdJag;
 use crate::domain::client::Client;
 use crate::domain::disclosure::ClaimSet;
@@ -135,16 +135,12 @@ pub(super) struct Spending {
     pub(super) unspent: UnspentJti,
 }
 
-/// What a mint is told, and its line in the log.
+/// What a mint is told, and its line for the log, which is written once it is durable.
 pub(super) type Answer = (Outcome, Option<Line>);
 
-/// What came of a batch.
-pub(super) struct Done {
-    /// For each mint; `None` when it has to wait for the next batch, its `jti` spent already.
-    pub(super) mints: Vec<Option<Result<Answer>>>,
-    /// For each `jti` of another grant, whether it was the first.
-    pub(super) spent: Vec<bool>,
-}
+/// What came of the mints of a batch: for each its answer, and `None` when it has to wait for the next batch, its `jti` spent already;
+/// for each `jti` of another grant whether it was the first.
+pub(super) type Minted = (Vec<Option<Result<Answer>>>, Vec<bool>);
 
 /// What is said to a mint before anything is written.
 enum Verdict {
@@ -154,11 +150,8 @@ enum Verdict {
     Later,
 }
 
-/// Runs a batch and makes it durable.
-pub(super) async fn run(pools: &Pools, mints: &[Waiting], spendings: &[Spending]) -> Result<Done> {
-    let handle = pools.begin().await?;
-    let mut tx =
-        Tx { handle, issuer: "".into(), client_changes: Arc::default(), wrote_client: false, lines: Vec::new() };
+/// Decides on the mints of a batch and writes what comes of it. Nothing of it has happened before the commit.
+pub(super) async fn run(tx: &mut Tx, mints: &[Waiting], spendings: &[Spending]) -> Result<Minted> {
     let wanted = Wanted::of(mints, spendings);
     // Whoever has waited is judged by the time it is now.
     let now = mints.iter().map(|waiting| waiting.mint.now).max().unwrap_or_default();
@@ -189,16 +182,14 @@ pub(super) async fn run(pools: &Pools, mints: &[Waiting], spendings: &[Spending]
         let (Ok(Verdict::Granted(grant)), Some(rows)) = (verdict, want.rows) else { return None };
         Some((waiting, facts.subject(rows.subject).ok()??, &**grant))
     });
-    let lines = tx.record_mints(&granted.collect::<Vec<_>>(), now).await?;
-    tx.commit().await?;
-    let mut lines = lines.into_iter().map(Line::durable);
+    let mut lines = tx.record_mints(&granted.collect::<Vec<_>>(), now).await?.into_iter();
     let mints = verdicts.into_iter().map(|verdict| match verdict {
         Ok(Verdict::Granted(grant)) => Some(Ok((Outcome::Minted(Box::new(grant.claims)), lines.next()))),
         Ok(Verdict::Said(outcome)) => Some(Ok((outcome, None))),
         Ok(Verdict::Later) => None,
         Err(error) => Some(Err(error)),
     });
-    Ok(Done { mints: mints.collect(), spent })
+    Ok((mints.collect(), spent))
 }
 
 /// Judges one mint. A row that cannot be read is the misfortune of those that need it.

@@ -47,7 +47,7 @@ pub use grants::{Family, NewFamily, TokenSubject};
 pub use journal::Entry;
 pub use keys::KeyRow;
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
-pub use outbox::{NewDelivery, Settled};
+pub use outbox::{Hosts, NewDelivery, Settlement};
 pub use schema::Schema;
 pub use sessions::NewSession;
 pub use sign_ins::SignIn;
@@ -250,6 +250,15 @@ impl Store {
     /// What the database says; nothing was written then, and the `jti` is not spent.
     pub async fn mint(&self, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
         self.database.committer.mint(self.issuer.clone(), mint, unspent).await
+    }
+
+    /// Writes down an attempt at a notice and settles that, in a transaction shared with those that wait at the same time. `false` when the
+    /// lease it was made under had run out: then its outcome does not count.
+    ///
+    /// # Errors
+    /// What the database says; nothing was written then, unless it was cut off at its end.
+    pub async fn settle(&self, settlement: Settlement) -> Result<bool> {
+        self.database.committer.settle(self.issuer.clone(), settlement).await
     }
 
     /// Spends the `jti` of a client's assertion. `false` when it was spent before.

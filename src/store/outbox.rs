@@ -1,8 +1,14 @@
 //! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::journal::Line;
+use super::json_row::{elements, texts};
 use super::{Columns, HostTx, Result, Tx, json, on, per_engine, word};
 use crate::domain::ids::Subject;
-use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
+use crate::domain::journal::Event;
+use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, Round};
 use crate::domain::time::{Seconds, Timestamp};
 
 /// A notice to send.
@@ -34,17 +40,36 @@ pub struct NewDelivery<'a> {
     pub give_up_at: Timestamp,
 }
 
-/// How an attempt left its delivery.
-#[derive(Debug)]
-pub struct Settled<'a> {
-    /// Queued again, or an end.
-    pub state: DeliveryState,
-    /// When the next attempt is due.
-    pub due_at: Timestamp,
-    /// The answer.
-    pub status: Option<i64>,
-    /// Why there was none.
-    pub error: Option<&'a str>,
+/// An attempt that was made, and how it leaves its notice.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The journal row's id.
+    pub entry_id: String,
+    /// Who made it, under a lease that may have run out.
+    pub worker: String,
+    /// When.
+    pub at: Timestamp,
+    /// Of which delegation.
+    pub delegation_id: String,
+    /// Host and port of where it went.
+    pub host: String,
+    /// What came of it; whether the lease was still held is found out when it is written.
+    pub attempt: Attempt,
+}
+
+/// One in the batch.
+pub(super) struct Settling {
+    pub(super) issuer: Arc<str>,
+    pub(super) settlement: Settlement,
+}
+
+/// Which hosts a claim is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Hosts<'a> {
+    /// All but these, those first that come by name after `after`.
+    But(&'a [String], &'a str),
+    /// These alone.
+    Only(&'a [String]),
 }
 
 macro_rules! delivery_columns {
@@ -78,37 +103,62 @@ fn delivery(r: &impl Columns) -> Result<Delivery> {
 }
 
 /// The oldest of each chosen host; each engine finds its way by the index in its own words only.
-macro_rules! claim_of {
+macro_rules! oldest {
     (sqlite) => {
-        claim!(
-            "JOIN delivery d ON d.id IN (SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
-                                          ORDER BY x.due_at, x.id LIMIT $5)",
-            ""
-        )
+        "JOIN delivery d ON d.id IN (SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
+                                      ORDER BY x.due_at, x.id LIMIT $5)"
     };
     (postgres) => {
-        claim!(
-            "CROSS JOIN LATERAL (SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
-                                  ORDER BY x.due_at, x.id LIMIT $5) d",
-            "FOR UPDATE OF o SKIP LOCKED"
+        "CROSS JOIN LATERAL (SELECT x.id FROM delivery x WHERE x.state = 'queued' AND x.host = c.host AND x.due_at <= $2
+                              ORDER BY x.due_at, x.id LIMIT $5) d"
+    };
+}
+
+macro_rules! skip_locked {
+    (sqlite) => {
+        ""
+    };
+    (postgres) => {
+        "FOR UPDATE OF o SKIP LOCKED"
+    };
+}
+
+/// From host to host by the index, without those of `$7`.
+macro_rules! all_but {
+    ($engine:ident) => {
+        concat!(
+            "walk (host) AS (
+                SELECT MIN(host) FROM delivery WHERE state = 'queued' AND host > $6
+                UNION ALL
+                SELECT (SELECT MIN(d.host) FROM delivery d WHERE d.state = 'queued' AND d.host > h.host)
+                  FROM walk h WHERE h.host IS NOT NULL
+             ),
+             hosts AS (SELECT host FROM walk WHERE host IS NOT NULL AND host NOT IN (SELECT value FROM ",
+            texts!($engine, "$7"),
+            "))"
         )
     };
 }
 
+/// Those of `$7`.
+macro_rules! only {
+    ($engine:ident) => {
+        concat!("hosts (host) AS (SELECT value FROM ", texts!($engine, "$7"), " WHERE value > $6)")
+    };
+}
+
+// A lease that lasts longer than leases do was given by a clock that was wrong: it is none.
 macro_rules! claim {
-    ($oldest:literal, $skip_locked:literal) => {
+    ($engine:ident, $hosts:ident) => {
         concat!(
-            "WITH RECURSIVE hosts (host) AS (
-                SELECT MIN(host) FROM delivery WHERE state = 'queued' AND host > $6
-                UNION ALL
-                SELECT (SELECT MIN(d.host) FROM delivery d WHERE d.state = 'queued' AND d.host > h.host)
-                  FROM hosts h WHERE h.host IS NOT NULL
-             ),
+            "WITH RECURSIVE ",
+            $hosts!($engine),
+            ",
              chosen AS MATERIALIZED (
                 SELECT h.host FROM hosts h
-                 WHERE h.host IS NOT NULL
-                   AND (SELECT MIN(d.due_at) FROM delivery d WHERE d.state = 'queued' AND d.host = h.host) <= $2
-                   AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.state = 'queued' AND b.host = h.host AND b.leased_until > $2)
+                 WHERE (SELECT MIN(d.due_at) FROM delivery d WHERE d.state = 'queued' AND d.host = h.host) <= $2
+                   AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.state = 'queued' AND b.host = h.host
+                                                              AND b.leased_until > $2 AND b.leased_until <= $3)
                  LIMIT $4
              ),
              ",
@@ -117,9 +167,9 @@ macro_rules! claim {
             "due AS MATERIALIZED (
                 SELECT o.id FROM delivery o
                  WHERE o.id IN (SELECT d.id FROM chosen c ",
-            $oldest,
-            ") AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2) ",
-            $skip_locked,
+            oldest!($engine),
+            ") AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2 OR o.leased_until > $3) ",
+            skip_locked!($engine),
             ")
             UPDATE delivery SET lease = $1, leased_until = $3, attempts = attempts + 1
              WHERE id IN (SELECT id FROM due) RETURNING ",
@@ -157,33 +207,82 @@ impl Tx {
         })
     }
 
-    /// Ends an attempt of a worker that still holds the lease. `false` when it lost it.
-    pub async fn settle(
-        &mut self,
-        delivery_id: &str,
-        worker: &str,
-        settled: &Settled<'_>,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let id = self.issuer.clone();
-        let ended_at = (settled.state != DeliveryState::Queued).then_some(now);
+    /// Writes down attempts, and settles the notices whose leases are still held. Says for each whether it was: if not, the attempt was
+    /// made all the same, but its outcome is the next worker's to decide.
+    pub(super) async fn settle(&mut self, settlings: &[Settling]) -> Result<Vec<bool>> {
+        let id = |n: usize| &settlings[n].settlement.attempt.delivery_id;
+        let mut held = vec![false; settlings.len()];
+        let mut left: Vec<usize> = (0..settlings.len()).collect();
+        while !left.is_empty() {
+            // A notice that two workers tried comes twice, and a statement changes a row once.
+            let mut ids = HashSet::new();
+            let (one_of_each, others): (Vec<usize>, _) = left.into_iter().partition(|n| ids.insert(id(*n)));
+            let settled = self.settle_each(one_of_each.iter().map(|n| &settlings[*n])).await?;
+            for n in one_of_each {
+                held[n] = settled.contains(id(n));
+            }
+            left = others;
+        }
+        if !settlings.is_empty() {
+            self.record_attempts(settlings, &held).await?;
+        }
+        Ok(held)
+    }
+
+    /// The ids of those that were settled.
+    async fn settle_each(&mut self, settlings: impl Iterator<Item = &Settling>) -> Result<HashSet<String>> {
+        macro_rules! settle {
+            ($engine:ident) => {
+                concat!(
+                    "UPDATE delivery SET state = e.value ->> 3, due_at = CAST(e.value ->> 4 AS BIGINT),
+                            last_status = CAST(e.value ->> 5 AS BIGINT), last_error = e.value ->> 6,
+                            ended_at = CAST(e.value ->> 7 AS BIGINT), endpoint = e.value ->> 8, host = e.value ->> 9,
+                            lease = NULL, leased_until = NULL
+                       FROM ",
+                    elements!($engine, "$1"),
+                    " WHERE delivery.id = e.value ->> 0 AND delivery.issuer_id = e.value ->> 1 AND delivery.lease = e.value ->> 2
+                        AND delivery.state = 'queued' RETURNING id"
+                )
+            };
+        }
+        let rows = settlings.map(|Settling { issuer, settlement: Settlement { worker, at, host, attempt, .. } }| {
+            let ended_at = (attempt.state != DeliveryState::Queued).then_some(at);
+            let Attempt { delivery_id, state, due_at, status, error, endpoint, .. } = attempt;
+            (delivery_id, &**issuer, worker, state, due_at, status, error, ended_at, endpoint, host)
+        });
+        let rows = json(&rows.collect::<Vec<_>>());
+        let sql = per_engine!(self, settle!(sqlite), settle!(postgres));
         on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE delivery SET state = $4, due_at = $5, last_status = $6, last_error = $7, ended_at = $8, lease = NULL, leased_until = NULL
-                  WHERE issuer_id = $1 AND id = $2 AND lease = $3 AND state = 'queued'",
-            )
-            .bind(&*id)
-            .bind(delivery_id)
-            .bind(worker)
-            .bind(settled.state.as_str())
-            .bind(settled.due_at)
-            .bind(settled.status)
-            .bind(settled.error)
-            .bind(ended_at)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected() == 1)
+            let rows = sqlx::query(sql).bind(&rows).fetch_all(c).await?;
+            rows.iter().map(|row| row.text("id")).collect()
         })
+    }
+
+    async fn record_attempts(&mut self, settlings: &[Settling], held: &[bool]) -> Result<()> {
+        macro_rules! record {
+            ($engine:ident) => {
+                concat!(
+                    "INSERT INTO journal (id, issuer_id, at, kind, delegation_id, body)
+                     SELECT e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS BIGINT), e.value ->> 3, e.value ->> 4, e.value ->> 5 FROM ",
+                    elements!($engine, "$1")
+                )
+            };
+        }
+        let lines = settlings.iter().zip(held).map(|(Settling { issuer, settlement }, held)| {
+            let event = Event::DeliveryAttempt(Attempt { held: *held, ..settlement.attempt.clone() });
+            Line::of_delegation(issuer.clone(), &settlement.delegation_id, &event)
+        });
+        let lines: Vec<Line> = lines.collect();
+        let rows = settlings.iter().zip(&lines).map(|(Settling { issuer, settlement }, line)| {
+            (&settlement.entry_id, &**issuer, settlement.at, &line.kind, &line.delegation, &line.body)
+        });
+        let rows = json(&rows.collect::<Vec<_>>());
+        let sql = per_engine!(self, record!(sqlite), record!(postgres));
+        on!(self, |c| {
+            sqlx::query(sql).bind(&rows).execute(c).await?;
+        });
+        self.lines.extend(lines);
+        Ok(())
     }
 }
 
@@ -212,23 +311,23 @@ impl HostTx {
         })
     }
 
-    /// When the next notice is due that nobody has leased; a look that costs no transaction.
-    pub async fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
+    /// When the next notice is due that nobody has leased, leases lasting `lease` at most; a look that costs no transaction.
+    pub async fn next_due(&mut self, now: Timestamp, lease: Seconds) -> Result<Option<Timestamp>> {
         on!(self.0, |c| {
             let row = sqlx::query(
                 "SELECT MIN(due_at) AS due_at FROM delivery
-                  WHERE state = 'queued' AND (leased_until IS NULL OR leased_until <= $1)",
+                  WHERE state = 'queued' AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $2)",
             )
             .bind(now)
+            .bind(now + lease)
             .fetch_one(c)
             .await?;
             row.maybe_time("due_at")
         })
     }
 
-    /// Leases due notices of all issuers to a worker: of at most `hosts` hosts, the first by name after `after`, the `run` oldest of
-    /// each; of no host that has a leased one already, so that each is told by one worker at a time and one that hangs holds up nobody
-    /// else. They come host by host, the oldest first. Counts the attempts before they are made, so that a crash cannot try for ever.
+    /// Leases due notices of all issuers to a worker: of at most `most` of `hosts`, the `run` oldest of each; of no host that has a leased
+    /// one already, so that each is told by one worker at a time and one that hangs holds up nobody else. They come host by host, the oldest first. Counts the attempts before they are made, so that a crash cannot try for ever.
     ///
     /// It goes from host to host by the index instead of through the rows, and no further than it needs: what it does not take costs
     /// nothing, however much waits for one host.
@@ -237,10 +336,16 @@ impl HostTx {
         worker: &str,
         now: Timestamp,
         lease: Seconds,
-        (hosts, run): (i64, i64),
-        after: &str,
+        (most, run): (i64, i64),
+        hosts: Hosts<'_>,
     ) -> Result<Vec<Delivery>> {
-        let sql = per_engine!(self.0, claim_of!(sqlite), claim_of!(postgres));
+        let (sql, named, after) = match hosts {
+            Hosts::But(named, after) => {
+                (per_engine!(self.0, claim!(sqlite, all_but), claim!(postgres, all_but)), named, after)
+            }
+            Hosts::Only(named) => (per_engine!(self.0, claim!(sqlite, only), claim!(postgres, only)), named, ""),
+        };
+        let named = json(&named);
         if self.0.is_postgres() {
             on!(self.0, |c| {
                 // Two that read at the same time would both find a host free. SQLite has one writer, and never prepares this text.
@@ -252,9 +357,10 @@ impl HostTx {
                 .bind(worker)
                 .bind(now)
                 .bind(now + lease)
-                .bind(hosts)
+                .bind(most)
                 .bind(run)
                 .bind(after)
+                .bind(&named)
                 .fetch_all(c)
                 .await?;
             rows.iter().map(delivery).collect::<Result<_>>()?
@@ -266,25 +372,41 @@ impl HostTx {
     /// Gives back what a worker leased and did not try.
     pub async fn release(&mut self, delivery_ids: &[&str], worker: &str) -> Result<()> {
         macro_rules! release {
-            ($ids:literal) => {
+            ($engine:ident) => {
                 concat!(
                     "UPDATE delivery SET lease = NULL, leased_until = NULL, attempts = attempts - 1
-                      WHERE lease = $2 AND state = 'queued' AND id IN (SELECT ",
-                    $ids,
+                      WHERE lease = $2 AND state = 'queued' AND id IN (SELECT value FROM ",
+                    texts!($engine, "$1"),
                     ")"
                 )
             };
         }
         let ids = json(&delivery_ids);
-        let sql = per_engine!(
-            self.0,
-            release!("value FROM json_each($1)"),
-            release!("value FROM json_array_elements_text($1::json) AS e(value)")
-        );
+        let sql = per_engine!(self.0, release!(sqlite), release!(postgres));
         on!(self.0, |c| {
             sqlx::query(sql).bind(&ids).bind(worker).execute(c).await?;
             Ok(())
         })
+    }
+
+    /// Lets be due what is due later than the longest pause after as many attempts, by `pauses`, the last of which repeats: a clock was
+    /// wrong when that was written. A second notice that was not tried yet waits for what was minted, however long that is.
+    pub async fn pull_forward(&mut self, now: Timestamp, pauses: &[Seconds]) -> Result<u64> {
+        macro_rules! pull {
+            ($cast:literal) => {
+                concat!(
+                    "UPDATE delivery SET due_at = $1
+                      WHERE state = 'queued' AND due_at > $1 AND (attempts > 0 OR round = 'first')
+                        AND due_at > $1 + CAST(",
+                    $cast,
+                    " ->> CAST(CASE WHEN attempts < $3 THEN attempts ELSE $3 END AS INT) AS BIGINT)"
+                )
+            };
+        }
+        let last = i64::try_from(pauses.len()).unwrap_or(i64::MAX) - 1;
+        let pauses = json(&pauses);
+        let sql = per_engine!(self.0, pull!("$2"), pull!("$2::json"));
+        on!(self.0, |c| { Ok(sqlx::query(sql).bind(now).bind(&pauses).bind(last).execute(c).await?.rows_affected()) })
     }
 
     /// Takes back every lease: of a process that is dead, on a database that is ours alone.
@@ -329,22 +451,17 @@ mod tests {
         let database = Database::sqlite(&folder.path().join("avouch.db")).await.unwrap();
         let mut tx = database.begin().await.unwrap();
         let Connection::Sqlite(c) = tx.0.connection() else { panic!("it is SQLite") };
-        let rows = sqlx::query(concat!("EXPLAIN QUERY PLAN ", claim_of!(sqlite)))
-            .bind("w")
-            .bind(0)
-            .bind(0)
-            .bind(1)
-            .bind(1)
-            .bind("")
-            .fetch_all(c)
-            .await
-            .unwrap();
-        let steps: Vec<String> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
-        let of_deliveries = |step: &&String| {
-            ["delivery", " d ", " d USING", " b ", " o ", " x "].iter().any(|name| step.contains(name))
-        };
-        let looked: Vec<&String> = steps.iter().filter(of_deliveries).collect();
-        assert!(looked.len() >= 6, "{steps:#?}");
-        assert!(looked.iter().all(|step| step.starts_with("SEARCH")), "{steps:#?}");
+        for claim in [claim!(sqlite, all_but), claim!(sqlite, only)] {
+            let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {claim}"));
+            let explain = sqlx::query(sql).bind("w").bind(0).bind(0).bind(1).bind(1).bind("").bind("[]");
+            let rows = explain.fetch_all(&mut *c).await.unwrap();
+            let steps: Vec<String> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
+            let of_deliveries = |step: &&String| {
+                ["delivery", " d ", " d USING", " b ", " o ", " x "].iter().any(|name| step.contains(name))
+            };
+            let looked: Vec<&String> = steps.iter().filter(of_deliveries).collect();
+            assert!(looked.len() >= 5, "{steps:#?}");
+            assert!(looked.iter().all(|step| step.starts_with("SEARCH")), "{steps:#?}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use avouch::domain::ids::{Subject, authority};
 use avouch::domain::notice::{Format, Round};
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::flow::issuers_admin;
+use avouch::flow::lanes::Place;
 use avouch::flow::notify::{self, Cursor};
 use avouch::host::Host;
 use avouch::store::NewDelivery;
@@ -16,18 +17,25 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use crate::harness::{Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually, twins};
+use crate::harness::{
+    ALICE, Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually, twins,
+};
 
 const WEEK: Seconds = Seconds(7 * 24 * 3600);
 
 /// Owes notices to `endpoint` without going through as many users.
 async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
+    owe_each(world, &vec![endpoint.to_owned(); count]).await
+}
+
+/// Owes one notice to each of these.
+async fn owe_each(world: &World, endpoints: &[String]) -> Vec<String> {
     let delegation = world.database.column("SELECT id FROM delegation").await.remove(0);
-    let host = authority(&Url::parse(endpoint).unwrap());
     let mut tx = world.app.store.begin().await.unwrap();
     let now = world.clock.now();
     let mut ids = Vec::new();
-    for n in 0..count {
+    for (n, endpoint) in endpoints.iter().enumerate() {
+        let host = authority(&Url::parse(endpoint).unwrap());
         let (id, sub) = (world.app.id(), Subject::parse(&format!("user-{n}")).unwrap());
         tx.enqueue(&NewDelivery {
             id: &id,
@@ -147,6 +155,7 @@ fn http_date(at: Timestamp) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(u64::try_from(at.0).unwrap()))
 }
 
+/// What a service asks for, given the time.
 type Asked = fn(Timestamp) -> String;
 
 #[tokio::test]
@@ -249,6 +258,80 @@ async fn no_answer_is_tried_again() {
     assert_eq!(hangs.received().len(), 1);
 }
 
+both! {
+    /// The endpoint is the one of the moment: what was owed before it was mended goes there as well, and whoever looks sees that.
+    async fn a_mended_endpoint_is_told_what_was_owed_before(world: World) {
+        let id = one_owed(&world).await;
+        let old = world.service.clone();
+        old.behave(Behaviour::Status(404));
+        world.settle().await;
+        let new = FakeService::start().await;
+        let mended = format!("{}/agent/auth/revoked", new.url);
+        let declared = declarations(&world.service.url).replace(&format!("{}/agent/auth/revoke", old.url), &mended);
+        world.replica(&declared).await;
+        assert_eq!(delivery_of(&world, &id).await["endpoint"], mended);
+        let page = world.signed_in(ALICE).await.get("/connections").await;
+        let said = format!("next try, at {}", authority(&Url::parse(&mended).unwrap()));
+        assert!(page.body.contains(&said), "{said}: {}", page.body);
+        new.behave(Behaviour::Status(503));
+        for told in 1..=2 {
+            let wait = due(&world).await - world.clock.now();
+            world.clock.advance(wait);
+            world.settle().await;
+            assert_eq!((old.received().len(), new.received().len()), (1, told));
+            new.behave(Behaviour::Status(200));
+        }
+        let delivery = delivery_of(&world, &id).await;
+        assert_eq!((&delivery["state"], &delivery["endpoint"]), (&json!("delivered"), &json!(mended)));
+        let went: Vec<Value> = attempts(&world).await.into_iter().map(|attempt| attempt["endpoint"].clone()).collect();
+        assert_eq!(went, [json!(format!("{}/agent/auth/revoke", old.url)), json!(mended), json!(mended)]);
+        let host = authority(&Url::parse(&mended).unwrap());
+        assert_eq!(world.database.column("SELECT host FROM delivery").await, [host], "it is one of that host's from now on");
+    }
+}
+
+both! {
+    /// A clock that was an hour ahead put off a notice and leased another; neither waits until then.
+    async fn what_a_wrong_clock_put_off_is_due(world: World) {
+        let id = one_owed(&world).await;
+        world.clock.advance(Seconds(3600));
+        world.service.behave(Behaviour::Status(503));
+        world.settle().await;
+        let leased = owe(&world, "https://127.0.0.1:9/revoke", 1).await;
+        assert_eq!(notify::claim(&world.host, "stopped", 9, &mut Cursor::default(), &[]).await.unwrap().len(), 1);
+        world.clock.advance(Seconds(-3600));
+        world.service.behave(Behaviour::Status(200));
+        world.settle().await;
+        let told = format!("SELECT state FROM delivery WHERE delegation_id = '{id}' AND sub <> 'user-0'");
+        assert_eq!(world.database.column(&told).await, ["delivered"]);
+        let tried = format!("SELECT COUNT(*) FROM delivery WHERE id = '{}' AND lease IS NULL AND attempts = 2", leased[0]);
+        assert_eq!(world.database.column(&tried).await, ["1"]);
+    }
+}
+
+/// Many more hosts that hang than there are places, and they come first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_hang_take_no_place_for_long() {
+    const HANG: usize = 600;
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
+    let (hangs, other) = (FakeService::start_everywhere().await, FakeService::start_everywhere().await);
+    hangs.behave(Behaviour::Hang);
+    let of = |service: &FakeService, net: usize, n: usize| {
+        let port = Url::parse(&service.url).unwrap().port().unwrap();
+        format!("http://127.0.{}.{}:{port}/revoke", net + n / 250, 1 + n % 250)
+    };
+    owe_each(&world, &(0..HANG).map(|n| of(&hangs, 10, n)).collect::<Vec<_>>()).await;
+    owe_each(&world, &(0..40).map(|n| of(&other, 20, n / 2)).collect::<Vec<_>>()).await;
+    let worker = tokio::spawn(delivery::run(world.host.clone(), world.stop.subscribe()));
+    let delivered = || world.database.column("SELECT COUNT(*) FROM delivery WHERE state = 'delivered'");
+    eventually("all others are told", async || delivered().await == ["40"]).await;
+    let over = world.database.column("SELECT COUNT(*) FROM delivery WHERE last_error IS NOT NULL").await;
+    // With a place for each until its time is over, there would be four times as many as there are places.
+    assert!(over[0].parse::<usize>().unwrap() < 450, "{over:?}");
+    worker.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_hangs_holds_up_nobody_else() {
     let world = World::start(Engine::Sqlite).await;
@@ -273,19 +356,19 @@ async fn a_host_has_one_notice_at_a_time() {
     world.delegated().await;
     owe(&world, &format!("{}/a", world.service.url), 3).await;
     owe(&world, &format!("{}/b", world.service.url), 3).await;
-    let claimed = notify::claim(&world.host, "one", 100, &mut Cursor::default()).await.unwrap();
+    let claimed = notify::claim(&world.host, "one", 100, &mut Cursor::default(), &[]).await.unwrap();
     assert_eq!(claimed.len(), 1);
-    assert!(notify::claim(&world.host, "two", 100, &mut Cursor::default()).await.unwrap().is_empty());
+    assert!(notify::claim(&world.host, "two", 100, &mut Cursor::default(), &[]).await.unwrap().is_empty());
     world.database.column("UPDATE delivery SET due_at = due_at - 5 WHERE lease IS NULL RETURNING id").await;
     assert!(
-        notify::claim(&world.host, "two", 100, &mut Cursor::default()).await.unwrap().is_empty(),
+        notify::claim(&world.host, "two", 100, &mut Cursor::default(), &[]).await.unwrap().is_empty(),
         "also when another is due for longer"
     );
-    notify::tell(&world.host, &claimed[0], "one").await.unwrap();
+    notify::tell(&world.host, &claimed[0], "one", &mut Place::anywhere()).await.unwrap();
     assert_eq!(world.service.received().len(), 6);
     owe(&world, &format!("{}/a", world.service.url), 1).await;
     assert_eq!(
-        notify::claim(&world.host, "two", 100, &mut Cursor::default()).await.unwrap().len(),
+        notify::claim(&world.host, "two", 100, &mut Cursor::default(), &[]).await.unwrap().len(),
         1,
         "the host is free again"
     );
@@ -294,24 +377,24 @@ async fn a_host_has_one_notice_at_a_time() {
 both! {
     async fn a_lost_lease_is_taken_over(world: World) {
         let id = one_owed(&world).await;
-        let lost = notify::claim(&world.host, "gone", 10, &mut Cursor::default()).await.unwrap();
+        let lost = notify::claim(&world.host, "gone", 10, &mut Cursor::default(), &[]).await.unwrap();
         assert_eq!((lost.len(), lost[0][0].attempts), (1, 1));
         world.clock.advance(notify::LEASE - Seconds(1));
-        assert!(notify::claim(&world.host, "next", 10, &mut Cursor::default()).await.unwrap().is_empty(), "leased");
+        assert!(notify::claim(&world.host, "next", 10, &mut Cursor::default(), &[]).await.unwrap().is_empty(), "leased");
         world.clock.advance(Seconds(1));
-        let taken = notify::claim(&world.host, "next", 10, &mut Cursor::default()).await.unwrap();
+        let taken = notify::claim(&world.host, "next", 10, &mut Cursor::default(), &[]).await.unwrap();
         assert_eq!((taken.len(), taken[0][0].attempts), (1, 2), "the lost attempt is counted");
         // The first worker was only slow: its answer is in the journal, but it decides nothing any more.
         world.service.behave(Behaviour::Status(404));
-        notify::tell(&world.host, &lost[0], "gone").await.unwrap();
+        notify::tell(&world.host, &lost[0], "gone", &mut Place::anywhere()).await.unwrap();
         assert_eq!(delivery_of(&world, &id).await["last_status"], Value::Null);
         world.service.behave(Behaviour::Status(200));
-        notify::tell(&world.host, &taken[0], "next").await.unwrap();
+        notify::tell(&world.host, &taken[0], "next", &mut Place::anywhere()).await.unwrap();
         assert_eq!(delivery_of(&world, &id).await["state"], "delivered");
         let held: Vec<Value> = attempts(&world).await.into_iter().map(|a| a["held"].clone()).collect();
         assert!(held.contains(&json!(false)) && held.contains(&json!(true)), "{held:?}");
         // And what is delivered stays so, whatever comes late.
-        notify::tell(&world.host, &lost[0], "gone").await.unwrap();
+        notify::tell(&world.host, &lost[0], "gone", &mut Place::anywhere()).await.unwrap();
         assert_eq!(delivery_of(&world, &id).await["state"], "delivered");
     }
 }
@@ -321,9 +404,9 @@ async fn leases_are_cleared_at_start_on_sqlite_only() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let world = World::start(engine).await;
         one_owed(&world).await;
-        assert_eq!(notify::claim(&world.host, "killed", 10, &mut Cursor::default()).await.unwrap().len(), 1);
+        assert_eq!(notify::claim(&world.host, "killed", 10, &mut Cursor::default(), &[]).await.unwrap().len(), 1);
         let next = world.replica(&declarations(&world.service.url)).await;
-        let found = notify::claim(&next.host, "next", 10, &mut Cursor::default()).await.unwrap().len();
+        let found = notify::claim(&next.host, "next", 10, &mut Cursor::default(), &[]).await.unwrap().len();
         assert_eq!(found, usize::from(engine == Engine::Sqlite), "{engine:?}: elsewhere another process may hold it");
     }
 }
@@ -372,7 +455,7 @@ async fn claims_at_the_same_time_share_nothing() {
         let (host, start) = (if n % 2 == 0 { world.host.clone() } else { replica.host.clone() }, start.clone());
         tokio::spawn(async move {
             start.wait().await;
-            notify::claim(&host, &format!("w{n}"), 10, &mut Cursor::default()).await.unwrap()
+            notify::claim(&host, &format!("w{n}"), 10, &mut Cursor::default(), &[]).await.unwrap()
         })
     });
     let mut hosts = HashSet::new();
@@ -395,16 +478,16 @@ both! {
             ids.extend(owe(&world, &endpoint, 1).await);
             world.clock.advance(Seconds(1));
         }
-        let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default()).await.unwrap();
+        let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default(), &[]).await.unwrap();
         let leased: Vec<String> = claimed[0].iter().map(|delivery| delivery.id.clone()).collect();
         assert_eq!((claimed.len(), &leased[..]), (1, &ids[..16]), "the oldest of the host, in their order");
-        notify::tell(&world.host, &claimed[0], "one").await.unwrap();
+        notify::tell(&world.host, &claimed[0], "one", &mut Place::anywhere()).await.unwrap();
         assert_eq!(world.service.received().len(), 16);
 
         world.service.behave(Behaviour::Status(503));
-        let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default()).await.unwrap();
+        let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default(), &[]).await.unwrap();
         assert_eq!(claimed[0].len(), 4);
-        notify::tell(&world.host, &claimed[0], "one").await.unwrap();
+        notify::tell(&world.host, &claimed[0], "one", &mut Place::anywhere()).await.unwrap();
         assert_eq!(world.service.received().len(), 17, "one attempt, and no more at a host that does not answer well");
         let left = "SELECT attempts FROM delivery WHERE state = 'queued' AND lease IS NULL ORDER BY attempts";
         assert_eq!(world.database.column(left).await, ["0", "0", "0", "1"], "the rest is given back, not counted");
@@ -419,7 +502,7 @@ both! {
         }
         let mut cursor = Cursor::default();
         let mut hosts = async |n| -> Vec<String> {
-            let claimed = notify::claim(&world.host, "one", n, &mut cursor).await.unwrap();
+            let claimed = notify::claim(&world.host, "one", n, &mut cursor, &[]).await.unwrap();
             claimed.iter().map(|notices| notices[0].host.clone()).collect()
         };
         assert_eq!(hosts(2).await, ["a.example", "b.example"]);

@@ -10,7 +10,6 @@ use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
-use avouch::domain::journal::Event;
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::scope::Scope;
@@ -18,7 +17,7 @@ use avouch::domain::service_policy::{Claim, Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{
-    self, Entry, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settled, SignIn, Store, StoreError,
+    self, Hosts, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settlement, SignIn, Store, StoreError,
     SubjectToken, UnspentJti,
 };
 use serde_json::json;
@@ -498,43 +497,75 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     tx.enqueue(&notice).await.unwrap();
     assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawing);
     tx.commit().await.unwrap();
-    assert_eq!(all.read().await.unwrap().next_due(NOW).await.unwrap(), Some(NOW));
+    assert_eq!(all.read().await.unwrap().next_due(NOW, Seconds(10)).await.unwrap(), Some(NOW));
     tx!(all, |tx| {
-        assert_eq!(tx.claim("w", NOW, Seconds(10), (9, 16), "").await.unwrap().len(), 1);
-        assert_eq!(tx.claim("w2", NOW, Seconds(10), (9, 16), "").await.unwrap().len(), 0, "leased");
+        assert_eq!(tx.claim("w", NOW, Seconds(10), (9, 16), Hosts::But(&[], "")).await.unwrap().len(), 1);
+        assert_eq!(tx.claim("w2", NOW, Seconds(10), (9, 16), Hosts::But(&[], "")).await.unwrap().len(), 0, "leased");
     });
     tx!(all, |tx| assert_eq!(tx.clear_leases().await.unwrap(), 1));
-    tx!(all, |tx| assert_eq!(tx.claim("w", NOW, Seconds(10), (9, 16), "").await.unwrap()[0].attempts, 2));
+    tx!(all, |tx| assert_eq!(
+        tx.claim("w", NOW, Seconds(10), (9, 16), Hosts::But(&[], "")).await.unwrap()[0].attempts,
+        2
+    ));
     tx!(all, |tx| {
         tx.release(&["o"], "another").await.unwrap();
         assert_eq!(
-            tx.claim("w2", NOW, Seconds(10), (9, 16), "").await.unwrap().len(),
+            tx.claim("w2", NOW, Seconds(10), (9, 16), Hosts::But(&[], "")).await.unwrap().len(),
             0,
             "only its worker gives it back"
         );
         tx.release(&["o"], "w").await.unwrap();
-        assert_eq!(tx.claim("w2", NOW, Seconds(10), (9, 16), "").await.unwrap()[0].attempts, 2, "it was not tried");
+        assert_eq!(
+            tx.claim("w2", NOW, Seconds(10), (9, 16), Hosts::But(&[], "")).await.unwrap()[0].attempts,
+            2,
+            "it was not tried"
+        );
     });
-    let mut tx = store.begin().await.unwrap();
-    let settled = Settled { state: DeliveryState::Delivered, due_at: NOW, status: Some(200), error: None };
-    assert!(!tx.settle("o", "w", &settled, NOW).await.unwrap() && tx.settle("o", "w2", &settled, NOW).await.unwrap());
-    assert_eq!(tx.deliveries("d1").await.unwrap()[0].last_status, Some(200));
-    assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawn);
+    tx!(all, |tx| {
+        let (named, nobody) = (["a.example".to_owned()], ["b.example".to_owned()]);
+        tx.release(&["o"], "w2").await.unwrap();
+        for hosts in [Hosts::But(&named, ""), Hosts::But(&[], "a.example"), Hosts::Only(&nobody)] {
+            assert!(tx.claim("w2", NOW, Seconds(10), (9, 16), hosts).await.unwrap().is_empty(), "{hosts:?}");
+        }
+        assert_eq!(tx.claim("w2", NOW, Seconds(10), (9, 16), Hosts::Only(&named)).await.unwrap().len(), 1);
+    });
+    assert_eq!(all.read().await.unwrap().next_due(NOW, Seconds(10)).await.unwrap(), None, "leased");
+    let back = NOW - Seconds(3600);
+    let due = all.read().await.unwrap().next_due(back, Seconds(10)).await.unwrap();
+    assert_eq!(due, Some(NOW), "by a clock that was an hour ahead");
     let attempt = Attempt {
         delivery_id: "o".into(),
-        number: 1,
+        number: 2,
         jti: Jti::parse("j").unwrap(),
         kid: "kid".into(),
-        endpoint: endpoint.into(),
+        endpoint: "https://new.example/revoke".into(),
         status: Some(200),
         error: None,
         state: DeliveryState::Delivered,
         due_at: NOW,
-        held: true,
+        held: false,
     };
-    let event = Event::DeliveryAttempt(attempt.clone());
-    tx.record(Entry { delegation_id: Some("d1"), ..Entry::new("z".into(), NOW, event) }).await.unwrap();
-    assert_eq!(tx.attempts("d1", 9).await.unwrap(), [(NOW, attempt)]);
+    let settlement = |entry: &str, worker: &str| Settlement {
+        entry_id: entry.into(),
+        worker: worker.into(),
+        at: NOW,
+        delegation_id: "d1".into(),
+        host: "new.example".into(),
+        attempt: attempt.clone(),
+    };
+    // In one batch, perhaps.
+    let (lost, held) = tokio::join!(store.settle(settlement("y", "w")), store.settle(settlement("z", "w2")));
+    assert_eq!((lost.unwrap(), held.unwrap()), (false, true));
+    assert!(!store.settle(settlement("zz", "w2")).await.unwrap(), "it is over");
+    let mut tx = store.begin().await.unwrap();
+    let told = tx.deliveries("d1").await.unwrap().remove(0);
+    assert_eq!((told.last_status, told.ended_at, told.host.as_str()), (Some(200), Some(NOW), "new.example"));
+    assert_eq!(told.endpoint, "https://new.example/revoke");
+    assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawn);
+    let attempts: Vec<_> = tx.attempts("d1", 9).await.unwrap();
+    let held: Vec<_> = attempts.iter().map(|(at, attempt)| (*at, attempt.held)).collect();
+    assert_eq!(held, [(NOW, false), (NOW, true), (NOW, false)]);
+    assert_eq!(Attempt { held: false, ..attempts[1].1.clone() }, attempt);
     assert!(
         tx.end_session(&account_key(1), "s1", NOW).await.unwrap()
             && !tx.end_session(&account_key(1), "s1", NOW).await.unwrap()

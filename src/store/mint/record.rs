@@ -10,17 +10,8 @@ use crate::domain::ids::ClientKey;
 use crate::domain::journal::{Assertion, Event};
 use crate::domain::time::Timestamp;
 use crate::store::journal::Line;
-use crate::store::json_row::elements;
+use crate::store::json_row::{elements, texts};
 use crate::store::{Columns as _, Result, StoreError, Tx, json, on, per_engine};
-
-macro_rules! texts {
-    (sqlite, $parameter:literal) => {
-        concat!("json_each(", $parameter, ")")
-    };
-    (postgres, $parameter:literal) => {
-        concat!("json_array_elements_text(", $parameter, "::json) AS e(value)")
-    };
-}
 
 // The partial indexes of consents are touched only where a `once` ends, and a row that names this second already is left alone.
 macro_rules! standing_consents {

@@ -27,7 +27,16 @@ pub(crate) struct FakeService {
 
 impl FakeService {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// At every loopback address, each of which is a host of its own.
+    pub(crate) async fn start_everywhere() -> Self {
+        Self::start_at("0.0.0.0:0").await
+    }
+
+    async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let service = Self { url, behaviour: Arc::new(Mutex::new(Behaviour::Status(200))), notices: Arc::default() };
         let handler = service.clone();

@@ -1,0 +1,153 @@
+//! How long services that answer wait for those that do not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use avouch::clock::Clock;
+use avouch::config::Config;
+use avouch::domain::notice::{Format, Round};
+use avouch::domain::time::Seconds;
+use avouch::flow::start;
+use avouch::host::{DEFAULT_ISSUER, Host};
+use avouch::rng::Rng;
+use avouch::store::{NewAccount, NewDelivery};
+use avouch::{delivery, domain};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::Outcome;
+use crate::machine;
+use crate::options::Options;
+
+const HOSTS: usize = 1_000;
+const EACH: usize = 10;
+/// How many of them take a request and never answer.
+const HANG: [usize; 4] = [0, 100, 300, 1_000 - 1];
+/// As much as is waited for.
+const LIMIT: Duration = Duration::from_mins(1);
+
+pub(crate) async fn run(options: &Options) -> Outcome<()> {
+    // Each host keeps a connection for a while, and its other end is here too.
+    rlimit::increase_nofile_limit(16_384)?;
+    println!("\n{HOSTS} hosts with {EACH} notices each, some of which hang; everything in one process, on SQLite\n");
+    println!("| hang | told | the last after s | memory MiB, before | at most |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
+    for hang in HANG {
+        let folder = tempfile::Builder::new().prefix("avouch-bench-hang.").tempdir_in(&options.folder)?;
+        measure(folder.path(), hang).await?;
+    }
+    Ok(())
+}
+
+async fn measure(folder: &std::path::Path, hang: usize) -> Outcome<()> {
+    let told = Arc::new(AtomicUsize::new(0));
+    let (answers, hangs) = (TcpListener::bind("0.0.0.0:0").await?, TcpListener::bind("0.0.0.0:0").await?);
+    let ports = (answers.local_addr()?.port(), hangs.local_addr()?.port());
+    let sinks = [tokio::spawn(answer(answers, told.clone())), tokio::spawn(keep(hangs))];
+    let host = host(folder).await?;
+    // Every tenth one and so on: those that hang are among the others, as names would have it.
+    let hanging = |n: usize| n * hang / HOSTS != (n + 1) * hang / HOSTS;
+    fill(&host, |n| format!("127.0.{}.{}:{}", 10 + n / 250, 1 + n % 250, if hanging(n) { ports.1 } else { ports.0 }))
+        .await?;
+    let pid = std::process::id();
+    let (before, mut most) = (machine::memory(pid, "VmRSS"), 0.0_f64);
+    let wanted = (HOSTS - hang) * EACH;
+    let (stop, stopped) = watch::channel(false);
+    let begin = Instant::now();
+    let worker = tokio::spawn(delivery::run(host.clone(), stopped));
+    while told.load(Ordering::SeqCst) < wanted && begin.elapsed() < LIMIT {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        most = most.max(machine::memory(pid, "VmRSS"));
+    }
+    let (took, told) = (begin.elapsed().as_secs_f64(), told.load(Ordering::SeqCst));
+    println!("| {hang} | {told} of {wanted} | {took:.2} | {before:.0} | {most:.0} |");
+    stop.send_replace(true);
+    worker.await?;
+    host.database.close().await;
+    sinks.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+async fn host(folder: &std::path::Path) -> Outcome<Host> {
+    let file = folder.join("avouch.toml");
+    let text = format!(
+        "database_url = \"sqlite://{0}/avouch.db\"\n[keys]\ndir = \"{0}/keys\"\n[network]\nallow_private_addresses = true\n",
+        folder.display()
+    );
+    std::fs::write(&file, text)?;
+    let config = Config::load(Some(&file), Vec::new())?;
+    Ok(start::open(&config, start::Accepted::default(), Clock::System, Rng::Os).await?.0)
+}
+
+async fn fill(host: &Host, name: impl Fn(usize) -> String) -> Outcome<()> {
+    let now = host.now();
+    let mut tx = host.database.of(DEFAULT_ISSUER.into()).begin().await?;
+    let (id, sub) = (domain::ids::AccountId::from("a"), host.rng.subject());
+    let account = NewAccount {
+        id: &id,
+        sub: &sub,
+        email: "a@b.example",
+        email_verified: true,
+        name: None,
+        phone_number: None,
+        phone_verified: false,
+    };
+    tx.apply_account(&account, now).await?;
+    let iss = host.root.as_str();
+    let delegation = tx.open_delegation("d", &id, iss, &sub, "https://service.example", now).await?;
+    for n in 0..HOSTS * EACH {
+        let host = name(n / EACH);
+        let endpoint = format!("http://{host}/revoke");
+        tx.enqueue(&NewDelivery {
+            id: &format!("{n:032}"),
+            delegation_id: &delegation,
+            format: Format::LogoutJwt,
+            round: Round::First,
+            endpoint: &endpoint,
+            host: &host,
+            iss,
+            sub: &sub,
+            aud: "https://service.example",
+            created_at: now,
+            due_at: now,
+            give_up_at: now + Seconds(1000),
+        })
+        .await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Answers every request.
+async fn answer(listener: TcpListener, told: Arc<AtomicUsize>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(serve(stream, told.clone()));
+    }
+}
+
+async fn serve(mut stream: TcpStream, told: Arc<AtomicUsize>) {
+    let (mut bytes, mut held) = (vec![0; 8192], Vec::new());
+    while let Ok(n @ 1..) = stream.read(&mut bytes).await {
+        held.extend_from_slice(&bytes[..n]);
+        let Some(end) = held.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&held[..end]).to_lowercase();
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        if held.len() < end + 4 + length.unwrap_or(0) {
+            continue;
+        }
+        held.clear();
+        told.fetch_add(1, Ordering::SeqCst);
+        if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes every connection and says nothing.
+async fn keep(listener: TcpListener) {
+    let mut kept = Vec::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        kept.push(stream);
+    }
+}
