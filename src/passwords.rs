@@ -6,22 +6,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config;
 use crate::domain::credentials;
-use crate::domain::ids::AccountId;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
 use crate::secret::Secret;
 
 /// Passwords that are hashed at the same time, each in a buffer of its own.
 const BUFFERS: usize = 2;
-/// Strangers who may wait for a buffer: a second or two of work. Whoever comes after them is told to try again.
+/// Strangers who may wait: a second or two of work. Whoever comes after them is told to try again.
 const STRANGERS: usize = 64;
-/// Shares of the line of those who are known, each for some of the users. All of them together are a second or two of work as well.
+/// Strangers whose password is looked at, which begins with a write: while two are hashed, two are counted.
+const STRANGERS_INSIDE: usize = 2 * BUFFERS;
+/// Places for those who are known are in shares, each for some of the users: whoever signs in without end fills one, and no other. All of
+/// them together are a second or two of work as well.
 const SHARES: usize = 32;
-/// Who may wait in one share. A user who signs in without end fills that and no other.
 const IN_A_SHARE: usize = 2;
 /// OWASP's recommendation for argon2id: 19 MiB, two passes, one lane.
 const PARAMS: Params = match Params::new(19_456, 2, 1, None) {
@@ -38,33 +39,31 @@ pub(crate) const DUMMY_HASH: &str =
 /// Left to the allocator, tens of megabytes for each guess stay with the thread that computed it: fifty wrong passwords held 350 MiB for ever.
 #[derive(Debug)]
 pub struct Hashing {
-    strangers: Semaphore,
-    known: [Semaphore; SHARES],
+    line: Semaphore,
+    strangers: Arc<Semaphore>,
+    known: [Arc<Semaphore>; SHARES],
     shares: RandomState,
-    /// Strangers come before the buffers no more at a time than there are of these, so that whoever is known never stands behind many.
-    gate: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     /// The one used last comes first, so that whoever signs in alone touches one buffer only. A buffer is as large as the largest hash
     /// that was computed in it; what the configuration accepts bounds that.
     buffers: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
-/// A place in the line before the buffers.
+/// Leave to have a password looked at, until that is done.
 #[derive(Debug)]
 pub struct Place<'a> {
     hashing: &'a Hashing,
-    _held: SemaphorePermit<'a>,
-    stranger: bool,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Default for Hashing {
     fn default() -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self {
-            strangers: Semaphore::new(STRANGERS),
-            known: std::array::from_fn(|_| Semaphore::new(IN_A_SHARE)),
+            line: Semaphore::new(STRANGERS),
+            strangers: semaphore(STRANGERS_INSIDE),
+            known: std::array::from_fn(|_| semaphore(IN_A_SHARE)),
             shares: RandomState::new(),
-            gate: semaphore(BUFFERS),
             turns: semaphore(BUFFERS),
             buffers: Arc::default(),
         }
@@ -72,21 +71,22 @@ impl Default for Hashing {
 }
 
 impl Hashing {
-    /// A place for somebody who wants to sign in; `known` is the user whom their browser has signed in before.
+    /// A place for somebody who wants to sign in; `known` is the e-mail of the user whom their browser has signed in before. Those do not
+    /// wait behind strangers.
     ///
     /// # Errors
     /// [`Refusal::Busy`] where too many wait already.
-    pub fn place(&self, known: Option<&AccountId>) -> Result<Place<'_>, Error> {
-        let line = match known {
-            Some(account) => self.known.get(self.share(account)).unwrap_or(&self.strangers),
-            None => &self.strangers,
-        };
-        let held = line.try_acquire().map_err(|_| Refusal::Busy)?;
-        Ok(Place { hashing: self, _held: held, stranger: known.is_none() })
+    pub async fn place(&self, known: Option<&str>) -> Result<Place<'_>, Error> {
+        let share = known.and_then(|email| self.known.get(self.share(email)));
+        if let Some(permit) = share.and_then(|share| share.clone().try_acquire_owned().ok()) {
+            return Ok(Place { hashing: self, permit });
+        }
+        let _waiting = self.line.try_acquire().map_err(|_| Refusal::Busy)?;
+        Ok(Place { hashing: self, permit: permit(&self.strangers).await? })
     }
 
-    fn share(&self, account: &AccountId) -> usize {
-        let hash = self.shares.hash_one(account) % SHARES as u64;
+    fn share(&self, email: &str) -> usize {
+        let hash = self.shares.hash_one(email) % SHARES as u64;
         usize::try_from(hash).unwrap_or_default()
     }
 
@@ -109,19 +109,10 @@ impl Hashing {
 
     async fn run<T: Send + 'static>(
         &self,
-        place: Option<Place<'_>>,
+        place: Option<OwnedSemaphorePermit>,
         work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = async |of: &Arc<Semaphore>| {
-            let permit = of.clone().acquire_owned().await;
-            permit.map_err(|_| Error::invariant("the semaphores of the buffers are never closed"))
-        };
-        let gate = match &place {
-            Some(place) if place.stranger => Some(permit(&self.gate).await?),
-            _ => None,
-        };
         let turn = permit(&self.turns).await?;
-        drop(place);
         let buffers = self.buffers.clone();
         // The turn ends with the work, not with the request: somebody who hangs up does not free what is still computing.
         let worked = tokio::task::spawn_blocking(move || {
@@ -129,7 +120,7 @@ impl Hashing {
             let mut memory = pooled().pop().unwrap_or_default();
             let done = work(&mut memory);
             pooled().push(memory);
-            drop((turn, gate));
+            drop((turn, place));
             done
         });
         worked.await.map_err(|_| Error::invariant("hashing a password does not panic"))
@@ -142,8 +133,13 @@ impl Place<'_> {
     /// # Errors
     /// Faults.
     pub async fn verify(self, password: Secret, hash: String) -> Result<bool, Error> {
-        self.hashing.run(Some(self), move |memory| verify_in(memory, &password, &hash)).await
+        self.hashing.run(Some(self.permit), move |memory| verify_in(memory, &password, &hash)).await
     }
+}
+
+async fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    let permit = of.clone().acquire_owned().await;
+    permit.map_err(|_| Error::invariant("the semaphores of the buffers are never closed"))
 }
 
 /// Hashes a password as a PHC string, in memory that is freed again. Takes tens of milliseconds: not for where requests are served.
@@ -248,40 +244,46 @@ mod tests {
         assert!(hashing.buffers.lock().unwrap().len() <= BUFFERS);
     }
 
-    /// Whether it has to wait now.
-    async fn waits(guess: &mut (impl Future<Output = Result<bool, Error>> + Unpin)) -> bool {
-        tokio::select! { biased; _ = guess => false, () = async {} => true }
-    }
-
-    fn is_busy(place: &Result<Place<'_>, Error>) -> bool {
-        matches!(place, Err(Error::Refused(Refusal::Busy)))
+    /// What is there now, of what may have to wait.
+    async fn now<T>(ready: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+        tokio::select! { biased; ready = ready => Some(ready), () = async {} => None }
     }
 
     #[tokio::test]
-    async fn the_lines_are_bounded() {
-        let hashing: &'static Hashing = Box::leak(Box::default());
-        let hash = hash("right");
-        let guess = |place: Place<'static>| place.verify(Secret::new("right"), hash.clone());
-        let alice = AccountId::from("alice");
-        let busy = hashing.turns.clone().acquire_many_owned(2).await.unwrap();
-        for (known, places) in [(None, STRANGERS), (Some(&alice), IN_A_SHARE)] {
-            let mut waiting = Vec::new();
-            for _ in 0..places {
-                let mut guess = Box::pin(guess(hashing.place(known).unwrap()));
-                assert!(waits(&mut guess).await);
-                waiting.push(guess);
-            }
-            assert!(is_busy(&hashing.place(known)), "{known:?}");
-            // Who hangs up makes room.
-            waiting.pop();
-            let next = hashing.place(known).unwrap();
-            assert!(is_busy(&hashing.place(known)), "{known:?}");
-            drop((waiting, next));
+    async fn the_line_is_bounded() {
+        let hashing = Hashing::default();
+        let mut others = (0..200).map(|n| format!("user {n}"));
+        let other = others.find(|user| hashing.share(user) != hashing.share("greedy")).unwrap();
+        let place = |known| Box::pin(hashing.place(known));
+        let mut inside = Vec::new();
+        for _ in 0..STRANGERS_INSIDE {
+            inside.push(place(None).await.unwrap());
         }
-        let mut next = Box::pin(guess(hashing.place(None).unwrap()));
-        assert!(waits(&mut next).await);
-        drop(busy);
-        assert!(next.await.unwrap());
+        let mut line = Vec::new();
+        for _ in 0..STRANGERS {
+            let mut place = place(None);
+            assert!(now(&mut place).await.is_none());
+            line.push(place);
+        }
+        let is_busy = async |known| matches!(place(known).await, Err(Error::Refused(Refusal::Busy)));
+        assert!(is_busy(None).await);
+        // One who signs in again and again takes no more than a share.
+        let mut greedy = Vec::new();
+        for _ in 0..IN_A_SHARE {
+            greedy.push(place(Some("greedy")).await.unwrap());
+        }
+        assert!(is_busy(Some("greedy")).await);
+        let known = place(Some(&other)).await.unwrap();
+        assert!(known.verify(Secret::new("right"), hash("right")).await.unwrap());
+        // Who hangs up makes room, and who is done makes the first of the line come in.
+        line.pop();
+        let mut last = place(None);
+        assert!(now(&mut last).await.is_none());
+        assert!(is_busy(None).await);
+        inside.pop();
+        assert!(now(&mut line[0]).await.is_some());
+        drop((inside, line));
+        assert!(last.await.is_ok());
     }
 
     #[tokio::test]
@@ -291,32 +293,27 @@ mod tests {
         let done = Arc::new(Mutex::new(Vec::new()));
         let busy = hashing.turns.clone().acquire_many_owned(2).await.unwrap();
         let mut waiting = tokio::task::JoinSet::new();
-        let mut wait = |name: &'static str, place: Place<'static>| {
-            let (guess, done) = (place.verify(Secret::new("right"), hash.clone()), done.clone());
+        let mut wait = |known: Option<&'static str>| {
+            let (hash, done) = (hash.clone(), done.clone());
             waiting.spawn(async move {
-                assert!(guess.await.unwrap());
-                done.lock().unwrap().push(name);
+                let place = hashing.place(known).await.unwrap();
+                assert!(place.verify(Secret::new("right"), hash).await.unwrap());
+                done.lock().unwrap().push(known.is_some());
             });
         };
-        while let Ok(place) = hashing.place(None) {
-            wait("stranger", place);
-        }
-        // Another known user is greedy.
-        let users: Vec<AccountId> = (0..200).map(|n| AccountId::from(format!("user {n}"))).collect();
-        let (greedy, known) = (&users[0], users.iter().find(|user| hashing.share(user) != hashing.share(&users[0])));
-        while let Ok(place) = hashing.place(Some(greedy)) {
-            wait("greedy", place);
+        for _ in 0..STRANGERS {
+            wait(None);
         }
         tokio::task::yield_now().await;
-        wait("known", hashing.place(known).unwrap());
+        wait(Some("alice"));
         tokio::task::yield_now().await;
         drop(busy);
         while let Some(ended) = waiting.join_next().await {
             ended.unwrap();
         }
         let done = done.lock().unwrap();
-        let before = done.iter().position(|name| *name == "known").unwrap();
-        assert!(before <= 2 * BUFFERS + IN_A_SHARE && done.len() > STRANGERS, "{before} of {}", done.len());
+        let before = done.iter().position(|known| *known).unwrap();
+        assert!(before <= STRANGERS_INSIDE + BUFFERS && done.len() > STRANGERS, "{before} of {}", done.len());
     }
 
     #[tokio::test]

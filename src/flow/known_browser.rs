@@ -2,7 +2,8 @@
 //! Cookies).
 //!
 //! A browser keeps, for each of its latest users, a name of its own, until when it is known by that, and a tag over both that only this
-//! server can make. No row is needed. The tag is also over the password's hash: with another password, nobody is known.
+//! server can make. No row is needed, and none is read to tell who is a stranger. A mark of the password goes with it: with another
+//! password, nobody is known.
 
 use crate::domain::time::{Seconds, Timestamp};
 use crate::host::App;
@@ -19,10 +20,12 @@ const USERS: usize = 8;
 pub struct KnownBrowser(Vec<Entry>);
 
 /// What it keeps for one user.
-#[derive(Debug)]
-struct Entry {
-    name: String,
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// What this user's guesses from this browser are counted by.
+    pub(super) name: String,
     until: Timestamp,
+    password: String,
     tag: String,
 }
 
@@ -30,50 +33,56 @@ impl KnownBrowser {
     /// Reads a cookie. What is none of ours is as good as nothing.
     #[must_use]
     pub fn parse(cookie: &str) -> Self {
-        let mut parts = cookie.split('.');
+        let mut parts = cookie.split('.').map(str::to_owned);
         let mut entries = Vec::new();
-        while let (Some(name), Some(until), Some(tag)) = (parts.next(), parts.next(), parts.next()) {
-            let Ok(until) = until.parse() else { break };
-            entries.push(Entry { name: name.to_owned(), until: Timestamp(until), tag: tag.to_owned() });
+        while let (Some(name), Some(until), Some(password), Some(tag)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        {
+            let Ok(until) = until.parse().map(Timestamp) else { break };
+            entries.push(Entry { name, until, password, tag });
         }
         entries.truncate(USERS);
         Self(entries)
     }
 
-    /// The name under which a user's guesses from this browser are counted, if it has signed them in before.
-    pub(super) fn name(&self, app: &App, user: &StoredAccount) -> Option<&str> {
-        self.0.iter().find(|entry| entry.is_of(app, user)).map(|entry| entry.name.as_str())
+    /// What it keeps for the user with an e-mail, if it has signed them in before.
+    pub(super) fn of(&self, app: &App, email: &str) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.is_of(app, email))
     }
 
     /// The cookie after a user was signed in, under a new name: whoever has a copy of the old one guesses by himself.
     pub(super) fn renewed(&self, app: &App, user: &StoredAccount) -> String {
-        let mut cookie = Entry::new(app, user).to_string();
-        for entry in self.0.iter().filter(|entry| !entry.is_of(app, user)).take(USERS - 1) {
-            cookie = format!("{cookie}.{entry}");
-        }
-        cookie
+        let email = &user.account.email;
+        let others = self.0.iter().filter(|entry| !entry.is_of(app, email)).take(USERS - 1).cloned();
+        let entries = [Entry::new(app, user)].into_iter().chain(others);
+        entries.map(|e| format!("{}.{}.{}.{}", e.name, e.until, e.password, e.tag)).collect::<Vec<_>>().join(".")
     }
 }
 
 impl Entry {
     fn new(app: &App, user: &StoredAccount) -> Self {
         let (name, until) = (app.rng.token(), app.now() + LIFETIME);
-        Self { tag: tag(app, user, &name, until), name, until }
+        let password = mark(app, user, &name);
+        Self { tag: tag(app, &user.account.email, &name, until, &password), name, until, password }
     }
 
-    fn is_of(&self, app: &App, user: &StoredAccount) -> bool {
-        self.until > app.now() && same(&self.tag, &tag(app, user, &self.name, self.until))
+    fn is_of(&self, app: &App, email: &str) -> bool {
+        self.until > app.now() && same(&self.tag, &tag(app, email, &self.name, self.until, &self.password))
+    }
+
+    /// Whether the user's password is still the one of then.
+    pub(super) fn is_current(&self, app: &App, user: &StoredAccount) -> bool {
+        same(&self.password, &mark(app, user, &self.name))
     }
 }
 
-impl std::fmt::Display for Entry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.name, self.until, self.tag)
-    }
+/// Says nothing of a password to whoever has not the key.
+fn mark(app: &App, user: &StoredAccount, name: &str) -> String {
+    let hash = user.password_hash.as_deref().unwrap_or_default();
+    app.sealing.browser_tag(&format!("password\n{}\n{hash}\n{name}", user.account.id))
 }
 
-fn tag(app: &App, user: &StoredAccount, name: &str, until: Timestamp) -> String {
-    let (id, hash) = (&user.account.id, user.password_hash.as_deref().unwrap_or_default());
-    // What the browser may choose comes last: nothing before it has a line break.
-    app.sealing.browser_tag(&format!("{id}\n{hash}\n{until}\n{name}"))
+fn tag(app: &App, email: &str, name: &str, until: Timestamp, password: &str) -> String {
+    // None of these has a line break but the e-mail, which somebody may have typed: so it comes last.
+    app.sealing.browser_tag(&format!("browser\n{}\n{until}\n{name}\n{password}\n{email}", app.issuer.id))
 }

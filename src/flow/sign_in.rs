@@ -12,7 +12,7 @@ use crate::domain::session::{Account, LIFETIME, Session};
 use crate::error::Error;
 use crate::host::App;
 use crate::meters;
-use crate::passwords::DUMMY_HASH;
+use crate::passwords::{DUMMY_HASH, Place};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewSession, StoredAccount, Tx};
 
@@ -61,21 +61,26 @@ pub async fn sign_in(app: &App, attempt: Attempt<'_>) -> Result<SignedIn, Error>
 async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<SignedIn, Error> {
     wait_for_passwords(app).await;
     let email = credentials::email(attempt.email);
-    let address = attempt.address;
+    let address = attempt.address.map(tracing::field::display);
+    let known = attempt.browser.of(app, &email);
+    // First of all a place: whoever has none costs the others neither a look at the database nor a write.
+    let place = app.hashing.place(known.map(|_| email.as_str())).await.inspect_err(|_| {
+        tracing::info!(address, reason = "too many at once", "a sign-in failed");
+    })?;
     let stored = app.store.read().await?.account_by_email(&email).await?;
-    let outcome = check(app, attempt, &email, stored.as_ref()).await;
+    let known = known.filter(|entry| stored.as_ref().is_some_and(|user| entry.is_current(app, user)));
+    let guesser = known.map_or(Guesser::Stranger(attempt.address), |entry| Guesser::Known(&entry.name));
+    let counts = Counts::of(&email, guesser, app.now());
+    let outcome = check(app, &attempt, place, &counts, stored.as_ref()).await;
     if let Err(Error::Refused(refusal)) = &outcome {
         // Of an account that is not there nothing is said: people type their password into the wrong field.
         let account = stored.as_ref().map(|stored| &stored.account);
         tracing::info!(
             account = account.map_or("unknown", |account| account.id.as_str()),
             email = account.map(|account| account.email.as_str()),
-            address = address.map(tracing::field::display),
-            reason = match refusal {
-                Refusal::Throttled(_) => "too many attempts",
-                Refusal::Busy => "too many at once",
-                _ => "wrong e-mail or password",
-            },
+            address,
+            reason =
+                if matches!(refusal, Refusal::Throttled(_)) { "too many attempts" } else { "wrong e-mail or password" },
             "a sign-in failed"
         );
     }
@@ -84,21 +89,17 @@ async fn try_password(app: &App, attempt: Attempt<'_>) -> Result<SignedIn, Error
 
 async fn check(
     app: &App,
-    attempt: Attempt<'_>,
-    email: &str,
+    attempt: &Attempt<'_>,
+    place: Place<'_>,
+    counts: &Counts,
     stored: Option<&StoredAccount>,
 ) -> Result<SignedIn, Error> {
-    let known = stored.and_then(|user| Some((&user.account.id, attempt.browser.name(app, user)?)));
-    // First of all a place: whoever gets none costs no write either.
-    let place = app.hashing.place(known.map(|(id, _)| id))?;
-    let guesser = known.map_or(Guesser::Stranger(attempt.address), |(_, name)| Guesser::Known(name));
-    let counts = Counts::of(email, guesser, app.now());
     counts.add(app).await?;
     let hash = stored.filter(|s| !s.disabled).and_then(|s| s.password_hash.clone());
     let usable = hash.is_some();
-    let right = place.verify(attempt.password, hash.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
+    let right = place.verify(attempt.password.clone(), hash.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
     let Some(user) = stored.filter(|_| usable && right) else { return Err(Refusal::CredentialsWrong.into()) };
-    let session = open(app, &user.account, attempt.user_agent.as_deref(), attempt.current, &counts).await?;
+    let session = open(app, &user.account, attempt.user_agent.as_deref(), attempt.current, counts).await?;
     Ok(SignedIn { session, browser: Secret::new(attempt.browser.renewed(app, user)) })
 }
 
