@@ -3,14 +3,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
 
+use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
+use tower_service::Service;
 use url::{Host, Url};
 
-use super::address;
+use super::{Cause, address};
 
 /// Names looked up at a time. The system's resolver blocks a thread for as long as somebody else's name server likes,
 /// and those threads also hash passwords.
@@ -123,6 +127,7 @@ impl Policy {
 
 /// Resolves names for one way out and hands on judged addresses only, so that the address judged is the address
 /// dialled. One forbidden address among several refuses the name: an honest name has none.
+#[derive(Clone)]
 pub(super) struct Guard {
     policy: Arc<Policy>,
     way: Way,
@@ -136,24 +141,43 @@ impl Guard {
     }
 }
 
-impl Resolve for Guard {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (policy, way, lookup) = (self.policy.clone(), self.way, self.lookup.clone());
-        let slots = self.slots.clone();
+/// The name has none, or nobody knows one.
+#[derive(Debug, thiserror::Error)]
+#[error("the name has no address")]
+pub(super) struct NoAddress(#[source] Option<io::Error>);
+
+impl Guard {
+    async fn resolve(self, name: Name) -> Result<Vec<IpAddr>, Cause> {
+        let Self { policy, way, lookup, slots } = self;
+        let permit = slots.acquire_owned().await?;
+        // The permit moves into the thread: a caller that gives up does not free the thread it waited for.
+        let found = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            lookup(name.as_str())
+        });
+        let addresses = found.await?.map_err(|e| NoAddress(Some(e)))?;
+        if addresses.is_empty() {
+            return Err(NoAddress(None).into());
+        }
+        addresses.iter().try_for_each(|ip| policy.judge(*ip, way))?;
+        Ok(addresses)
+    }
+}
+
+impl Service<Name> for Guard {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Cause;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Cause>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let found = self.clone().resolve(name);
         Box::pin(async move {
-            let permit = slots.acquire_owned().await?;
-            // The permit moves into the thread: a caller that gives up does not free the thread it waited for.
-            let addresses = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                lookup(name.as_str())
-            })
-            .await??;
-            if addresses.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address").into());
-            }
-            addresses.iter().try_for_each(|ip| policy.judge(*ip, way))?;
-            let dialled = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
-            Ok(Box::new(dialled) as Addrs)
+            let dialled: Vec<SocketAddr> = found.await?.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            Ok(dialled.into_iter())
         })
     }
 }
@@ -253,8 +277,8 @@ mod tests {
         addresses: &'static [&'static str],
     ) -> Result<Vec<String>, Option<Denied>> {
         let lookup: Lookup = Arc::new(move |_| Ok(addresses.iter().map(|ip| ip.parse().unwrap()).collect()));
-        let guard = Guard::new(Arc::new(policy), way, lookup);
-        match guard.resolve("service.example".parse().unwrap()).await {
+        let mut guard = Guard::new(Arc::new(policy), way, lookup);
+        match guard.call("service.example".parse().unwrap()).await {
             Ok(dialled) => Ok(dialled.map(|address| address.ip().to_string()).collect()),
             Err(error) => Err(error.downcast_ref().cloned()),
         }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::NetError;
@@ -47,24 +49,21 @@ pub struct Response {
 pub struct Headers(pub(super) HeaderMap);
 
 impl Request {
-    pub(super) fn into_reqwest(self) -> Result<reqwest::Request, NetError> {
-        let method = match self.method {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
+    pub(super) fn into_http(self) -> Result<hyper::Request<Full<Bytes>>, NetError> {
+        let mut request = hyper::Request::new(Full::from(self.body));
+        *request.method_mut() = match self.method {
+            Method::Get => hyper::Method::GET,
+            Method::Post => hyper::Method::POST,
         };
-        let mut headers = HeaderMap::with_capacity(self.headers.len());
+        *request.uri_mut() =
+            self.url.as_str().parse().map_err(|e: hyper::http::uri::InvalidUri| NetError::Url(e.into()))?;
         for (name, value) in self.headers {
             let key = HeaderName::try_from(name).map_err(|_| NetError::Header(name))?;
             let mut value = HeaderValue::try_from(value).map_err(|_| NetError::Header(name))?;
             value.set_sensitive(true);
-            headers.append(key, value);
+            request.headers_mut().append(key, value);
         }
-        let mut outgoing = reqwest::Request::new(method, self.url);
-        *outgoing.headers_mut() = headers;
-        if self.method == Method::Post || !self.body.is_empty() {
-            *outgoing.body_mut() = Some(self.body.into());
-        }
-        Ok(outgoing)
+        Ok(request)
     }
 }
 

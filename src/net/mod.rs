@@ -6,6 +6,7 @@
 //! time and size.
 pub mod address;
 mod cache;
+mod client;
 mod document;
 mod documents;
 mod guard;
@@ -16,7 +17,8 @@ mod testing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::OnceCell;
 
 pub use document::{Document, DocumentError, Limits};
@@ -24,15 +26,8 @@ pub use documents::Documents;
 pub use guard::{Denied, Policy};
 pub use message::{Headers, Method, Request, Response};
 
+use client::Client;
 use guard::{Guard, Lookup, Way};
-
-/// Longest wait for name, connection and TLS together; the request's own time-out may end it earlier.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection is kept for the next request to the same host, and how many. Enough for a burst of notices;
-/// short, because a kept connection does not see that the name has moved.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-const IDLE_PER_HOST: usize = 2;
 
 /// How long the rest of an answer is waited for that nobody wants to know.
 const REST: Duration = Duration::from_millis(100);
@@ -62,6 +57,9 @@ pub enum NetError {
     /// The connection broke off, or what came is not HTTP.
     #[error("the exchange broke off")]
     Transport(#[source] Cause),
+    /// A URL that has characters which HTTP does not carry.
+    #[error("the URL cannot be sent")]
+    Url(#[source] Cause),
     /// A header that cannot be put on the wire; a mistake of the caller.
     #[error("header {0} cannot be sent")]
     Header(&'static str),
@@ -83,8 +81,8 @@ struct Inner {
     // One client for each way, and so one pool and one resolver: a connection made for https is never found by http, and
     // what http may reach is judged by a stricter rule. Made on first use, because reading the machine's root
     // certificates takes longer than all the rest of a start.
-    tls: OnceCell<reqwest::Client>,
-    plain: OnceCell<reqwest::Client>,
+    tls: OnceCell<Client>,
+    plain: OnceCell<Client>,
 }
 
 impl Net {
@@ -106,9 +104,12 @@ impl Net {
     pub async fn send(&self, request: Request) -> Result<Response, NetError> {
         let (timeout, limit) = (request.timeout, request.max_body);
         let exchange = async {
-            let answer = self.begin(request).await?;
-            let (status, headers) = (answer.status().as_u16(), Headers(answer.headers().clone()));
-            Ok(Response { status, headers, body: read(answer, limit).await? })
+            let (head, body) = self.begin(request).await?.into_parts();
+            Ok(Response {
+                status: head.status.as_u16(),
+                headers: Headers(head.headers),
+                body: read(body, limit).await?,
+            })
         };
         tokio::time::timeout(timeout, exchange).await.map_err(|_| NetError::Timeout)?
     }
@@ -118,19 +119,18 @@ impl Net {
     pub async fn tell(&self, request: Request) -> Result<Response, NetError> {
         let (timeout, limit) = (request.timeout, request.max_body);
         let answer = tokio::time::timeout(timeout, self.begin(request)).await.map_err(|_| NetError::Timeout)??;
-        let (status, headers) = (answer.status().as_u16(), Headers(answer.headers().clone()));
-        let body = tokio::time::timeout(REST, read(answer, limit)).await;
-        Ok(Response { status, headers, body: body.ok().and_then(Result::ok).unwrap_or_default() })
+        let (head, body) = answer.into_parts();
+        let body = tokio::time::timeout(REST, read(body, limit)).await.ok().and_then(Result::ok).unwrap_or_default();
+        Ok(Response { status: head.status.as_u16(), headers: Headers(head.headers), body })
     }
 
     /// Sends a request and waits for the head of its answer.
-    async fn begin(&self, request: Request) -> Result<reqwest::Response, NetError> {
+    async fn begin(&self, request: Request) -> Result<hyper::Response<Incoming>, NetError> {
         let way = self.0.policy.admit(&request.url)?;
-        let client = self.client(way).await?;
-        client.execute(request.into_reqwest()?).await.map_err(failure)
+        self.client(way).await?.send(request.into_http()?).await
     }
 
-    async fn client(&self, way: Way) -> Result<&reqwest::Client, NetError> {
+    async fn client(&self, way: Way) -> Result<&Client, NetError> {
         let cell = match way {
             Way::Tls => &self.0.tls,
             Way::Plain => &self.0.plain,
@@ -138,73 +138,28 @@ impl Net {
         cell.get_or_try_init(|| async {
             let guard = Guard::new(self.0.policy.clone(), way, self.0.lookup.clone());
             // Reading the root certificates is file work.
-            let built = tokio::task::spawn_blocking(move || build(way, guard)).await;
+            let built = tokio::task::spawn_blocking(move || Client::build(way, guard)).await;
             built.map_err(|e| NetError::Setup(e.into()))?.map_err(|e| NetError::Setup(e.into()))
         })
         .await
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one guarded client")]
-fn build(way: Way, guard: Guard) -> Result<reqwest::Client, reqwest::Error> {
-    let builder = reqwest::Client::builder()
-        .dns_resolver(Arc::new(guard))
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .user_agent(concat!("avouch/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_PER_HOST);
-    match way {
-        Way::Tls => builder.https_only(true).build(),
-        // It never speaks TLS, so it needs no roots.
-        Way::Plain => builder.tls_certs_only([]).build(),
-    }
-}
-
 /// Reads a body, counting what really arrives; a `Content-Length` that promises too much ends it before that.
-async fn read(mut answer: reqwest::Response, limit: usize) -> Result<Vec<u8>, NetError> {
-    let promised = answer.content_length().unwrap_or(0);
-    if promised > u64::try_from(limit).unwrap_or(u64::MAX) {
+async fn read(mut answer: Incoming, limit: usize) -> Result<Vec<u8>, NetError> {
+    if answer.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(NetError::TooLarge { limit });
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(failure)? {
+    while let Some(frame) = answer.frame().await {
+        let frame = frame.map_err(|e| NetError::Transport(e.into()))?;
+        let chunk = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
         if chunk.len() > limit - body.len() {
             return Err(NetError::TooLarge { limit });
         }
-        body.extend_from_slice(&chunk);
+        body.extend_from_slice(chunk);
     }
     Ok(body)
-}
-
-fn failure(error: reqwest::Error) -> NetError {
-    let error = error.without_url();
-    if let Some(denied) = denied(&error) {
-        return NetError::NotAllowed(denied);
-    }
-    if error.is_timeout() {
-        NetError::Timeout
-    } else if error.is_dns() {
-        NetError::Unresolvable(error.into())
-    } else if error.is_connect() {
-        NetError::Connect(error.into())
-    } else {
-        NetError::Transport(error.into())
-    }
-}
-
-/// The resolver's refusal, from under the layers it has come up through.
-fn denied(error: &reqwest::Error) -> Option<Denied> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(denied) = error.downcast_ref::<Denied>() {
-            return Some(denied.clone());
-        }
-        cause = error.source();
-    }
-    None
 }
 
 #[cfg(test)]
@@ -351,6 +306,24 @@ mod tests {
         let error = open().send(get(&format!("http://127.0.0.1:{port}/?token=hidden"))).await.unwrap_err();
         assert!(matches!(error, NetError::Connect(_)), "{error:?}");
         assert!(!format!("{error:?}").contains("hidden"));
+    }
+
+    #[tokio::test]
+    async fn interim_answers_have_an_end() {
+        let some = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(3) + "HTTP/1.1 204 No Content\r\n\r\n";
+        let server = Server::start(move |_| some.clone().into_bytes()).await;
+        assert_eq!(open().send(get(&server.url("/"))).await.unwrap().status, 204);
+        let server = Server::dripping("", "HTTP/1.1 100 Continue\r\n\r\n").await;
+        let error = open().send(get(&server.url("/"))).await.unwrap_err();
+        assert!(matches!(error, NetError::Transport(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_head_is_bounded() {
+        let long = format!("HTTP/1.1 200 OK\r\nx-a: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(100 * 1024));
+        let server = Server::start(move |_| long.clone().into_bytes()).await;
+        let error = open().send(get(&server.url("/"))).await.unwrap_err();
+        assert!(matches!(error, NetError::Transport(_)), "{error:?}");
     }
 
     #[tokio::test]

@@ -51,7 +51,6 @@ impl Browser {
     pub(crate) async fn start() -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let driver = Driver::start(&program("CHROMEDRIVER"), home.path());
-        #[expect(clippy::disallowed_methods, reason = "a test's own client")]
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         let mut browser = Self { http, session: String::new(), driver, home };
         let options = json!({

@@ -8,40 +8,46 @@ const FLOOR: [&str; 6] = ["cache", "config", "secret", "clock", "rng", "meters"]
 
 /// Module → the modules of ours it may name, and the libraries it may not.
 fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
-    let wire = ["axum", "hyper"];
+    let wire = ["axum", "hyper", "hyper_util"];
     let not = |lists: &[&[&'static str]]| lists.concat();
     BTreeMap::from([
         // The floor uses nobody but what things are made of: a configuration of parsed identifiers, a clock of times.
-        ("config", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("secret", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("cache", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("clock", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("meters", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("rng", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("domain", (vec![], not(&[&wire, &["sqlx", "reqwest", "tokio", "aws_lc_rs", "getrandom"]]))),
-        ("jose", (vec!["domain"], not(&[&wire, &["sqlx", "reqwest", "tokio"]]))),
-        ("store", (vec!["domain"], not(&[&wire, &["reqwest"]]))),
-        ("net", (vec!["domain"], not(&[&wire, &["sqlx"]]))),
-        ("error", (vec!["domain", "jose", "store"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("passwords", (vec!["domain", "error"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("host", (vec!["domain", "jose", "store", "net", "error", "passwords"], not(&[&wire, &["sqlx", "reqwest"]]))),
+        ("config", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("secret", (vec![], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("cache", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("clock", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("meters", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("rng", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("domain", (vec![], not(&[&wire, &["sqlx", "hyper_rustls", "tokio", "aws_lc_rs", "getrandom"]]))),
+        ("jose", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("store", (vec!["domain"], not(&[&wire, &["hyper_rustls"]]))),
+        ("net", (vec!["domain"], vec!["axum", "sqlx"])),
+        ("error", (vec!["domain", "jose", "store"], not(&[&wire, &["sqlx", "hyper_rustls"]]))),
+        ("passwords", (vec!["domain", "error"], not(&[&wire, &["sqlx", "hyper_rustls"]]))),
+        (
+            "host",
+            (vec!["domain", "jose", "store", "net", "error", "passwords"], not(&[&wire, &["sqlx", "hyper_rustls"]])),
+        ),
         (
             "flow",
-            (vec!["domain", "jose", "store", "net", "error", "passwords", "host"], not(&[&wire, &["sqlx", "reqwest"]])),
+            (
+                vec!["domain", "jose", "store", "net", "error", "passwords", "host"],
+                not(&[&wire, &["sqlx", "hyper_rustls"]]),
+            ),
         ),
-        ("delivery", (vec!["domain", "error", "host", "flow"], not(&[&wire, &["sqlx", "reqwest"]]))),
-        ("http", (vec!["domain", "error", "host", "flow"], vec!["sqlx", "reqwest"])),
-        ("lab", (vec!["domain", "jose", "net"], vec!["sqlx", "reqwest"])),
+        ("delivery", (vec!["domain", "error", "host", "flow"], not(&[&wire, &["sqlx", "hyper_rustls"]]))),
+        ("http", (vec!["domain", "error", "host", "flow"], vec!["sqlx", "hyper_rustls"])),
+        ("lab", (vec!["domain", "jose", "net"], vec!["sqlx", "hyper_rustls"])),
         // It serves a provider of its own to other people's tests.
         (
             "lab::harness",
-            (vec!["domain", "jose", "net", "error", "host", "flow", "http", "lab"], vec!["sqlx", "reqwest"]),
+            (vec!["domain", "jose", "net", "error", "host", "flow", "http", "lab"], vec!["sqlx", "hyper_rustls"]),
         ),
         (
             "cli",
             (
                 vec!["domain", "error", "passwords", "host", "flow", "net", "http", "delivery", "lab"],
-                not(&[&wire, &["sqlx", "reqwest"]]),
+                not(&[&wire, &["sqlx", "hyper_rustls"]]),
             ),
         ),
         ("spec", (vec![], vec![])),

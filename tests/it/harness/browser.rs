@@ -61,7 +61,6 @@ impl Browser {
     }
 
     /// The same browser at another address of this machine.
-    #[expect(clippy::disallowed_methods, reason = "a test's own client")]
     pub(crate) fn at_address(&self, last: u8) -> Self {
         let address = std::net::Ipv4Addr::new(127, 0, 0, last);
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
