@@ -1,18 +1,27 @@
--- Signing keys. The private part is sealed; `state` is pending, active, retiring, removed or revoked.
+-- Signing keys. The private half is sealed, and destroyed when its key has ended; `state` is pending, active, retiring, removed or revoked.
 CREATE TABLE signing_key (
     kid TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     alg TEXT NOT NULL,
     state TEXT NOT NULL,
     public_jwk TEXT NOT NULL,
-    sealed TEXT NOT NULL,
+    sealed TEXT,
     created_at BIGINT NOT NULL,
-    activated_at BIGINT
+    activated_at BIGINT,
+    rotates_from BIGINT,
+    succeeded BIGINT NOT NULL,
+    retired_at BIGINT,
+    ended_at BIGINT,
+    reason TEXT
 );
 CREATE UNIQUE INDEX signing_key_active ON signing_key (issuer_id, alg) WHERE state = 'active';
+CREATE UNIQUE INDEX signing_key_pending ON signing_key (issuer_id, alg) WHERE state = 'pending';
 -- Loading an issuer reads all its keys, whatever they are for, and not those of ten thousand others.
 CREATE INDEX signing_key_issuer ON signing_key (issuer_id);
+-- What is to be done next, of all issuers: each looks at what is due and nothing else.
 CREATE INDEX signing_key_age ON signing_key (activated_at) WHERE state = 'active';
+CREATE INDEX signing_key_rotates ON signing_key (succeeded, rotates_from) WHERE state = 'active';
+CREATE INDEX signing_key_retiring ON signing_key (retired_at) WHERE state = 'retiring';
 
 -- Notices on their way: one row until the service has answered 2xx or seven days are over.
 CREATE TABLE delivery (

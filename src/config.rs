@@ -22,6 +22,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::ids::{Audience, IssuerUrl};
 use crate::domain::issuer::IssuerId;
 use crate::domain::members::quote;
+use crate::domain::rotation::Rotation;
 use crate::domain::service_policy::ServicePolicy;
 use crate::secret::{Secret, same};
 pub use grants::Grants;
@@ -35,6 +36,7 @@ use wording::printable;
 mod clients;
 mod grants;
 mod issuers;
+mod keys;
 mod log;
 mod section;
 mod services;
@@ -80,6 +82,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where the sealing key lives.
     pub keys_dir: PathBuf,
+    /// How signing keys rotate.
+    pub rotation: Rotation,
     /// Where the administrator's token lives; made at first start.
     pub admin_token_file: PathBuf,
     /// The log.
@@ -274,7 +278,8 @@ impl Config {
             Some(url) => values::database(&url).map_err(|problem| root.wrong("database_url", problem))?,
             None => Database::Sqlite(PathBuf::from("data/avouch.db")),
         };
-        let (keys_dir, admin_token_file) = paths(keys, admin)?;
+        let (keys_dir, rotation) = keys::read(keys)?;
+        let admin_token_file = token_file(admin, &keys_dir)?;
         refuse_later_sections(dynamic, login)?;
         let developing = issuer_is_default && listen.ip().is_loopback();
         let issuers = issuers::read(issuers)?;
@@ -295,6 +300,7 @@ impl Config {
             listen,
             database,
             keys_dir,
+            rotation,
             admin_token_file,
         };
         if listen.port() != 0 {
@@ -350,17 +356,10 @@ fn parse_issuer(root: &Section<'_>, text: &str) -> Result<IssuerUrl, ConfigError
     Ok(issuer)
 }
 
-fn paths(mut keys: Section<'_>, mut admin: Section<'_>) -> Result<(PathBuf, PathBuf), ConfigError> {
-    let dir = PathBuf::from(keys.text("dir")?.unwrap_or_else(|| "keys".to_owned()));
-    let mut rotation = keys.section("rotation")?;
-    keys.finish()?;
-    rotation.later("interval")?;
-    rotation.later("publish_ahead")?;
-    rotation.finish()?;
-    let token_file = admin.text("token_file")?;
+fn token_file(mut admin: Section<'_>, keys_dir: &Path) -> Result<PathBuf, ConfigError> {
+    let file = admin.text("token_file")?;
     admin.finish()?;
-    let token_file = token_file.map_or_else(|| dir.join("admin-token"), PathBuf::from);
-    Ok((dir, token_file))
+    Ok(file.map_or_else(|| keys_dir.join("admin-token"), PathBuf::from))
 }
 
 fn refuse_later_sections(mut dynamic: Section<'_>, mut login: Section<'_>) -> Result<(), ConfigError> {

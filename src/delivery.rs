@@ -12,7 +12,7 @@ use crate::domain::notice::Delivery;
 use crate::error::Error;
 use crate::flow::lanes::{Lanes, Place};
 use crate::flow::notify::{self, Cursor};
-use crate::flow::{issuers, measure, sweep, withdraw};
+use crate::flow::{issuers, measure, rotate, sweep, withdraw};
 use crate::host::Host;
 
 /// How often to look for what replicas enqueued and changed, and what has come due.
@@ -25,6 +25,8 @@ const AT_A_TIME: usize = 16;
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often it is measured what is on its way.
 const MEASURE: Duration = Duration::from_secs(5);
+/// How often to look for keys that are to rotate.
+const ROTATE: Duration = Duration::from_secs(5);
 /// How often expired rows are deleted.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -44,7 +46,7 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
         Worker { host: host.clone(), name, lanes: Lanes::new(), cursor: Cursor::default(), under_way: JoinSet::new() };
     // By time and not by looks: where withdrawals never pause, no look waits out its second.
     let (mut look, mut clock) = (Instant::now(), Instant::now());
-    let (mut measure_at, mut sweep_at) = (Instant::now(), Instant::now());
+    let (mut measure_at, mut rotate_at, mut sweep_at) = (Instant::now(), Instant::now(), Instant::now());
     while !*stop.borrow() {
         let now = Instant::now();
         if now >= look {
@@ -59,6 +61,10 @@ pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
         if now >= measure_at {
             measure_at = now + MEASURE;
             answered(&host, "measuring", Box::pin(measure::run(&host))).await;
+        }
+        if now >= rotate_at {
+            rotate_at = now + ROTATE;
+            answered(&host, "rotating keys", Box::pin(rotate::run(&host))).await;
         }
         if now >= sweep_at {
             sweep_at = now + SWEEP;

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::client::Client;
 use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::issuer::Colour;
+use crate::domain::rotation::Rotation;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::jose::{Jwks, Keyring, SealingKey};
@@ -52,6 +53,8 @@ pub struct Process {
     pub rng: Rng,
     /// Opens signing keys.
     pub sealing: SealingKey,
+    /// How signing keys rotate.
+    pub rotation: Rotation,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Done once it was said that a proxy is missing there.
@@ -153,6 +156,10 @@ pub struct Issuer {
     pub has_public_client: bool,
     /// Its keys.
     pub ring: Keyring,
+    /// When they change next by themselves.
+    pub next_key_change: Option<Timestamp>,
+    /// When one of them was revoked last.
+    pub key_revoked_at: Option<Timestamp>,
 }
 
 /// One issuer at work: what every flow takes. Cheap to clone, meant for one request: a longer-lived one sees old keys.

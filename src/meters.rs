@@ -19,6 +19,8 @@ const ATTEMPTS: &str = "avouch_notice_attempts_total";
 const QUEUED: &str = "avouch_notices_queued";
 const OLDEST: &str = "avouch_oldest_notice_age_seconds";
 const KEY_AGE: &str = "avouch_oldest_signing_key_age_seconds";
+const OVERDUE: &str = "avouch_key_rotation_overdue_seconds";
+const ROTATION_FAILURES: &str = "avouch_key_rotation_failures_total";
 const BATCH: &str = "avouch_commit_batch_size";
 const COMMIT: &str = "avouch_commit_seconds";
 const REQUEST: &str = "avouch_request_seconds";
@@ -48,6 +50,8 @@ fn install() -> Option<PrometheusHandle> {
         "Age of the oldest notice that is due or was tried, and that its service does not have; 0: there is none"
     );
     describe_gauge!(KEY_AGE, "Age of the oldest key that signs, of all issuers");
+    describe_gauge!(OVERDUE, "By how much the most overdue rotation of a key is late; 0: none is");
+    describe_counter!(ROTATION_FAILURES, "Rotations that failed; each is tried again");
     describe_histogram!(BATCH, "Mints and attempts at notices that shared one transaction");
     describe_histogram!(COMMIT, "Time of such a transaction");
     describe_histogram!(REQUEST, "Time of a request, by route");
@@ -101,6 +105,16 @@ pub fn queued(format: Format, notices: u32) {
 pub fn ages(oldest_notice: Seconds, oldest_key: Seconds) {
     gauge!(OLDEST).set(seconds(oldest_notice));
     gauge!(KEY_AGE).set(seconds(oldest_key));
+}
+
+/// By how much the most overdue rotation is late.
+pub fn overdue(by: Seconds) {
+    gauge!(OVERDUE).set(seconds(by));
+}
+
+/// A rotation failed.
+pub fn rotation_failed() {
+    counter!(ROTATION_FAILURES).increment(1);
 }
 
 fn seconds(age: Seconds) -> f64 {

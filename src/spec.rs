@@ -38,6 +38,8 @@
 //! | Discovery §3; 8414 §2, §3.2, §3.3 | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
 //! | 8414 §3, §3.1 (inserted before the path), Discovery §4 (appended to it): an issuer by path has its metadata under four names | `http::place` | `paths::both_forms_of_a_well_known_path_lead_to_one_document`, `paths::no_other_spelling_leads_to_an_issuer` |
 //! | 7517 §5, 7638 §3 | [`SigningKey::public_jwk`](crate::jose::SigningKey::public_jwk), [`Jwks`](crate::jose::Jwks) | `discovery::the_keys_are_public_and_named_by_their_thumbprint`, `jose::jwks::tests::keys_that_verify_nothing` |
+//! | 7517 §4.4, §4.5 `alg`, `kid` and `use` of each key; published before it signs and for as long as anything that it signed is alive | [`domain::rotation`](crate::domain::rotation), [`flow::rotate`](crate::flow::rotate) | `domain::rotation::tests`, `keys::a_rotation_by_hand`, `keys::keys_rotate_by_themselves`, `keys::of_two_servers_one_moves_a_key` |
+//! | 9111 §5.2.2.1 the key set's `max-age` ends at the next planned change | [`domain::rotation::max_age`](crate::domain::rotation::max_age) | `domain::rotation::tests::no_key_set_outlives_a_change`, `keys::keys_rotate_by_themselves` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed`, `jose::verify::tests::a_member_that_is_null_is_there` |
 //!
 //! # RFC 7009, revocation; RFC 7662, introspection; OpenID Connect Core section 5.3, userinfo

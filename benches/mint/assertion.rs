@@ -2,6 +2,7 @@
 
 use avouch::domain::claims::{ASSERTION_LIFETIME, IdJag};
 use avouch::domain::ids::{ClientId, Subject};
+use avouch::domain::rotation::SigningAlg;
 use avouch::domain::time::Timestamp;
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
@@ -12,7 +13,7 @@ pub(crate) const AUDIENCE: &str = "https://service.example";
 /// A key for measuring.
 pub(crate) fn key() -> SigningKey {
     let sealing = SealingKey::from_bytes(&[7; 32]).expect("32 bytes are a key");
-    SigningKey::generate(&sealing, "bench", &Rng::Os).expect("a key is made").0
+    SigningKey::generate(SigningAlg::Es256, &sealing, "bench", &Rng::Os).expect("a key is made").0
 }
 
 /// The claims of an assertion as the server makes them here.

@@ -32,6 +32,7 @@ mod config;
 mod demo;
 mod descriptors;
 mod issuer;
+mod keys;
 mod log;
 mod reload;
 mod sandbox;
@@ -144,6 +145,9 @@ enum Command {
     /// Print what /api/v1 is, as an OpenAPI 3.1 document
     #[command(after_help = help!("avouch openapi > openapi.json"))]
     Openapi,
+    /// Signing keys, on the database of a server that may be running
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Issuers by path, on the database of a server that may be running
     #[command(subcommand)]
     Issuer(issuer::Command),
@@ -187,6 +191,7 @@ pub fn run() -> ExitCode {
                 out!("{}", crate::http::openapi());
                 Ok(())
             }
+            Command::Keys(command) => keys::run(command).await,
             Command::Issuer(command) => issuer::run(command).await,
             Command::User(command) => user::run(&command),
         }

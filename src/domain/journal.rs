@@ -8,6 +8,7 @@ use super::consent::Mode;
 use super::ids::{ClientKey, Kid, Subject};
 use super::issuer::Origin;
 use super::notice::{Attempt, Round};
+use super::rotation::{Early, SigningAlg};
 use super::time::Timestamp;
 
 /// Something that happened.
@@ -113,6 +114,46 @@ pub enum Event {
     /// An issuer has another admin token; the one before is worth nothing any more.
     #[serde(rename = "admin_token.rotated")]
     AdminTokenRotated {},
+    /// A key is published; it does not sign yet.
+    #[serde(rename = "key.prepared")]
+    KeyPrepared {
+        /// Which.
+        kid: Kid,
+        /// What it will sign with.
+        alg: SigningAlg,
+    },
+    /// A key signs.
+    #[serde(rename = "key.activated")]
+    KeyActivated {
+        /// Which.
+        kid: Kid,
+        /// The one that signed until then, if there was one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<Kid>,
+        /// Why it was not published for as long as keys are otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        early: Option<Early>,
+        /// Why, in the words of whoever said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A key is published no more: nothing that it signed can be valid.
+    #[serde(rename = "key.removed")]
+    KeyRemoved {
+        /// Which.
+        kid: Kid,
+        /// Why that was done before its time, in the words of whoever said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A key is published no more: somebody else may have it.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked {
+        /// Which.
+        kid: Kid,
+        /// Why, in the words of whoever said so.
+        reason: String,
+    },
     /// A disabled issuer answers again.
     #[serde(rename = "issuer.enabled")]
     IssuerEnabled {
@@ -313,6 +354,18 @@ mod tests {
             ("issuer.disabled", Event::IssuerDisabled { by: Origin::Admin }),
             ("admin_token.rotated", Event::AdminTokenRotated {}),
             ("issuer.enabled", Event::IssuerEnabled { by: Origin::Config }),
+            ("key.prepared", Event::KeyPrepared { kid: "k".into(), alg: SigningAlg::Rs256 }),
+            (
+                "key.activated",
+                Event::KeyActivated {
+                    kid: "k".into(),
+                    after: Some("j".into()),
+                    early: Some(Early::Forced),
+                    reason: Some("why".into()),
+                },
+            ),
+            ("key.removed", Event::KeyRemoved { kid: "k".into(), reason: None }),
+            ("key.revoked", Event::KeyRevoked { kid: "k".into(), reason: "why".into() }),
         ];
         for (kind, event) in events {
             let (written, body) = event.columns();

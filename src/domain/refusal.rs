@@ -1,6 +1,6 @@
 //! Every way of saying no. It knows nothing of HTTP: the one map to codes and statuses is `http/error.rs`.
 
-use super::time::Seconds;
+use super::time::{Seconds, Timestamp};
 
 /// A question that waits for its user, as the agent is told of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,6 +233,9 @@ pub enum Refusal {
     /// What only the root's administrator may do.
     #[error("only the admin token of the root may manage issuers")]
     RootOnly,
+    /// What an administrator may do, and no user.
+    #[error("only an admin token may do this")]
+    AdminOnly,
     /// There is one of that id.
     #[error("there is an issuer of this id already")]
     IssuerExists,
@@ -242,6 +245,17 @@ pub enum Refusal {
     /// It is as long as the server is.
     #[error("the default issuer is described in the configuration and cannot be disabled")]
     IssuerDefault,
+    /// A key may not move yet: somebody may still need it where it is.
+    #[error("{what} from {} on; before that it takes force and a reason", .at.rfc3339())]
+    KeyNotYet {
+        /// What may be done then.
+        what: &'static str,
+        /// When.
+        at: Timestamp,
+    },
+    /// A key stands where this cannot be done with it.
+    #[error("{0}")]
+    KeyState(&'static str),
     /// The method exists elsewhere.
     #[error("this method is not allowed here")]
     MethodNotAllowed,

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::ops::{Add, Mul, Sub};
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 /// A point in time: seconds since the Unix epoch. It is in JSON and in the database the number that it is.
@@ -25,6 +26,13 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
     /// Later than anything.
     pub const MAX: Self = Self(i64::MAX);
+
+    /// For APIs and operators, in UTC (RFC 3339).
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        DateTime::from_timestamp(self.0, 0)
+            .map_or_else(|| self.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    }
 }
 
 // Saturating, all of them: a number that somebody sent may be any.

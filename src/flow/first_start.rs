@@ -103,7 +103,7 @@ async fn make(
     };
     let mut tx = database.of(DEFAULT_ISSUER.into()).begin().await?;
     if tx.create_issuer(&row).await? {
-        keyring::add_first(&mut tx, &sealing_key(&sealing)?, DEFAULT_ISSUER, rng, now).await?;
+        keyring::add_first(&mut tx, &sealing_key(&sealing)?, DEFAULT_ISSUER, rng, &config.rotation, now).await?;
         tx.commit().await?;
     }
     Ok(())

@@ -8,9 +8,13 @@ use crate::domain::cimd;
 use crate::domain::ids::{ClientId, IssuerUrl};
 use crate::domain::issuer::IssuerRecord;
 use crate::domain::refusal::Refusal;
+use crate::domain::rotation::Key;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::keyring;
 use crate::host::{App, Host, Issuer};
+use crate::jose::Keyring;
+use crate::store::Tx;
 
 /// Most changed issuers that are forgotten one by one; where there are more, all are.
 const MAX_CHANGED: i64 = 1000;
@@ -45,8 +49,8 @@ pub async fn owing(host: &Host, id: &str) -> Result<App, Error> {
     }
     let mut tx = host.database.of(id.into()).read().await?;
     let row = tx.issuer().await?.ok_or(Error::invariant("an issuer is never deleted"))?;
-    let ring = keyring::open(&host.sealing, id, &tx.published_keys().await?)?;
-    Ok(host.app(Arc::new(issuer(row, tx.has_public_client().await?, ring)?)))
+    let keys = Keys::load(host, &mut tx, id).await?;
+    Ok(host.app(Arc::new(issuer(row, tx.has_public_client().await?, keys)?)))
 }
 
 async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
@@ -54,10 +58,10 @@ async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
     let store = host.database.of(id.into());
     let mut tx = store.read().await?;
     let Some(row) = tx.issuer().await?.filter(|row| row.disabled_at.is_none()) else { return Ok(None) };
-    let ring = keyring::open(&host.sealing, id, &tx.published_keys().await?)?;
+    let keys = Keys::load(host, &mut tx, id).await?;
     let has_public_client = tx.has_public_client().await?;
     drop(tx);
-    let issuer = Arc::new(issuer(row, has_public_client, ring)?);
+    let issuer = Arc::new(issuer(row, has_public_client, keys)?);
     host.issuers.put(id.to_owned(), issuer.clone());
     // Read before a change and kept after everyone has heard of it, it would stay for good.
     if host.revision.seen() != before {
@@ -66,7 +70,23 @@ async fn load(host: &Host, id: &str) -> Result<Option<App>, Error> {
     Ok(Some(host.app(issuer)))
 }
 
-fn issuer(row: IssuerRecord, has_public_client: bool, ring: crate::jose::Keyring) -> Result<Issuer, Error> {
+/// The keys of an issuer, and what of their past and future is told to those who keep them.
+struct Keys {
+    ring: Keyring,
+    next_change: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+}
+
+impl Keys {
+    async fn load(host: &Host, tx: &mut Tx, id: &str) -> Result<Self, Error> {
+        let rows = tx.published_keys().await?;
+        let ring = keyring::open(&host.sealing, id, &rows)?;
+        let keys: Vec<Key> = rows.into_iter().map(|row| row.key).collect();
+        Ok(Self { ring, next_change: host.rotation.next_change(&keys), revoked_at: tx.last_revocation().await? })
+    }
+}
+
+fn issuer(row: IssuerRecord, has_public_client: bool, keys: Keys) -> Result<Issuer, Error> {
     let url = IssuerUrl::parse(&row.url).map_err(|_| Error::invariant("a stored issuer is an issuer identifier"))?;
     let members = serde_json::from_str(&row.cimd).map_err(|_| Error::invariant("a stored document is JSON"))?;
     let document = own_document(&url, &row.name, row.logo_hash.is_some(), &members)
@@ -81,7 +101,9 @@ fn issuer(row: IssuerRecord, has_public_client: bool, ring: crate::jose::Keyring
         logo_hash: row.logo_hash,
         admin_token_hash: row.admin_token_hash,
         has_public_client,
-        ring,
+        ring: keys.ring,
+        next_key_change: keys.next_change,
+        key_revoked_at: keys.revoked_at,
     })
 }
 

@@ -95,8 +95,8 @@ async fn create(
         return Ok(None);
     }
     tx.set_issuer_logo(looks.logo.as_ref()).await?;
-    keyring::add_first(&mut tx, &host.sealing, id.as_str(), &host.rng, now).await?;
     record(host, &mut tx, Event::IssuerCreated { by: origin }).await?;
+    keyring::add_first(&mut tx, &host.sealing, id.as_str(), &host.rng, &host.rotation, now).await?;
     tx.commit().await?;
     Ok(Some(row))
 }

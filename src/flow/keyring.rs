@@ -2,26 +2,28 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use jose_jwk::Jwk;
 
 use crate::domain::claims::{ID_JAG, IdJag};
-use crate::domain::rotation::KeyState;
+use crate::domain::journal::Event;
+use crate::domain::rotation::{Early, KeyState, Rotation, SigningAlg};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::host::App;
 use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
 use crate::rng::Rng;
-use crate::store::{KeyRow, Tx};
+use crate::store::{Entry, KeyRow, NewKey, Tx};
 
 /// Puts the ring together from the published rows of an issuer.
 ///
 /// # Errors
-/// When no key is active, or the sealing key does not open it.
+/// When no key is active, or the sealing key does not open one.
 pub fn open(sealing: &SealingKey, issuer_id: &str, rows: &[KeyRow]) -> Result<Keyring, JoseError> {
-    let active = rows.iter().find(|row| row.state == KeyState::Active).ok_or(JoseError("there is no active key"))?;
-    let active = SigningKey::open(sealing, issuer_id, &active.kid, &active.sealed)?;
-    let jwks: Result<Vec<Value>, _> = rows.iter().map(|row| serde_json::from_str(&row.public_jwk)).collect();
-    Keyring::new(active, &jwks.map_err(|_| JoseError("a published key is not JSON"))?)
+    let active = rows.iter().filter(|row| row.key.state == KeyState::Active);
+    let active = active.map(|row| SigningKey::open(row.key.alg, sealing, issuer_id, &row.key.kid, &row.sealed));
+    let active = active.collect::<Result<_, _>>()?;
+    let jwks: Result<Vec<Jwk>, _> = rows.iter().map(|row| serde_json::from_str(&row.public_jwk)).collect();
+    Keyring::new(active, jwks.map_err(|_| JoseError("a published key is not JSON"))?)
 }
 
 /// Makes the first key of an issuer. Nobody has seen its JWKS yet, so it may sign at once.
@@ -33,11 +35,28 @@ pub async fn add_first(
     sealing: &SealingKey,
     issuer_id: &str,
     rng: &Rng,
+    rotation: &Rotation,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let (key, sealed) = SigningKey::generate(sealing, issuer_id, rng)?;
-    tx.add_active_key(key.kid(), &key.public_jwk().to_string(), &sealed, now).await?;
+    let alg = SigningAlg::Es256;
+    let (key, sealed) = SigningKey::generate(alg, sealing, issuer_id, rng)?;
+    let public_jwk = json(&key)?;
+    let new = NewKey { kid: key.kid(), alg, public_jwk: &public_jwk, sealed: &sealed };
+    let added = tx.add_pending_key(&new, now).await?;
+    if !added || !tx.activate_key(key.kid(), rotation.rotates_from(now, rng.fraction()), now).await? {
+        return Err(Error::invariant("a new issuer has no key"));
+    }
+    let event = Event::KeyActivated { kid: key.kid().clone(), after: None, early: Some(Early::First), reason: None };
+    tx.record(Entry::new(rng.id(now), now, event)).await?;
     Ok(())
+}
+
+/// The public half of a key, as it is stored.
+///
+/// # Errors
+/// Never: a JWK is JSON.
+pub fn json(key: &SigningKey) -> Result<String, Error> {
+    serde_json::to_string(key.public_jwk()).map_err(|_| Error::invariant("a JWK is JSON"))
 }
 
 /// Signs an assertion, and looks at what came out before it leaves (SPIRE's habit): a token that does not say what was decided is a

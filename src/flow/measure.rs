@@ -4,6 +4,7 @@ use crate::domain::Vocabulary as _;
 use crate::domain::notice::Format;
 use crate::domain::time::Seconds;
 use crate::error::Error;
+use crate::flow::rotate;
 use crate::host::Host;
 use crate::meters;
 
@@ -21,5 +22,6 @@ pub async fn run(host: &Host) -> Result<(), Error> {
     }
     let age = |since: Option<_>| since.map_or(Seconds(0), |since| now - since);
     meters::ages(age(tx.oldest_notice(now).await?), age(tx.oldest_active_key().await?));
+    meters::overdue(rotate::overdue(host, tx.first_to_rotate().await?).unwrap_or_default());
     Ok(())
 }

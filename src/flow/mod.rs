@@ -27,6 +27,7 @@ pub mod notify;
 mod plan;
 pub mod refresh;
 pub mod reload;
+pub mod rotate;
 pub mod services;
 pub mod sign_in;
 pub mod start;

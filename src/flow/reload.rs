@@ -42,6 +42,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
         database,
         trusted_proxies,
         keys_dir,
+        rotation,
         admin_token_file,
         log,
         grants,
@@ -58,6 +59,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
     keep("database_url", database, &mut read.database, &mut fixed);
     keep("trusted_proxies", trusted_proxies, &mut read.trusted_proxies, &mut fixed);
     keep("[keys] dir", keys_dir, &mut read.keys_dir, &mut fixed);
+    keep("[keys.rotation]", rotation, &mut read.rotation, &mut fixed);
     keep("[admin] token_file", admin_token_file, &mut read.admin_token_file, &mut fixed);
     keep("[log]", log, &mut read.log, &mut fixed);
     keep("[grants]", grants, &mut read.grants, &mut fixed);

@@ -159,6 +159,7 @@ async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: 
         clock,
         rng,
         sealing,
+        rotation: config.rotation,
         trusted_proxies: config.trusted_proxies.clone(),
         proxy_missed: Once::new(),
         refresh_retry: config.grants.refresh_retry,

@@ -9,6 +9,7 @@ use super::extract::Segment;
 use super::{pages, reply};
 use crate::domain::issuer::Colour;
 use crate::domain::refusal::Refusal;
+use crate::domain::rotation::max_age;
 use crate::domain::scope::{DELEGATIONS, SIGN_IN};
 use crate::error::Error;
 use crate::flow::logo::png;
@@ -69,10 +70,15 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
     document_of(&headers, JSON, text.clone(), &etag(&text))
 }
 
-/// RFC 7517 section 5.
+/// RFC 7517 section 5. Nobody who honours `max-age` keeps it beyond a change that is planned.
 pub(super) async fn jwks(app: App, headers: HeaderMap) -> Response {
-    let ring = &app.issuer.ring;
-    document_of(&headers, JSON, ring.jwks.to_string(), &ring.etag)
+    let issuer = &app.issuer;
+    let age = max_age(app.now(), issuer.next_key_change, issuer.key_revoked_at);
+    let mut response = document_of(&headers, JSON, issuer.ring.jwks.to_string(), &issuer.ring.etag);
+    if let Ok(kept) = HeaderValue::try_from(format!("public, max-age={age}")) {
+        response.headers_mut().insert(header::CACHE_CONTROL, kept);
+    }
+    response
 }
 
 /// Our Client ID Metadata Document: the `client_id` that auth.md services see in our assertions.

@@ -6,28 +6,37 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::reply;
+use crate::flow::rotate;
 use crate::host::Host;
 use crate::meters;
 
 #[derive(Serialize)]
 struct Health {
     status: String,
+    /// What an operator should look at, though requests are answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+}
+
+impl Health {
+    fn of(status: String) -> Self {
+        Self { status, warning: None }
+    }
 }
 
 /// The process answers.
 pub(super) async fn alive() -> Response {
-    reply::private_json(StatusCode::OK, &Health { status: "ok".into() })
+    reply::private_json(StatusCode::OK, &Health::of("ok".into()))
 }
 
-/// The database would take a write.
+/// The database would take a write. A rotation that is late is said, but keeps no request from being answered.
 pub(super) async fn ready(State(host): State<Host>) -> Response {
-    match host.database.ping().await {
-        Ok(()) => reply::private_json(StatusCode::OK, &Health { status: "ok".into() }),
-        Err(outage) => {
-            let health = Health { status: outage.to_string() };
-            reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &health)
-        }
+    if let Err(outage) = host.database.ping().await {
+        return reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &Health::of(outage.to_string()));
     }
+    let overdue = rotate::find_overdue(&host).await.ok().flatten();
+    let warning = overdue.map(|by| format!("the rotation of a signing key is overdue by {by} seconds"));
+    reply::private_json(StatusCode::OK, &Health { warning, ..Health::of("ok".into()) })
 }
 
 /// What was counted and measured, for Prometheus. As open as the others: a proxy must not show it to the world.

@@ -34,11 +34,6 @@ pub(super) fn to_the_second(at: Timestamp) -> String {
         .map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string())
 }
 
-/// RFC 3339, for the API.
-pub(super) fn rfc3339(at: Timestamp) -> String {
-    DateTime::from_timestamp(at.0, 0).map_or_else(|| at.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
 /// What a sign-in scope lets a client know or do.
 pub(super) fn scope(token: &str) -> &'static str {
     match token {

@@ -1,35 +1,51 @@
 //! Our signing keys. Bytes leave them only sealed.
 
-use std::sync::Arc;
-
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jose_jwk::jose_jwa::{Algorithm, Signing};
+use jose_jwk::{Class, Ec, EcCurves, Jwk, Key, Parameters, Rsa};
+use rsa::pkcs1::DecodeRsaPublicKey as _;
+use rsa::traits::PublicKeyParts as _;
 use serde::Serialize;
-use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use super::{JoseError, PublicKey, SealingKey};
+use super::{JoseError, SealingKey};
 use crate::domain::ids::Kid;
+use crate::domain::rotation::SigningAlg;
 use crate::rng::Rng;
 use crate::secret::sha256;
 
-/// An ES256 key that signs. Parsed once; `kid` is its RFC 7638 thumbprint.
+/// A key that signs. Parsed once; `kid` is its RFC 7638 thumbprint.
 pub struct SigningKey {
     kid: Kid,
-    pair: EcdsaKeyPair,
+    public: Jwk,
+    pair: Pair,
+}
+
+/// The private half.
+enum Pair {
+    Es256(EcdsaKeyPair),
+    Rs256(RsaKeyPair),
 }
 
 impl SigningKey {
-    /// Makes a key, and its sealed form for the database.
+    /// Makes a key, and its sealed form for the database. An RSA key takes a good part of a second.
     ///
     /// # Errors
     /// When the library refuses.
-    pub fn generate(sealing: &SealingKey, issuer_id: &str, rng: &Rng) -> Result<(Self, String), JoseError> {
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| JoseError("a signing key could not be made"))?;
-        let key = Self::parse(document.as_ref())?;
-        let sealed = sealing.seal(document.as_ref(), &context(issuer_id, &key.kid), rng)?;
+    pub fn generate(
+        alg: SigningAlg,
+        sealing: &SealingKey,
+        issuer_id: &str,
+        rng: &Rng,
+    ) -> Result<(Self, String), JoseError> {
+        let pkcs8 = generate(alg).ok_or(JoseError("a signing key could not be made"))?;
+        let key = Self::parse(alg, &pkcs8)?;
+        let sealed = sealing.seal(&pkcs8, &context(issuer_id, &key.kid), rng)?;
         Ok((key, sealed))
     }
 
@@ -37,15 +53,43 @@ impl SigningKey {
     ///
     /// # Errors
     /// When it was sealed by another key, for another row, or is none.
-    pub fn open(sealing: &SealingKey, issuer_id: &str, kid: &Kid, sealed: &str) -> Result<Self, JoseError> {
-        let key = Self::parse(&sealing.open(sealed, &context(issuer_id, kid))?)?;
+    pub fn open(
+        alg: SigningAlg,
+        sealing: &SealingKey,
+        issuer_id: &str,
+        kid: &Kid,
+        sealed: &str,
+    ) -> Result<Self, JoseError> {
+        let key = Self::parse(alg, &sealing.open(sealed, &context(issuer_id, kid))?)?;
         if key.kid == *kid { Ok(key) } else { Err(JoseError("a sealed key is not the one its row names")) }
     }
 
-    fn parse(pkcs8: &[u8]) -> Result<Self, JoseError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
-            .map_err(|_| JoseError("a sealed key is no P-256 key"))?;
-        Ok(Self { kid: thumbprint(&pair), pair })
+    fn parse(alg: SigningAlg, pkcs8: &[u8]) -> Result<Self, JoseError> {
+        let (pair, key) = match alg {
+            SigningAlg::Es256 => {
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
+                    .map_err(|_| JoseError("a sealed key is no P-256 key"))?;
+                let key = Key::Ec(ec_public(&pair));
+                (Pair::Es256(pair), key)
+            }
+            SigningAlg::Rs256 => {
+                let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| JoseError("a sealed key is no RSA key"))?;
+                let key = Key::Rsa(rsa_public(&pair)?);
+                (Pair::Rs256(pair), key)
+            }
+        };
+        let kid = thumbprint(&key)?;
+        let name = match alg {
+            SigningAlg::Es256 => Signing::Es256,
+            SigningAlg::Rs256 => Signing::Rs256,
+        };
+        let prm = Parameters {
+            alg: Some(Algorithm::Signing(name)),
+            kid: Some(kid.as_str().to_owned()),
+            cls: Some(Class::Signing),
+            ..Parameters::default()
+        };
+        Ok(Self { kid, public: Jwk { key, prm }, pair })
     }
 
     /// Its name in header and JWKS.
@@ -53,10 +97,17 @@ impl SigningKey {
         &self.kid
     }
 
+    /// What it signs with.
+    pub fn alg(&self) -> SigningAlg {
+        match self.pair {
+            Pair::Es256(_) => SigningAlg::Es256,
+            Pair::Rs256(_) => SigningAlg::Rs256,
+        }
+    }
+
     /// The public half as it is published (RFC 7517 section 4).
-    pub fn public_jwk(&self) -> Value {
-        let (x, y) = coordinates(&self.pair);
-        json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256", "use": "sig", "kid": self.kid})
+    pub fn public_jwk(&self) -> &Jwk {
+        &self.public
     }
 
     /// Signs `claims` as a compact JWS (RFC 7515 section 7.1) with `typ`, `alg` and `kid` in its header.
@@ -64,17 +115,29 @@ impl SigningKey {
     /// # Errors
     /// When the claims are no JSON or the library refuses; both are faults of ours.
     pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, JoseError> {
-        let header = format!(r#"{{"typ":"{typ}","alg":"ES256","kid":"{}"}}"#, self.kid);
+        let header = format!(r#"{{"typ":"{typ}","alg":"{}","kid":"{}"}}"#, self.alg().as_str(), self.kid);
         let payload = serde_json::to_vec(claims).map_err(|_| JoseError("claims are not JSON"))?;
-        let mut token = String::with_capacity(header.len() * 4 / 3 + payload.len() * 4 / 3 + 96);
+        let mut token = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 360);
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature =
-            self.pair.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| JoseError("signing failed"))?;
+        let signature = self.pair.sign(token.as_bytes()).ok_or(JoseError("signing failed"))?;
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
+    }
+}
+
+impl Pair {
+    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Es256(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),
+            Self::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
+                Some(signature)
+            }
+        }
     }
 }
 
@@ -84,16 +147,43 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
-fn coordinates(pair: &EcdsaKeyPair) -> (String, String) {
+/// A new private key, in PKCS #8.
+fn generate(alg: SigningAlg) -> Option<Zeroizing<Vec<u8>>> {
+    match alg {
+        SigningAlg::Es256 => {
+            let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).ok()?;
+            Some(Zeroizing::new(made.as_ref().to_vec()))
+        }
+        SigningAlg::Rs256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
+            let made: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+            Some(Zeroizing::new(made.as_ref().to_vec()))
+        }
+    }
+}
+
+fn ec_public(pair: &EcdsaKeyPair) -> Ec {
     // SEC 1: 0x04, then x and y, 32 bytes each.
     let point = pair.public_key().as_ref();
-    (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]))
+    let coordinate = |bytes: &[u8]| bytes.to_vec().into();
+    Ec { crv: EcCurves::P256, x: coordinate(&point[1..33]), y: coordinate(&point[33..65]), d: None }
+}
+
+fn rsa_public(pair: &RsaKeyPair) -> Result<Rsa, JoseError> {
+    let public = rsa::PublicKey::from_pkcs1_der(pair.public_key().as_ref())
+        .map_err(|_| JoseError("the public half of an RSA key cannot be read"))?;
+    Ok(Rsa { n: public.n_bytes().into_vec().into(), e: public.e_bytes().into_vec().into(), prv: None })
 }
 
 /// RFC 7638 section 3: the required members in lexicographic order, hashed.
-fn thumbprint(pair: &EcdsaKeyPair) -> Kid {
-    let (x, y) = coordinates(pair);
-    sha256(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes()).into()
+fn thumbprint(key: &Key) -> Result<Kid, JoseError> {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let members = match key {
+        Key::Ec(ec) => format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text(&ec.x), text(&ec.y)),
+        Key::Rsa(rsa) => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(&rsa.e), text(&rsa.n)),
+        _ => return Err(JoseError("no thumbprint is known for this kind of key")),
+    };
+    Ok(sha256(members.as_bytes()).into())
 }
 
 /// What a sealed key is bound to.
@@ -101,33 +191,39 @@ fn context(issuer_id: &str, kid: &Kid) -> String {
     format!("{issuer_id} {kid}")
 }
 
-/// The key that signs, and every key that is published. Replaced as a whole when the rows change.
-#[derive(Clone, Debug)]
-pub struct Keyring {
-    /// Signs.
-    pub active: Arc<SigningKey>,
-    /// By `kid`, for verifying what we signed.
-    pub published: Vec<(Kid, Arc<PublicKey>)>,
-    /// The document at `/.well-known/jwks.json`.
-    pub jwks: Arc<str>,
-    /// The validator of that document (RFC 9110 section 8.8.3), computed once: everyone fetches it.
-    pub etag: Arc<str>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jose::{PublicKey, Unverified};
 
-impl Keyring {
-    /// Puts a ring together from the active key and the published JWKs, the active one among them.
-    ///
-    /// # Errors
-    /// When a JWK of ours does not parse.
-    pub fn new(active: SigningKey, jwks: &[Value]) -> Result<Self, JoseError> {
-        let mut published = Vec::with_capacity(jwks.len());
-        for jwk in jwks {
-            let kid = jwk["kid"].as_str().ok_or(JoseError("a published key has no kid"))?;
-            let key = PublicKey::from_jwk(jwk).ok_or(JoseError("a published key does not parse"))?;
-            published.push((kid.into(), Arc::new(key)));
+    #[test]
+    fn both_algorithms_sign_what_their_public_half_verifies() {
+        let (sealing, rng) = (SealingKey::from_bytes(&[1; 32]).unwrap(), Rng::seeded(1));
+        for alg in [SigningAlg::Es256, SigningAlg::Rs256] {
+            let (key, sealed) = SigningKey::generate(alg, &sealing, "i", &rng).unwrap();
+            let again = SigningKey::open(alg, &sealing, "i", key.kid(), &sealed).unwrap();
+            assert_eq!(key.public_jwk(), again.public_jwk());
+            let jwk = serde_json::to_value(key.public_jwk()).unwrap();
+            assert_eq!((jwk["alg"].as_str(), jwk["use"].as_str()), (Some(alg.as_str()), Some("sig")));
+            assert_eq!(jwk["kid"].as_str(), Some(key.kid().as_str()));
+            for private in ["d", "p", "q", "dp", "dq", "qi"] {
+                assert!(jwk.get(private).is_none(), "{private}");
+            }
+            let token = again.sign("x+jwt", &serde_json::json!({"sub": "u"})).unwrap();
+            let public = PublicKey::from_jwk(&jwk).unwrap();
+            let claims: serde_json::Value = Unverified::parse(&token).unwrap().verify(&public, Some("x+jwt")).unwrap();
+            assert_eq!(claims["sub"], "u");
+            let other = if alg == SigningAlg::Es256 { SigningAlg::Rs256 } else { SigningAlg::Es256 };
+            assert!(SigningKey::open(other, &sealing, "i", key.kid(), &sealed).is_err());
+            assert!(SigningKey::open(alg, &sealing, "j", key.kid(), &sealed).is_err(), "another issuer's row");
         }
-        let jwks = json!({ "keys": jwks }).to_string();
-        let etag = format!("\"{}\"", sha256(jwks.as_bytes()));
-        Ok(Self { active: Arc::new(active), published, jwks: jwks.into(), etag: etag.into() })
+    }
+
+    #[test]
+    fn the_thumbprint_of_rfc_7638() {
+        // Section 3.1.
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        let jwk: Jwk = serde_json::from_value(serde_json::json!({"kty": "RSA", "n": n, "e": "AQAB"})).unwrap();
+        assert_eq!(thumbprint(&jwk.key).unwrap().as_str(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 }

@@ -45,7 +45,7 @@ pub use accounts::{NewAccount, StoredAccount};
 pub use error::{Cause, Outage, StoreError};
 pub use grants::{Family, NewFamily, TokenSubject};
 pub use journal::Entry;
-pub use keys::KeyRow;
+pub use keys::{KeyRow, NewKey};
 pub use mint::{Mint, Outcome, SubjectToken, Unanswered, UnspentJti};
 pub use outbox::{Hosts, NewDelivery, Settlement};
 pub use schema::Schema;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use avouch::domain::rotation::SigningAlg;
 use avouch::domain::time::Seconds;
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
@@ -245,14 +246,17 @@ fn forged(world: &World, header: &Value, sign: impl Fn(&str) -> Vec<u8>) -> Stri
 #[tokio::test]
 async fn signatures_are_verified_by_the_registered_key_alone() {
     let world = World::start(Engine::Sqlite).await;
-    let jwk = client_key().public_jwk();
+    let jwk = serde_json::to_value(client_key().public_jwk()).unwrap();
     let kid = client_key().kid();
     let mac = |secret: Vec<u8>| {
         move |signed: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), signed.as_bytes()).as_ref().to_vec()
     };
     let point = ["x", "y"].map(|name| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap()).concat();
     let hs256 = json!({"alg": "HS256", "typ": "JWT", "kid": kid});
-    let other = SigningKey::generate(&SealingKey::from_bytes(&[4; 32]).unwrap(), "other", &Rng::seeded(8)).unwrap().0;
+    let other =
+        SigningKey::generate(SigningAlg::Es256, &SealingKey::from_bytes(&[4; 32]).unwrap(), "other", &Rng::seeded(8))
+            .unwrap()
+            .0;
     let payload = crate::harness::claims(&world.client_assertion(&json!({})));
     let good = world.client_assertion(&json!({}));
     let (signed, signature) = good.rsplit_once('.').unwrap();

@@ -1,7 +1,7 @@
 //! The error contract, as a file to review: every way of saying no, with its code, status and text.
 
 use avouch::domain::refusal::{OpenQuestion, Refusal as R};
-use avouch::domain::time::Seconds;
+use avouch::domain::time::{Seconds, Timestamp};
 use avouch::http::error::code_and_status;
 
 fn question() -> OpenQuestion {
@@ -86,6 +86,9 @@ every_refusal! {
     R::NotJson => R::NotJson,
     R::JsonMalformed(_) => R::JsonMalformed("missing field `id`".into()),
     R::RootOnly => R::RootOnly,
+    R::AdminOnly => R::AdminOnly,
+    R::KeyNotYet { .. } => R::KeyNotYet { what: "it may sign", at: Timestamp(1_800_000_000) },
+    R::KeyState(_) => R::KeyState("only a pending key can be activated"),
     R::IssuerExists => R::IssuerExists,
     R::IssuerDeclared => R::IssuerDeclared,
     R::IssuerDefault => R::IssuerDefault,

@@ -242,7 +242,7 @@ async fn forged_id_tokens() {
     refused(&world, &tokens, "crit", &format!("{}.AA", header(&crit))).await;
 
     // The published key as a shared secret, in the forms it might be mistaken for one.
-    let jwk = ring.active.public_jwk();
+    let jwk = serde_json::to_value(ring.active.public_jwk()).unwrap();
     let mut hs256 = Header::new(Algorithm::HS256);
     hs256.kid = Some(kid.to_string());
     for secret in [jwk.to_string(), jwk["x"].as_str().unwrap().to_owned()] {

@@ -67,7 +67,7 @@ both! {
         manage(&world, "PATCH", "/acme", &root, &json!({"disabled": false})).await;
         assert_eq!(get("/jwks.json").await.status, 200);
         let kinds = world.database.column("SELECT kind FROM journal WHERE issuer_id = 'acme' ORDER BY id").await;
-        assert_eq!(kinds, ["issuer.created", "issuer.described", "issuer.disabled", "issuer.enabled"]);
+        assert_eq!(kinds, ["issuer.created", "key.activated", "issuer.described", "issuer.disabled", "issuer.enabled"]);
     }
 }
 

@@ -9,7 +9,9 @@ use avouch::store::{Outcome, Store, StoreError};
 use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
-use crate::store::{AUD, account_key, client, consent, family, issuer_record, key_of, mint, open, people, ticket, tx};
+use crate::store::{
+    AUD, account_key, active_key, client, consent, family, issuer_record, key_of, mint, open, people, ticket, tx,
+};
 
 const USERS: usize = 5;
 const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
@@ -55,7 +57,7 @@ async fn nobody_waits_for_ever() {
     ];
     tx!(stores[0], |tx| {
         tx.create_issuer(&issuer_record("default")).await.unwrap();
-        tx.add_active_key(&"kid".into(), "{}", "sealed", NOW).await.unwrap();
+        active_key(&mut tx).await;
     });
     for client_id in CLIENTS {
         client(&stores[0], client_id, &[AUD.to_owned()]).await;

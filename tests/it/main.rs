@@ -21,6 +21,7 @@ mod exchange;
 mod harness;
 mod issued;
 mod issuers;
+mod keys;
 mod layers;
 mod lenience;
 mod locks;

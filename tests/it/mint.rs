@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::{Audience, ClientId, Jti};
+use avouch::domain::rotation::SigningAlg;
 use avouch::domain::scope::Scope;
 use avouch::domain::time::Seconds;
-use avouch::jose::SigningKey;
+use avouch::flow::rotate::{self, Reason, Rotated};
 use avouch::store::{Mint, Outcome, StoreError, SubjectToken, UnspentJti};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -373,13 +374,11 @@ both! {
         assert_eq!(minted().await.1["name"], "Alice B. Example");
 
         // Another replica rotated the key.
-        let (key, sealed) = SigningKey::generate(&world.app.sealing, &world.app.issuer.id, &world.app.rng).unwrap();
-        world.database.column("UPDATE signing_key SET state = 'retiring' RETURNING kid").await;
-        let mut tx = world.app.store.begin().await.unwrap();
-        assert!(tx.add_active_key(key.kid(), &key.public_jwk().to_string(), &sealed, NOW).await.unwrap());
-        tx.commit().await.unwrap();
+        let reason = Reason::parse("a test").unwrap();
+        let rotated = rotate::rotate(&world.app.host, &world.app.issuer.id, SigningAlg::Es256, Some(&reason)).await;
+        let Rotated::Activated(key) = rotated.unwrap() else { panic!("with a reason it signs at once") };
         let (signed_by, _) = minted().await;
-        assert_eq!(signed_by, key.kid().as_str());
+        assert_eq!(signed_by, key.as_str());
         assert_ne!(signed_by, kid);
     }
 }

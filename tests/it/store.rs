@@ -8,17 +8,18 @@ use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject};
+use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Kid, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
 use avouch::domain::refusal::Refusal;
+use avouch::domain::rotation::{KeyState, SigningAlg};
 use avouch::domain::scope::Scope;
 use avouch::domain::service_policy::{Claim, Dialect, ServicePolicy};
 use avouch::domain::ticket::Ticket;
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{
-    self, Hosts, Mint, NewAccount, NewDelivery, NewFamily, NewSession, Outcome, Settlement, SignIn, Store, StoreError,
-    SubjectToken, UnspentJti,
+    self, Hosts, Mint, NewAccount, NewDelivery, NewFamily, NewKey, NewSession, Outcome, Settlement, SignIn, Store,
+    StoreError, SubjectToken, Tx, UnspentJti,
 };
 use serde_json::json;
 
@@ -213,6 +214,32 @@ pub(crate) async fn mint(store: &Store, n: usize, client: &str, jti: &str) -> Re
     store.mint(prepared(client, n, jti), None).await
 }
 
+/// A key that signs, though nothing can be signed by it.
+pub(crate) async fn active_key(tx: &mut Tx) -> Kid {
+    let kid = Kid::from("kid");
+    let new = NewKey { kid: &kid, alg: SigningAlg::Es256, public_jwk: "{}", sealed: "sealed" };
+    assert!(tx.add_pending_key(&new, NOW).await.unwrap());
+    assert!(tx.activate_key(&kid, NOW, NOW).await.unwrap());
+    kid
+}
+
+/// Each move names the state it leaves.
+async fn keys(tx: &mut Tx) {
+    let two = Kid::from("kid2");
+    let new = |kid| NewKey { kid, alg: SigningAlg::Es256, public_jwk: "{}", sealed: "sealed" };
+    let one = active_key(tx).await;
+    assert!(!tx.activate_key(&one, NOW, NOW).await.unwrap(), "it is not pending");
+    assert!(tx.add_pending_key(&new(&two), NOW).await.unwrap());
+    assert!(!tx.add_pending_key(&new(&"kid3".into()), NOW).await.unwrap(), "one pending key");
+    assert_eq!(tx.published_keys().await.unwrap().len(), 2);
+    let pending = tx.keys(9).await.unwrap().into_iter().find(|key| key.kid == two).unwrap();
+    assert!(tx.end_key(&pending, KeyState::Removed, None, NOW).await.unwrap());
+    assert!(!tx.end_key(&pending, KeyState::Removed, None, NOW).await.unwrap(), "it is not pending");
+    assert!(!tx.activate_key(&two, NOW, NOW).await.unwrap(), "it has ended");
+    assert_eq!(tx.published_keys().await.unwrap().len(), 1);
+    assert!(tx.last_revocation().await.unwrap().is_none());
+}
+
 /// Calls everything once, with what must come of it.
 async fn every_method(engine: Engine) {
     let database = Database::make(engine).await;
@@ -225,9 +252,7 @@ async fn every_method(engine: Engine) {
         assert!(tx.create_issuer(&issuer_record("default")).await.unwrap());
         assert!(!tx.create_issuer(&issuer_record("default")).await.unwrap());
         assert_eq!(tx.issuer().await.unwrap().unwrap().url, "https://default.example");
-        assert!(tx.add_active_key(&"kid".into(), "{}", "sealed", NOW).await.unwrap());
-        assert!(!tx.add_active_key(&"kid2".into(), "{}", "sealed", NOW).await.unwrap(), "one active key");
-        assert_eq!(tx.published_keys().await.unwrap().len(), 1);
+        keys(&mut tx).await;
     });
     people_and_clients(&store).await;
     sign_ins(&store).await;

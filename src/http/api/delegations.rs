@@ -9,13 +9,13 @@ use utoipa::ToSchema;
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::super::wording::rfc3339;
 use super::{List, Refused, and_one, known, limit, word_of};
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::{Delegation, Filter, Status};
 use crate::domain::ids::{ClientId, Subject};
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::connections::{self, Connection, connection};
@@ -173,11 +173,11 @@ impl<'a> DelegationItem<'a> {
             sub: delegation.sub.as_str(),
             aud: &delegation.aud,
             status: delegation.status().as_str(),
-            created_at: rfc3339(delegation.created_at),
-            last_used_at: delegation.last_used_at.map(rfc3339),
+            created_at: delegation.created_at.rfc3339(),
+            last_used_at: delegation.last_used_at.map(Timestamp::rfc3339),
             mint_count: delegation.mint_count,
             pending_notices: delegation.pending_notices,
-            ended_at: delegation.ended_at.map(rfc3339),
+            ended_at: delegation.ended_at.map(Timestamp::rfc3339),
         }
     }
 }
@@ -199,12 +199,12 @@ impl<'a> ConsentItem<'a> {
             id: &consent.id,
             client_id: client_id.as_str(),
             mode: consent.mode.as_str(),
-            until: if let Mode::Until(at) = consent.mode { Some(rfc3339(at)) } else { None },
+            until: if let Mode::Until(at) = consent.mode { Some(at.rfc3339()) } else { None },
             scope: consent.scope.to_string(),
             resource: &consent.resources,
-            created_at: rfc3339(consent.created_at),
-            last_used_at: consent.last_used_at.map(rfc3339),
-            ended_at: consent.ended_at.map(rfc3339),
+            created_at: consent.created_at.rfc3339(),
+            last_used_at: consent.last_used_at.map(Timestamp::rfc3339),
+            ended_at: consent.ended_at.map(Timestamp::rfc3339),
         }
     }
 }
@@ -218,8 +218,8 @@ impl<'a> DeliveryItem<'a> {
             endpoint: &delivery.endpoint,
             state: delivery.state,
             attempts: delivery.attempts,
-            due_at: rfc3339(delivery.due_at),
-            ended_at: delivery.ended_at.map(rfc3339),
+            due_at: delivery.due_at.rfc3339(),
+            ended_at: delivery.ended_at.map(Timestamp::rfc3339),
             last_status: delivery.last_status,
             last_error: delivery.last_error.as_deref(),
         }

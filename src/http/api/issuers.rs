@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::super::wording::rfc3339;
 use super::{List, Refused, and_one, json, known, limit};
 use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo};
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::issuers_admin::{self, Change, Looks, Patch};
@@ -236,8 +236,8 @@ impl<'a> IssuerItem<'a> {
             logo: row.logo_hash.is_some(),
             status: if row.disabled_at.is_some() { "disabled" } else { "active" },
             declared: row.is_declared(),
-            created_at: rfc3339(row.created_at),
-            disabled_at: row.disabled_at.map(rfc3339),
+            created_at: row.created_at.rfc3339(),
+            disabled_at: row.disabled_at.map(Timestamp::rfc3339),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod delegations;
 pub(super) mod issuers;
+pub(super) mod keys;
 pub(super) mod openapi;
 
 use axum::body::Body;
@@ -75,4 +76,20 @@ async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body, max: usize) 
     }
     let bytes = whole(headers, body, max).await?;
     serde_json::from_slice(&bytes).map_err(|e| Refusal::JsonMalformed(e.to_string()))
+}
+
+/// The same where there need not be one.
+async fn json_or_nothing<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    max: usize,
+) -> Result<T, Refusal> {
+    if headers.contains_key(header::CONTENT_TYPE) {
+        return json(headers, body, max).await;
+    }
+    match whole(headers, body, 0).await {
+        Ok(_) => Ok(T::default()),
+        Err(Refusal::BodyTooLarge) => Err(Refusal::NotJson),
+        Err(refusal) => Err(refusal),
+    }
 }

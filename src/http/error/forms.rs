@@ -71,6 +71,10 @@ pub(in crate::http) struct Problem<'a> {
     code: &'static str,
     /// What was wrong, for whoever wrote the request.
     detail: &'a str,
+    /// When the same request may be made without force; only where a guard refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    allowed_at: Option<String>,
     /// Where to find it in the log; only when the fault is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -86,6 +90,10 @@ pub(super) fn problem(error: &PublicError<'_>) -> Response {
             status: error.status.as_u16(),
             code: error.code,
             detail: &error.description,
+            allowed_at: match error.refusal {
+                Some(Refusal::KeyNotYet { at, .. }) => Some(at.rfc3339()),
+                _ => None,
+            },
             request_id: error.request_id,
         },
     );

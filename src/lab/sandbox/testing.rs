@@ -13,6 +13,7 @@ use super::{Options, Sandbox, new};
 use crate::clock::Clock;
 use crate::domain::claims::{ID_JAG, LOGOUT, REVOKED_EVENT};
 use crate::domain::ids::IssuerUrl;
+use crate::domain::rotation::SigningAlg;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::jose::{SealingKey, SigningKey};
 use crate::net::{Method, Net, Policy, Request, Response};
@@ -21,7 +22,7 @@ use crate::rng::Rng;
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000);
 
 pub(super) fn key() -> SigningKey {
-    SigningKey::generate(&SealingKey::from_bytes(&[1; 32]).unwrap(), "i", &Rng::seeded(1)).unwrap().0
+    SigningKey::generate(SigningAlg::Es256, &SealingKey::from_bytes(&[1; 32]).unwrap(), "i", &Rng::seeded(1)).unwrap().0
 }
 
 /// A router on a free port for as long as the test's runtime lives; the router is made when the origin is known.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use avouch::clock::Clock;
 use avouch::config::Config;
+use avouch::domain::rotation::SigningAlg;
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::flow::{declare, issuers, start};
 use avouch::host::{App, DEFAULT_ISSUER, Host};
@@ -151,7 +152,9 @@ pub(crate) struct World {
 pub(crate) fn client_key() -> &'static SigningKey {
     static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
     KEY.get_or_init(|| {
-        SigningKey::generate(&SealingKey::from_bytes(&[3; 32]).unwrap(), "client", &Rng::seeded(7)).unwrap().0
+        SigningKey::generate(SigningAlg::Es256, &SealingKey::from_bytes(&[3; 32]).unwrap(), "client", &Rng::seeded(7))
+            .unwrap()
+            .0
     })
 }
 

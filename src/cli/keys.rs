@@ -1,0 +1,237 @@
+//! `avouch keys …`: signing keys, on the database of a server that may be running.
+
+use std::path::PathBuf;
+
+use chrono::DateTime;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::config::{cannot_start, load};
+use crate::clock::Clock;
+use crate::domain::ids::Kid;
+use crate::domain::rotation::{KeyState, SigningAlg, Step};
+use crate::domain::time::{Seconds, Timestamp};
+use crate::error::Error;
+use crate::flow::rotate::{self, Listed, Reason, Rotated};
+use crate::flow::start;
+use crate::host::{DEFAULT_ISSUER, Host};
+use crate::rng::Rng;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Show the keys of an issuer: where each stands, how old it is, what comes next and when
+    #[command(after_help = super::help!("avouch keys list --issuer acme"))]
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Publish a new key, which does not sign yet
+    #[command(after_help = super::help!("avouch keys prepare"))]
+    Prepare {
+        /// ES256 or RS256
+        #[arg(long, value_name = "ALG", default_value = "ES256", value_parser = alg)]
+        alg: SigningAlg,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Let a pending key sign; the one before retires
+    #[command(after_help = super::help!("avouch keys activate KID", "A key is published for [keys.rotation] publish_ahead before it signs, ten minutes at least: until then every service has fetched it."))]
+    Activate {
+        /// As `keys list` shows it
+        kid: String,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Take a pending or retiring key out of the key set, for good
+    #[command(after_help = super::help!("avouch keys retire KID", "A retiring key stays published until all that it signed has expired."))]
+    Retire {
+        /// As `keys list` shows it
+        kid: String,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Take the next step of a rotation: publish a key, or let the published one sign
+    #[command(after_help = super::help!("avouch keys rotate", "A server does that by itself; see [keys.rotation]."))]
+    Rotate {
+        /// ES256 or RS256
+        #[arg(long, value_name = "ALG", default_value = "ES256", value_parser = alg)]
+        alg: SigningAlg,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Common {
+    /// The issuer, as in its path [default: the one at the root]
+    #[arg(long, value_name = "ID")]
+    issuer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Configuration file [default: avouch.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct Force {
+    /// Do not wait until nobody can miss the key; needs --reason
+    #[arg(long, requires = "reason")]
+    force: bool,
+    /// Why; it stands in the journal
+    #[arg(long, value_name = "TEXT", requires = "force")]
+    reason: Option<String>,
+}
+
+fn alg(text: &str) -> Result<SigningAlg, String> {
+    SigningAlg::parse(text).ok_or_else(|| "it must be ES256 or RS256".to_owned())
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { common } => {
+            let (host, id) = connect(&common).await?;
+            list(&host, &id, &common).await
+        }
+        Command::Prepare { alg, common } => {
+            let (host, id) = connect(&common).await?;
+            let kid = rotate::prepare(&host, &id, alg).await.map_err(failed)?;
+            show(&host, &id, &kid, &common).await
+        }
+        Command::Activate { kid, force, common } => {
+            let (kid, force) = (Kid::from(kid), force.reason()?);
+            let (host, id) = connect(&common).await?;
+            rotate::activate(&host, &id, &kid, force.as_ref()).await.map_err(failed)?;
+            show(&host, &id, &kid, &common).await
+        }
+        Command::Retire { kid, force, common } => {
+            let (kid, force) = (Kid::from(kid), force.reason()?);
+            let (host, id) = connect(&common).await?;
+            rotate::retire(&host, &id, &kid, force.as_ref()).await.map_err(failed)?;
+            show(&host, &id, &kid, &common).await
+        }
+        Command::Rotate { alg, force, common } => {
+            let force = force.reason()?;
+            let (host, id) = connect(&common).await?;
+            let rotated = rotate::rotate(&host, &id, alg, force.as_ref()).await.map_err(failed)?;
+            let (Rotated::Prepared(kid) | Rotated::Activated(kid)) = rotated;
+            show(&host, &id, &kid, &common).await
+        }
+    }
+}
+
+impl Force {
+    fn reason(&self) -> Result<Option<Reason>, Failure> {
+        let parsed = self.reason.as_deref().map(Reason::parse).transpose();
+        parsed.map_err(|problem| Failure::Usage(format!("--reason: {problem}")))
+    }
+}
+
+async fn connect(common: &Common) -> Result<(Host, String), Failure> {
+    let config = load(common.config.as_deref())?;
+    let id = common.issuer.clone().unwrap_or_else(|| DEFAULT_ISSUER.to_owned());
+    let host = start::connect(&config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
+    crate::flow::issuers_admin::find(&host, &id).await.map_err(|e| match e {
+        Error::Refused(_) => Failure::Usage(format!("--issuer {id}: there is none of that id")),
+        fault @ Error::Fault(_) => failed(fault),
+    })?;
+    Ok((host, id))
+}
+
+fn failed(error: Error) -> Failure {
+    match error {
+        Error::Refused(refusal) => Failure::Usage(refusal.to_string()),
+        Error::Fault(fault) => Failure::Unable(fault.to_string()),
+    }
+}
+
+async fn list(host: &Host, id: &str, common: &Common) -> Result<(), Failure> {
+    let keys = rotate::list(host, id).await.map_err(failed)?;
+    if common.json {
+        out!("{}", json!({ "items": keys.iter().map(item).collect::<Vec<_>>() }));
+        return Ok(());
+    }
+    out!("{:<43}  {:<5}  {:<8}  {:>6}  NEXT", "KID", "ALG", "STATE", "AGE");
+    for listed in &keys {
+        out!("{}", line(listed, host.now()));
+    }
+    Ok(())
+}
+
+async fn show(host: &Host, id: &str, kid: &Kid, common: &Common) -> Result<(), Failure> {
+    let keys = rotate::list(host, id).await.map_err(failed)?;
+    let Some(listed) = keys.iter().find(|listed| listed.key.kid == *kid) else { return Ok(()) };
+    let text = if common.json { item(listed).to_string() } else { line(listed, host.now()) };
+    out!("{text}");
+    Ok(())
+}
+
+fn line(listed: &Listed, now: Timestamp) -> String {
+    let key = &listed.key;
+    let since = key.ended_at.or(key.retired_at).or(key.activated_at).unwrap_or(key.created_at);
+    format!(
+        "{:<43}  {:<5}  {:<8}  {:>6}  {}",
+        key.kid.as_str(),
+        key.alg.as_str(),
+        key.state.as_str(),
+        span(now - since),
+        next(listed, now)
+    )
+}
+
+/// What comes next, in words.
+fn next(listed: &Listed, now: Timestamp) -> String {
+    let key = &listed.key;
+    let planned = listed.next.map(|(step, at)| {
+        let what = match step {
+            Step::Prepare => "its successor is published",
+            Step::Activate => "its successor takes over",
+            Step::Remove => "leaves the key set",
+        };
+        format!("{what} {}", when(at, now))
+    });
+    match key.state {
+        KeyState::Pending => {
+            let at = listed.allowed_at.unwrap_or(key.created_at);
+            if at <= now { "may sign now".to_owned() } else { format!("may sign {}", when(at, now)) }
+        }
+        KeyState::Active => planned.unwrap_or_else(|| "signs until another is activated".to_owned()),
+        KeyState::Retiring => planned.unwrap_or_default(),
+        KeyState::Removed | KeyState::Revoked => key.reason.clone().unwrap_or_else(|| "-".to_owned()),
+    }
+}
+
+fn when(at: Timestamp, now: Timestamp) -> String {
+    let date = DateTime::from_timestamp(at.0, 0);
+    let date = date.map_or_else(|| at.to_string(), |date| date.format("%-d %b %Y %H:%M UTC").to_string());
+    if at <= now { format!("at any moment (was due {date})") } else { format!("in {}, on {date}", span(at - now)) }
+}
+
+/// The largest unit that tells enough.
+fn span(of: Seconds) -> String {
+    match of.0.max(0) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+fn item(listed: &Listed) -> Value {
+    let key = &listed.key;
+    json!({
+        "kid": key.kid, "alg": key.alg, "state": key.state, "created_at": key.created_at.rfc3339(),
+        "activated_at": key.activated_at.map(Timestamp::rfc3339), "retired_at": key.retired_at.map(Timestamp::rfc3339),
+        "ended_at": key.ended_at.map(Timestamp::rfc3339), "reason": key.reason,
+        "allowed_at": listed.allowed_at.map(Timestamp::rfc3339),
+        "next": listed.next.map(|(step, _)| step), "next_at": listed.next.map(|(_, at)| at.rfc3339()),
+    })
+}

@@ -1,0 +1,320 @@
+//! Keys that move: by themselves when their time has come, or because an operator says so. Each move is one transaction, which holds the
+//! issuer's row, so that of two servers one moves and the other finds it done.
+
+use crate::domain::ids::Kid;
+use crate::domain::journal::Event;
+use crate::domain::refusal::Refusal;
+use crate::domain::rotation::{self, Early, GRACE, Key, KeyState, SigningAlg};
+use crate::domain::time::{Seconds, Timestamp};
+use crate::error::Error;
+use crate::flow::keyring;
+use crate::host::Host;
+use crate::jose::SigningKey;
+use crate::meters;
+use crate::store::{Entry, NewKey, Tx};
+
+/// Keys that are looked at in one go, of one issuer or of all.
+const MAX_KEYS: i64 = 100;
+
+/// Why a guard is passed over, in an operator's words.
+#[derive(Clone, Debug)]
+pub struct Reason(String);
+
+impl Reason {
+    /// Parses it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("a reason is needed: it stands in the journal");
+        }
+        if text.chars().count() > 500 {
+            return Err("it is longer than 500 characters");
+        }
+        crate::domain::display_name::check_shown(text).map_err(|e| e.0)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The words.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A key of an issuer, and what comes next for it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The key.
+    pub key: Key,
+    /// From when on it may sign, or leave the key set, without force.
+    pub allowed_at: Option<Timestamp>,
+    /// What happens by itself, and when.
+    pub next: Option<(rotation::Step, Timestamp)>,
+}
+
+/// The keys of an issuer: those at work, and the last that have ended.
+///
+/// # Errors
+/// Faults.
+pub async fn list(host: &Host, issuer_id: &str) -> Result<Vec<Listed>, Error> {
+    let keys = host.database.of(issuer_id.into()).read().await?.keys(MAX_KEYS).await?;
+    let listed = keys.iter().map(|key| Listed {
+        key: key.clone(),
+        allowed_at: match key.state {
+            KeyState::Pending => Some(host.rotation.usable_at(key)),
+            KeyState::Retiring => rotation::removable_at(key),
+            _ => None,
+        },
+        next: host.rotation.next(key, rotation::successor(&keys, key)),
+    });
+    Ok(listed.collect())
+}
+
+/// Publishes a new key, which does not sign yet.
+///
+/// # Errors
+/// [`Refusal::KeyState`] when one is pending already; faults.
+pub async fn prepare(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Kid, Error> {
+    let (key, sealed) = generate(host, issuer_id, alg).await?;
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    if keys.iter().any(|key| key.state == KeyState::Pending && key.alg == alg) {
+        return Err(Refusal::KeyState("there is a pending key already: activate or retire it first").into());
+    }
+    add(&mut tx, host, &key, &sealed).await?;
+    tx.commit().await?;
+    Ok(key.kid().clone())
+}
+
+/// Lets a pending key sign, and the one before retire.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; [`Refusal::KeyState`] when it is not pending; [`Refusal::KeyNotYet`] before everybody can have seen it, unless
+/// there is a reason not to wait; faults.
+pub async fn activate(host: &Host, issuer_id: &str, kid: &Kid, force: Option<&Reason>) -> Result<(), Error> {
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    let key = find(&keys, kid)?;
+    if key.state != KeyState::Pending {
+        return Err(Refusal::KeyState("only a pending key can be activated").into());
+    }
+    let at = host.rotation.usable_at(key);
+    let early = host.now() < at;
+    if early && force.is_none() {
+        return Err(Refusal::KeyNotYet { what: "it may sign", at }.into());
+    }
+    let after = active(&keys, key.alg).cloned();
+    let early = early.then_some((Early::Forced, force));
+    take_over(&mut tx, host, &key.kid, after.as_ref(), early).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Takes a key out of the key set that signs no more: a pending one, which has signed nothing, or a retiring one.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; [`Refusal::KeyState`] when it signs, or has ended; [`Refusal::KeyNotYet`] while something that it signed may be
+/// alive, unless there is a reason not to wait; faults.
+pub async fn retire(host: &Host, issuer_id: &str, kid: &Kid, force: Option<&Reason>) -> Result<(), Error> {
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    let key = find(&keys, kid)?;
+    match key.state {
+        KeyState::Pending => {}
+        KeyState::Retiring => {
+            let at = rotation::removable_at(key).ok_or(Error::invariant("a retiring key has retired"))?;
+            if host.now() < at && force.is_none() {
+                return Err(Refusal::KeyNotYet { what: "it may leave the key set", at }.into());
+            }
+        }
+        KeyState::Active => {
+            return Err(Refusal::KeyState("it signs: it retires when another is activated").into());
+        }
+        KeyState::Removed | KeyState::Revoked => {
+            return Err(Refusal::KeyState("it has left the key set already").into());
+        }
+    }
+    remove(&mut tx, host, key, force).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What one step of a rotation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// A new key is published.
+    Prepared(Kid),
+    /// A key signs.
+    Activated(Kid),
+}
+
+/// The next step of a rotation: publishes a key where none is pending, else lets that sign. With a reason, both at once.
+///
+/// # Errors
+/// As [`activate`].
+pub async fn rotate(host: &Host, issuer_id: &str, alg: SigningAlg, force: Option<&Reason>) -> Result<Rotated, Error> {
+    let keys = host.database.of(issuer_id.into()).read().await?.keys(MAX_KEYS).await?;
+    let pending = keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg);
+    let kid = if let Some(pending) = pending {
+        pending.kid.clone()
+    } else {
+        let kid = prepare(host, issuer_id, alg).await?;
+        if force.is_none() {
+            return Ok(Rotated::Prepared(kid));
+        }
+        kid
+    };
+    activate(host, issuer_id, &kid, force).await?;
+    Ok(Rotated::Activated(kid))
+}
+
+/// Does what is due, of all issuers. What fails of one is logged and tried again at the next look; it keeps none of the others waiting.
+///
+/// # Errors
+/// Faults of the look itself.
+pub async fn run(host: &Host) -> Result<(), Error> {
+    let (now, rotation) = (host.now(), &host.rotation);
+    let mut tx = host.database.read().await?;
+    let removable = tx.keys_to_remove(now - rotation::kept_for(), MAX_KEYS).await?;
+    let (mut to_prepare, mut to_activate) = (Vec::new(), Vec::new());
+    if let Some(interval) = rotation.interval {
+        to_prepare = tx.keys_to_rotate(None, now - interval + rotation.lead(), MAX_KEYS).await?;
+        to_activate = tx.keys_to_rotate(Some(now - rotation.lead()), now - interval, MAX_KEYS).await?;
+    }
+    drop(tx);
+    for (issuer_id, alg) in to_activate {
+        noted(&issuer_id, activate_due(host, &issuer_id, alg).await);
+    }
+    for (issuer_id, alg) in to_prepare {
+        noted(&issuer_id, prepare(host, &issuer_id, alg).await.map(drop));
+    }
+    for (issuer_id, _) in removable {
+        noted(&issuer_id, remove_due(host, &issuer_id).await);
+    }
+    Ok(())
+}
+
+fn noted(issuer_id: &str, outcome: Result<(), Error>) {
+    match outcome {
+        // Another server was first.
+        Ok(()) | Err(Error::Refused(_)) => {}
+        Err(error) => {
+            meters::rotation_failed();
+            tracing::error!(issuer = issuer_id, error = &error as &dyn std::error::Error, "a key could not be rotated");
+        }
+    }
+}
+
+async fn activate_due(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(), Error> {
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    let now = host.now();
+    let due = active(&keys, alg).and_then(|active| {
+        let pending = rotation::successor(&keys, active)?;
+        let (_, at) = host.rotation.next(active, Some(pending))?;
+        (at <= now).then_some((active, pending))
+    });
+    if let Some((active, pending)) = due {
+        take_over(&mut tx, host, &pending.kid, Some(active), None).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+async fn remove_due(host: &Host, issuer_id: &str) -> Result<(), Error> {
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    let now = host.now();
+    for key in keys.iter().filter(|key| rotation::removable_at(key).is_some_and(|at| at <= now)) {
+        if key.state == KeyState::Retiring {
+            remove(&mut tx, host, key, None).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// By how much the most overdue rotation of all issuers is late.
+///
+/// # Errors
+/// Faults.
+pub async fn find_overdue(host: &Host) -> Result<Option<Seconds>, Error> {
+    Ok(overdue(host, host.database.read().await?.first_to_rotate().await?))
+}
+
+/// The same, given what the oldest age counts from.
+#[must_use]
+pub fn overdue(host: &Host, first: Option<Timestamp>) -> Option<Seconds> {
+    let late = host.now() - host.rotation.activate_at(first?)?;
+    (late > GRACE).then_some(late)
+}
+
+/// A transaction that holds the issuer, and its keys as they are now.
+async fn begin(host: &Host, issuer_id: &str) -> Result<(Tx, Vec<Key>), Error> {
+    let mut tx = host.database.of(issuer_id.into()).begin().await?;
+    tx.touch_issuer().await?;
+    let keys = tx.keys(MAX_KEYS).await?;
+    Ok((tx, keys))
+}
+
+fn find<'a>(keys: &'a [Key], kid: &Kid) -> Result<&'a Key, Refusal> {
+    keys.iter().find(|key| key.kid == *kid).ok_or(Refusal::NotFound)
+}
+
+fn active(keys: &[Key], alg: SigningAlg) -> Option<&Key> {
+    keys.iter().find(|key| key.state == KeyState::Active && key.alg == alg)
+}
+
+/// RSA keys take a good part of a second, in which others go on.
+async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(SigningKey, String), Error> {
+    let (host, issuer_id) = (host.clone(), issuer_id.to_owned());
+    let made =
+        tokio::task::spawn_blocking(move || SigningKey::generate(alg, &host.sealing, &issuer_id, &host.rng)).await;
+    Ok(made.map_err(|_| Error::invariant("making a key does not panic"))??)
+}
+
+async fn add(tx: &mut Tx, host: &Host, key: &SigningKey, sealed: &str) -> Result<(), Error> {
+    let (kid, alg, now) = (key.kid(), key.alg(), host.now());
+    let public_jwk = keyring::json(key)?;
+    if !tx.add_pending_key(&NewKey { kid, alg, public_jwk: &public_jwk, sealed }, now).await? {
+        return Err(Error::invariant("a new key is new, and no other one is pending"));
+    }
+    let event = Event::KeyPrepared { kid: kid.clone(), alg };
+    tx.record(Entry::new(host.id(), now, event)).await?;
+    Ok(())
+}
+
+async fn take_over(
+    tx: &mut Tx,
+    host: &Host,
+    kid: &Kid,
+    after: Option<&Key>,
+    early: Option<(Early, Option<&Reason>)>,
+) -> Result<(), Error> {
+    let now = host.now();
+    if let Some(after) = after
+        && after.state == KeyState::Active
+        && !tx.retire_key(&after.kid, now).await?
+    {
+        return Err(Error::invariant("whoever holds the issuer moves its keys alone"));
+    }
+    if !tx.activate_key(kid, host.rotation.rotates_from(now, host.rng.fraction()), now).await? {
+        return Err(Error::invariant("whoever holds the issuer moves its keys alone"));
+    }
+    let event = Event::KeyActivated {
+        kid: kid.clone(),
+        after: after.map(|key| key.kid.clone()),
+        early: early.map(|(early, _)| early),
+        reason: early.and_then(|(_, reason)| reason).map(|reason| reason.as_str().to_owned()),
+    };
+    tx.record(Entry::new(host.id(), now, event)).await?;
+    Ok(())
+}
+
+async fn remove(tx: &mut Tx, host: &Host, key: &Key, force: Option<&Reason>) -> Result<(), Error> {
+    let (now, reason) = (host.now(), force.map(Reason::as_str));
+    if !tx.end_key(key, KeyState::Removed, reason, now).await? {
+        return Err(Error::invariant("whoever holds the issuer moves its keys alone"));
+    }
+    let event = Event::KeyRemoved { kid: key.kid.clone(), reason: reason.map(str::to_owned) };
+    tx.record(Entry::new(host.id(), now, event)).await?;
+    Ok(())
+}
