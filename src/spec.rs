@@ -11,7 +11,7 @@
 //! | 6749 §2.3.1 a client with a secret may use basic or post, whichever it registered; §5.2, 9110 §15.5.2 a challenge on every 401 | [`client_auth::authenticate`](crate::flow::client_auth::authenticate), `http::error` | `client_auth::secrets` |
 //! | 6749 §3.1, §3.2 empty is absent, no parameter twice, unknown ignored | `http::form` | `http::form::tests::values` |
 //! | 6749 §4.1.1 authorization request | [`domain::authorize::parse`](crate::domain::authorize::parse) | `domain::authorize::tests::rules`, `authorize::what_is_wrong_is_told_to_the_client` |
-//! | 6749 §3.3, Core §3.1.2.1 scopes that are not understood are left out, and the answer says what was granted | [`domain::authorize::parse`](crate::domain::authorize::parse) | `lenience::scopes_that_are_not_understood_are_left_out`, `domain::authorize::tests` |
+//! | 6749 §3.3, Core §3.1.2.1 scopes that are not understood are left out, and the answer says what was granted | [`domain::authorize::parse`](crate::domain::authorize::parse) | `lenience::scopes_that_are_not_understood_are_left_out`, `lenience::who_asks_for_no_scope_gets_none`, `domain::authorize::tests` |
 //! | 6749 §4.1.2 a reused code ends what it gave | [`flow::code::run`](crate::flow::code::run) | `code::a_code_that_comes_back_ends_what_it_gave`, `code::one_of_twenty_redemptions_wins_and_keeps_nothing` |
 //! | 6749 §4.1.2.1, §5.2 errors | [`http::error::code_and_status`](crate::http::error::code_and_status) | `errors` |
 //! | 6749 §5.1 `no-store` | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
@@ -198,4 +198,6 @@
 //!   Its tables would refuse what people type on telephones, such as emoji of several parts, and depend on a version of Unicode.
 //! - **A user whom many addresses guess at** can sign in on a new browser only while fewer than a hundred guesses of this hour have failed;
 //!   on those that are known, always.
+//! - **`resource` at a sign-in** (RFC 8707 §2, which MCP's libraries always send) is ignored: what a sign-in gives is good at this server
+//!   alone. A service's own resources are named in the token exchange.
 //! - **`ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

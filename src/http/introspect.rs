@@ -47,7 +47,7 @@ pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Result<Res
     let active = issued::introspect(&app, &client, &form.required("token")?).await?;
     let answer = active.map_or_else(Answer::default, |active| Answer {
         active: true,
-        scope: Some(active.scope.to_string()),
+        scope: Some(active.scope.to_string()).filter(|scope| !scope.is_empty()),
         client_id: Some(&client.client_id),
         token_type: active.is_access_token.then_some("Bearer"),
         exp: Some(active.expires_at),

@@ -117,11 +117,13 @@ impl Answer<'_> {
 }
 
 fn tokens(set: &TokenSet) -> Response {
+    // One that holds nothing is none (RFC 6749 section 3.3).
+    let scope = set.scope.to_string();
     let answer = Answer {
         access_token: set.access_token.expose(),
         token_type: "Bearer",
         expires_in: set.expires_in,
-        scope: Some(&set.scope.to_string()),
+        scope: Some(scope.as_str()).filter(|scope| !scope.is_empty()),
         refresh_token: set.refresh_token.as_ref().map(Secret::expose),
         id_token: set.id_token.as_ref().map(Secret::expose),
         ..Answer::default()

@@ -40,6 +40,28 @@ async fn scopes_that_are_not_understood_are_left_out() {
     assert!(code == "invalid_scope" && description.contains("token exchange"), "{description}");
 }
 
+/// An empty scope is no scope (RFC 6749 section 3.3): nothing says that it was granted.
+#[tokio::test]
+async fn who_asks_for_no_scope_gets_none() {
+    let world = World::start(Engine::Sqlite).await;
+    let browser = world.signed_in(ALICE).await;
+    let code = world.code(&browser, "desk-agent", &[("scope", "")]).await;
+    let (_, first) = world.token("desk-agent", &code_grant(&code)).await;
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", first["refresh_token"].as_str().unwrap())];
+    let (_, second) = world.token("desk-agent", &refresh).await;
+    for tokens in [first, second] {
+        assert!(tokens["access_token"].is_string() && tokens.get("scope").is_none(), "{tokens}");
+        assert!(tokens.get("id_token").is_none(), "{tokens}");
+    }
+    let (_, third) =
+        world.token("desk-agent", &code_grant(&world.code(&browser, "desk-agent", &[("scope", "")]).await)).await;
+    let request = world.http.post(format!("{}/introspect", world.url)).basic_auth("desk-agent", Some(SECRET));
+    let form = format!("token={}", third["access_token"].as_str().unwrap());
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+    let told = Answer::read(request.send().await.unwrap()).await.json();
+    assert!(told["active"] == true && told.get("scope").is_none(), "{told}");
+}
+
 fn with_lax_agent(service: &str) -> String {
     format!(
         "{}\n[[clients]]\nclient_id = \"lax-agent\"\nclient_secret = \"{SECRET}\"\nrequire_pkce = false\n\
