@@ -151,7 +151,7 @@
 //! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |
 //! | a line in the log for each event and each failed sign-in, none for what was rolled back | `store::journal`, [`flow::sign_in`](crate::flow::sign_in) | `logs` |
 //! | no secret at rest | [`secret`](crate::secret), [`SealingKey`](crate::jose::SealingKey) | `sign_in::no_bearer_is_in_the_database`, `start::nobody_else_reads_the_database` |
-//! | rows that are over are swept | [`flow::sweep`](crate::flow::sweep) | `sign_ins::what_is_over_is_swept`, `start::what_a_killed_start_left_is_swept_at_the_next` |
+//! | rows that are over are swept | [`flow::sweep`](crate::flow::sweep) | `sign_ins::what_is_over_is_swept`, `throttle::what_was_counted_is_swept_after_an_hour`, `start::what_a_killed_start_left_is_swept_at_the_next` |
 //! | no secret in a log | [`secret`](crate::secret) | `process::no_secret_is_logged` |
 //! | arrows between the layers | | `layers::arrows_point_down` |
 //!

@@ -5,36 +5,38 @@ use crate::domain::time::{Seconds, Timestamp};
 
 /// What is swept: a table, and which of its rows are over, given a time.
 pub const SWEPT: [Swept; 7] = [
-    Swept("used_jti", "expires_at < $1"),
-    Swept("access_token", "expires_at < $1"),
-    Swept("authorization_code", "expires_at < $1"),
-    Swept("refresh_token", "expires_at < $1"),
-    Swept("throttle", "failed_at < $1 AND blocked_until < $1"),
-    Swept("ticket", "expires_at < $1"),
+    Swept("used_jti", "expires_at < $1", DAY),
+    Swept("access_token", "expires_at < $1", DAY),
+    Swept("authorization_code", "expires_at < $1", DAY),
+    Swept("refresh_token", "expires_at < $1", DAY),
+    // Nothing is counted together for longer, and whoever guesses from many addresses makes many.
+    Swept("throttle", "failed_at < $1 AND blocked_until < $1", HOUR),
+    Swept("ticket", "expires_at < $1", DAY),
     // After its tokens.
     Swept(
         "token_family",
         "expires_at < $1 AND NOT EXISTS (SELECT 1 FROM authorization_code t WHERE t.family_id = token_family.id)
          AND NOT EXISTS (SELECT 1 FROM access_token t WHERE t.family_id = token_family.id)
          AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.family_id = token_family.id)",
+        DAY,
     ),
 ];
 
-/// How long rows stay that are over.
-const KEPT: Seconds = Seconds(86_400);
+const HOUR: Seconds = Seconds(3600);
+const DAY: Seconds = Seconds(86_400);
 
-/// A table and a condition.
+/// A table, a condition, and how long rows stay that are over.
 #[derive(Clone, Copy, Debug)]
-pub struct Swept(&'static str, &'static str);
+pub struct Swept(&'static str, &'static str, Seconds);
 
 impl HostTx {
-    /// Deletes at most `limit` rows of a table that expired more than a day ago, and says how many it were. A used refresh token stays as
+    /// Deletes at most `limit` rows of a table that have been over for long enough, and says how many it were. A used refresh token stays as
     /// long as it would have been valid, since its reuse ends its family.
-    pub async fn sweep(&mut self, Swept(table, over): Swept, now: Timestamp, limit: i64) -> Result<u64> {
+    pub async fn sweep(&mut self, Swept(table, over, kept): Swept, now: Timestamp, limit: i64) -> Result<u64> {
         let row = per_engine!(self.0, "rowid", "ctid");
         let sql = format!("DELETE FROM {table} WHERE {row} IN (SELECT {row} FROM {table} WHERE {over} LIMIT $2)");
         on!(self.0, |c| {
-            let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now - KEPT).bind(limit).execute(c).await?;
+            let done = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now - kept).bind(limit).execute(c).await?;
             Ok(done.rows_affected())
         })
     }
@@ -47,7 +49,7 @@ impl HostTx {
                 "SELECT id FROM session WHERE expires_at < $1
                     AND NOT EXISTS (SELECT 1 FROM token_family f WHERE f.session_id = session.id) LIMIT $2",
             )
-            .bind(now - KEPT)
+            .bind(now - DAY)
             .bind(limit)
             .fetch_all(c)
             .await?;

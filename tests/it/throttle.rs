@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use avouch::domain::refusal::Refusal;
 use avouch::error::Error;
-use avouch::flow::known_browser;
+use avouch::flow::{known_browser, sweep};
 use tracing::level_filters::LevelFilter;
 
 use crate::harness::{ALICE, BOB, Browser, Engine, Log, NOW, PASSWORD, World, both, declarations, hidden_fields};
@@ -272,5 +272,16 @@ both! {
         go.send(true).unwrap();
         strangers.join_all().await;
         assert_eq!(attempt(&world.browser(), BOB, PASSWORD).await.status, 303);
+    }
+}
+
+both! {
+    async fn what_was_counted_is_swept_after_an_hour(world: World) {
+        attempt(&world.browser(), ALICE, "wrong").await;
+        for (later, rows) in [(3600, 3), (1, 0)] {
+            world.clock.advance(Seconds(later));
+            sweep::run(&world.host).await.unwrap();
+            assert_eq!(world.database.column("SELECT name FROM throttle").await.len(), rows);
+        }
     }
 }
