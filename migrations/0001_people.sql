@@ -59,7 +59,7 @@ CREATE TABLE session (
     expires_at BIGINT NOT NULL,
     ended_at BIGINT
 );
-CREATE INDEX session_account ON session (account_id);
+CREATE INDEX session_account ON session (account_id, id) WHERE ended_at IS NULL;
 CREATE INDEX session_expiry ON session (expires_at);
 
 -- Failed sign-ins, shared by the replicas. `name` is the hash of an e-mail or an address.

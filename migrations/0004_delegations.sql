@@ -1,4 +1,5 @@
 -- The standing record, one per (issuer, user, audience). `iss`, `sub` and `aud` are what was first emitted; every notice says the same.
+-- Lists go by `is_over`, which a mint does not touch.
 CREATE TABLE delegation (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -12,8 +13,16 @@ CREATE TABLE delegation (
     mint_count BIGINT NOT NULL,
     last_exp BIGINT NOT NULL,
     ended_at BIGINT,
+    is_over BIGINT NOT NULL GENERATED ALWAYS AS (CASE WHEN ended_at IS NULL THEN 0 ELSE 1 END) STORED,
     UNIQUE (issuer_id, account_id, aud)
 );
+-- A page of a list, by whatever it is narrowed to.
+CREATE INDEX delegation_list ON delegation (issuer_id, id);
+CREATE INDEX delegation_over ON delegation (issuer_id, is_over, id);
+CREATE INDEX delegation_service ON delegation (issuer_id, aud, id);
+CREATE INDEX delegation_service_over ON delegation (issuer_id, aud, is_over, id);
+CREATE INDEX delegation_account ON delegation (account_id, id);
+CREATE INDEX delegation_account_over ON delegation (account_id, is_over, id);
 
 -- A question to the user. It never changes but for its end; the same request finds the same one by `request_key`. Sessions are swept when
 -- they are over, so neither a question nor a decision refers to one by more than its name.
@@ -63,6 +72,11 @@ CREATE TABLE consent (
 );
 CREATE INDEX consent_live ON consent (account_id, aud, client_id) WHERE ended_at IS NULL;
 CREATE INDEX consent_delegation ON consent (delegation_id);
+-- Which delegations a client is, or was, agreed to under: of all users, of one, at one service.
+CREATE INDEX consent_client ON consent (client_id, delegation_id) WHERE delegation_id IS NOT NULL;
+CREATE INDEX consent_client_service ON consent (client_id, aud, delegation_id) WHERE delegation_id IS NOT NULL;
+CREATE INDEX consent_client_account ON consent (client_id, account_id, delegation_id) WHERE delegation_id IS NOT NULL;
+CREATE INDEX consent_denied ON consent (account_id, number) WHERE mode = 'denied' AND ended_at IS NULL;
 CREATE INDEX consent_until ON consent (until_at, id) WHERE ended_at IS NULL AND until_at IS NOT NULL;
 
 -- Append-only: every decision, assertion, withdrawal, attempt and admin act. No foreign keys: each would lock a row per assertion.
@@ -79,3 +93,5 @@ CREATE TABLE journal (
     body TEXT NOT NULL
 );
 CREATE INDEX journal_delegation ON journal (delegation_id, id);
+-- The attempts at telling a service, among assertions that may be very many.
+CREATE INDEX journal_attempt ON journal (delegation_id, at, id) WHERE kind = 'delivery.attempt';

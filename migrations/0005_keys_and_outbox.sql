@@ -54,3 +54,5 @@ CREATE INDEX delivery_leased ON delivery (host, leased_until) WHERE state = 'que
 CREATE INDEX delivery_format ON delivery (format) WHERE state = 'queued';
 CREATE INDEX delivery_age ON delivery (created_at) WHERE state = 'queued';
 CREATE INDEX delivery_delegation ON delivery (delegation_id);
+-- What is being withdrawn: few of those that are over.
+CREATE INDEX delivery_waiting ON delivery (issuer_id, delegation_id) WHERE state = 'queued';

@@ -40,6 +40,13 @@ mod keys;
 mod log;
 mod section;
 mod services;
+/// The cluster that `tests/run` starts.
+#[cfg(test)]
+pub(crate) fn postgresql_for_tests() -> String {
+    let variable = std::env::vars().find(|(name, _)| name == "AVOUCH_TEST_POSTGRES");
+    variable.expect("AVOUCH_TEST_POSTGRES names a PostgreSQL cluster: run tests/run").1
+}
+
 #[cfg(test)]
 mod tests;
 mod users;

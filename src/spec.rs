@@ -135,6 +135,8 @@
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
 //! | a second notice when the last assertion is dead | [`rounds`](crate::domain::notice::rounds) | `domain::notice::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
 //! | keys and admin token are made on an empty database only | [`flow::start::open`](crate::flow::start::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
+//! | every form is answered by a redirect, a refused one to a page that says so with the status and keeps the choices (RFC 9110 §15.4.4) | `http::note` | `again` |
+//! | every row of a list is reached, and a page costs as much over many rows as over few | [`flow::connections::Place`](crate::flow::connections::Place), `store` | `paging`, `store::tests::a_page_of_many_costs_what_one_of_few_does_on_sqlite`, `store::tests::a_page_of_many_costs_what_one_of_few_does_on_postgresql` |
 //! | a user sees their sessions and the agents they stay signed in to, and ends each | [`flow::sign_in::end_session`](crate::flow::sign_in::end_session), [`flow::sign_in::end_client`](crate::flow::sign_in::end_client) | `sign_ins::each_session_is_listed_and_ended`, `sign_ins::the_user_ends_it_on_the_page`, `sign_ins::a_disabled_user_is_out_for_good` |
 //! | no two withdrawals and mints deadlock for good | `store` | `locks::nobody_waits_for_ever` |
 //! | whoever needs a database that fails is told to come back, and readiness says what is the matter | [`Outage`](crate::store::Outage) | `outage::a_postgresql_that_does_not_answer`, `outage::a_locked_file`, `outage::a_full_disk`, `outage::a_file_that_is_gone` |
@@ -200,4 +202,8 @@
 //!   on those that are known, always.
 //! - **`resource` at a sign-in** (RFC 8707 §2, which MCP's libraries always send) is ignored: what a sign-in gives is good at this server
 //!   alone. A service's own resources are named in the token exchange.
+//! - **A form that was refused** is a redirect to the form, so that Back sends nothing again, and the status (422, 429, 400, 409) is that of the
+//!   page there. What no page of ours sent (403), what is not there (404) and faults are answered in place: there is no form to go back to,
+//!   and whoever watches a server counts them by their status.
+//! - **Lists by client and status at once** go through the client's rows: a page over many of them that has few of that status takes longer.
 //! - **`ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

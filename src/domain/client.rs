@@ -1,9 +1,10 @@
 //! Clients: the agents, and what an admin allows them at most.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::client_metadata::{AuthMethod, ClientMetadata};
-use super::ids::{Audience, ClientId, ClientKey, IssuerUrl};
+use super::ids::{Audience, ClientId, ClientKey, IssuerUrl, authority, is_loopback_host};
 use super::members::{MemberError, check_list};
 use super::service::audience_of;
 
@@ -122,6 +123,23 @@ impl Client {
         self.metadata.token_endpoint_auth_method != AuthMethod::None || uri.starts_with("https://")
     }
 
+    /// Where it is on the web, as host and port: where its id leads, else the one site that it is answered at. None for what runs on its user's
+    /// own machine.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        let on_the_web = |text: &str| {
+            Url::parse(text)
+                .ok()
+                .filter(|url| url.scheme() == "https" && !is_loopback_host(url))
+                .map(|url| authority(&url))
+        };
+        on_the_web(self.client_id.as_str()).or_else(|| {
+            let mut sites = self.metadata.redirect_uris.iter().map(|uri| on_the_web(uri.as_str()));
+            let first = sites.next()??;
+            sites.all(|site| site.as_ref() == Some(&first)).then_some(first)
+        })
+    }
+
     /// The name to show, or else its id.
     #[must_use]
     pub fn title(&self) -> String {
@@ -135,19 +153,42 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_ceiling_is_exact() {
-        let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": ["https://agent.example/cb"]});
-        let client = Client {
+    fn client(client_id: &str, redirect_uris: &[&str]) -> Client {
+        let metadata = json!({"token_endpoint_auth_method": "none", "redirect_uris": redirect_uris});
+        Client {
             key: "k".into(),
-            client_id: ClientId::parse("c").unwrap(),
+            client_id: ClientId::parse(client_id).unwrap(),
             metadata: serde_json::from_value(metadata).unwrap(),
             policy: ClientPolicy { audiences: vec!["https://a.example".into()], ..ClientPolicy::default() },
             secret_hash: None,
             version: 1,
-        };
+        }
+    }
+
+    #[test]
+    fn the_ceiling_is_exact() {
+        let client = client("c", &["https://agent.example/cb"]);
         assert!(client.may_ask_for(&Audience::parse("https://a.example").unwrap()));
         assert!(!client.may_ask_for(&Audience::parse("https://a.example/").unwrap()));
         assert_eq!(client.title(), "c");
+    }
+
+    #[test]
+    fn an_address_is_one_site_of_the_web() {
+        let site = "https://agent.example:8443/cb";
+        for (client_id, redirect_uris, address) in [
+            ("c", &[site][..], Some("agent.example:8443")),
+            ("c", &[site, "https://agent.example:8443/other"], Some("agent.example:8443")),
+            ("c", &[site, "https://other.example/cb"], None),
+            ("c", &[site, "http://127.0.0.1/cb"], None),
+            ("c", &["http://127.0.0.1/cb"], None),
+            ("c", &["https://localhost/cb"], None),
+            ("c", &["com.example.app:/cb"], None),
+            ("c", &[], None),
+            ("https://agent.example/agent.json", &["http://127.0.0.1/cb"], Some("agent.example")),
+            ("http://localhost:8000/agent.json", &[], None),
+        ] {
+            assert_eq!(client(client_id, redirect_uris).address().as_deref(), address, "{client_id} {redirect_uris:?}");
+        }
     }
 }

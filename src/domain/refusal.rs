@@ -268,4 +268,6 @@ pub enum Refusal {
 impl Refusal {
     /// A client's assertion that was sent before (RFC 7523 section 3, item 7).
     pub const ASSERTION_REPLAYED: Self = Self::ClientAssertion("its jti was used before");
+    /// An agreement to nothing of what was asked for.
+    pub const NOTHING_TICKED: Self = Self::Malformed("scope", "must keep at least one; to give none, deny");
 }

@@ -41,6 +41,17 @@ pub struct OpenSession {
     pub expires_at: Timestamp,
 }
 
+/// How long a client's sign-in lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stays {
+    /// It has nothing of it now, and may begin again.
+    Out,
+    /// As long as a session.
+    UntilSignOut,
+    /// Until the user ends it.
+    WhileAway,
+}
+
 /// Who is vouched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {

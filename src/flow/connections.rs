@@ -1,7 +1,12 @@
 //! What a user, or an operator, sees of the delegations.
 
-use std::collections::BTreeMap;
+mod place;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use place::{Page, Place};
+
+use self::place::{ROWS, page};
 use crate::domain::client::Client;
 use crate::domain::consent::Consent;
 use crate::domain::delegation::{Delegation, Filter};
@@ -10,7 +15,7 @@ use crate::domain::notice::{Attempt, Delivery, DeliveryState};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::service::Service;
-use crate::domain::session::{Account, OpenSession};
+use crate::domain::session::{Account, OpenSession, Stays};
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -35,19 +40,19 @@ pub struct Connection {
     pub attempts: Vec<(Timestamp, Attempt)>,
 }
 
-/// Everything the dashboard shows.
-#[derive(Debug)]
+/// Everything the dashboard shows: a page of each list.
+#[derive(Debug, Default)]
 pub struct Dashboard {
-    /// Questions that wait.
-    pub pending: Vec<(Client, Option<Service>, Ticket)>,
-    /// Delegations, the newest first.
-    pub connections: Vec<Connection>,
+    /// Questions that wait, the oldest first.
+    pub pending: Page<(Client, Option<Service>, Ticket)>,
+    /// Delegations: those that are active, then those that are over; the newest first of each.
+    pub connections: Page<Connection>,
     /// Clients that the user stays signed in to, by name.
-    pub agents: Vec<SignedInAgent>,
+    pub agents: Page<SignedInAgent>,
     /// The sessions that are open, the latest first.
-    pub sessions: Vec<OpenSession>,
-    /// Standing denials: client, service or audience, decision.
-    pub denials: Vec<(Client, Option<Service>, String, Consent)>,
+    pub sessions: Page<OpenSession>,
+    /// Standing denials, the latest first: client, service or audience, decision.
+    pub denials: Page<(Client, Option<Service>, String, Consent)>,
 }
 
 /// A client that the user lets sign them in.
@@ -63,68 +68,106 @@ pub struct SignedInAgent {
     pub stays: Stays,
 }
 
-/// How long a client's sign-in lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stays {
-    /// It has nothing of it now, and may begin again.
-    Out,
-    /// As long as a session.
-    UntilSignOut,
-    /// Until the user ends it.
-    WhileAway,
-}
+/// Greater than every id, which are digits and small letters.
+const LAST: &str = "~";
 
-/// Most sessions on one dashboard.
-const MAX_SESSIONS: i64 = 100;
-/// Most delegations on one dashboard.
-const MAX_CONNECTIONS: i64 = 500;
-/// Most attempts at telling a service that are shown: those of two notices in seven days, and some.
-const MAX_ATTEMPTS: i64 = 200;
-
-/// Reads a user's dashboard.
+/// Reads a user's dashboard: the first page of each list, or one page of one.
 ///
 /// # Errors
 /// Faults.
-pub async fn dashboard(app: &App, account: &Account) -> Result<Dashboard, Error> {
+pub async fn dashboard(app: &App, account: &Account, from: Option<Place>) -> Result<Dashboard, Error> {
     let mut tx = app.store.read().await?;
-    let mut pending = Vec::new();
-    for ticket in tx.open_tickets(&account.id, app.now()).await? {
-        pending.push((client(&mut tx, &ticket.client_key).await?, tx.service(&ticket.aud).await?, ticket));
+    let mut dashboard = Dashboard::default();
+    let places = match from {
+        Some(place) => vec![place],
+        None => vec![
+            Place::Pending(0),
+            Place::Services(LAST.to_owned()),
+            Place::Agents(0),
+            Place::Sessions(LAST.to_owned()),
+            Place::Denials(i64::MAX),
+        ],
+    };
+    for place in places {
+        match place {
+            Place::Pending(passed) => dashboard.pending = pending(app, &mut tx, account, passed).await?,
+            Place::Services(after) => {
+                dashboard.connections = connections(&mut tx, account, [Some(&after), Some(LAST)]).await?;
+            }
+            Place::Over(after) => {
+                dashboard.connections = connections(&mut tx, account, [None, Some(&after)]).await?;
+            }
+            Place::Agents(passed) => dashboard.agents = agents(app, &mut tx, account, passed).await?,
+            Place::Sessions(before) => {
+                let sessions = tx.open_sessions(&account.id, app.now(), &before, ROWS).await?;
+                dashboard.sessions = page(sessions, |last| Place::Sessions(last.id.clone()));
+            }
+            Place::Denials(before) => dashboard.denials = denials(&mut tx, account, before).await?,
+        }
     }
-    let mut connections = Vec::new();
-    for delegation in tx.latest_delegations(&account.id, MAX_CONNECTIONS).await? {
-        connections.push(complete(&mut tx, delegation).await?);
+    Ok(dashboard)
+}
+
+async fn pending(
+    app: &App,
+    tx: &mut Tx,
+    account: &Account,
+    passed: i64,
+) -> Result<Page<(Client, Option<Service>, Ticket)>, Error> {
+    let tickets = tx.open_tickets(&account.id, app.now(), passed, ROWS).await?;
+    let tickets = page(tickets, |_| Place::Pending(passed + ROWS - 1));
+    let clients = Clients::read(tx, tickets.items.iter().map(|ticket| &ticket.client_key)).await?;
+    let services = services(tx, tickets.items.iter().map(|ticket| ticket.aud.as_str())).await?;
+    tickets.map(|ticket| Ok((clients.get(&ticket.client_key)?, services.get(&ticket.aud).cloned(), ticket)))
+}
+
+/// Those that are active and those that are over, each before an id, or none of them.
+async fn connections(tx: &mut Tx, account: &Account, before: [Option<&str>; 2]) -> Result<Page<Connection>, Error> {
+    let mut found = Vec::new();
+    for (are_over, before) in [false, true].into_iter().zip(before) {
+        let missing = ROWS - i64::try_from(found.len()).unwrap_or(ROWS);
+        if let Some(before) = before.filter(|_| missing > 0) {
+            found.extend(tx.latest_delegations(&account.id, are_over, before, missing).await?);
+        }
     }
-    let mut denials = Vec::new();
-    for (aud, consent) in tx.denials(&account.id).await? {
-        denials.push((client(&mut tx, &consent.client_key).await?, tx.service(&aud).await?, aud, consent));
-    }
-    let agents = agents(app, &mut tx, account).await?;
-    let sessions = tx.open_sessions(&account.id, app.now(), MAX_SESSIONS).await?;
-    Ok(Dashboard { pending, connections, agents, sessions, denials })
+    let place = |last: &Delegation| {
+        if last.ended_at.is_none() { Place::Services(last.id.clone()) } else { Place::Over(last.id.clone()) }
+    };
+    let Page { items, next } = page(found, place);
+    Ok(Page { items: complete(tx, items).await?, next })
+}
+
+async fn denials(
+    tx: &mut Tx,
+    account: &Account,
+    before: i64,
+) -> Result<Page<(Client, Option<Service>, String, Consent)>, Error> {
+    let denials = tx.denials(&account.id, before, ROWS).await?;
+    let denials = page(denials, |(_, last)| Place::Denials(last.number));
+    let clients = Clients::read(tx, denials.items.iter().map(|(_, consent)| &consent.client_key)).await?;
+    let services = services(tx, denials.items.iter().map(|(aud, _)| aud.as_str())).await?;
+    denials.map(|(aud, consent)| Ok((clients.get(&consent.client_key)?, services.get(&aud).cloned(), aud, consent)))
 }
 
 /// What the user agreed to and what clients have of it, client by client.
-async fn agents(app: &App, tx: &mut Tx, account: &Account) -> Result<Vec<SignedInAgent>, Error> {
-    let agreed = tx.signin_consents(&account.id).await?.into_iter().map(|sign_in| (sign_in, Stays::Out));
-    let live = tx.live_families(&account.id, app.now()).await?.into_iter().map(|sign_in| {
-        let stays = if sign_in.offline { Stays::WhileAway } else { Stays::UntilSignOut };
-        (sign_in, stays)
-    });
+async fn agents(app: &App, tx: &mut Tx, account: &Account, passed: i64) -> Result<Page<SignedInAgent>, Error> {
+    let keys = tx.signed_in_clients(&account.id, app.now(), passed, ROWS).await?;
+    let keys = page(keys, |_| Place::Agents(passed + ROWS - 1));
+    let clients = Clients::read(tx, keys.items.iter()).await?;
     let mut agents: BTreeMap<ClientKey, SignedInAgent> = BTreeMap::new();
-    for (SignIn { client: key, scope, since, .. }, stays) in agreed.chain(live) {
+    let wanted: Vec<&ClientKey> = keys.items.iter().collect();
+    for SignIn { client: key, scope, since, stays } in tx.sign_ins(&account.id, &wanted, app.now()).await? {
         if let Some(known) = agents.get_mut(&key) {
             known.scope = known.scope.or(&scope);
             known.since = known.since.min(since);
             known.stays = known.stays.max(stays);
         } else {
-            let client = client(tx, &key).await?;
+            let client = clients.get(&key)?;
             agents.insert(key, SignedInAgent { client, scope, since, stays });
         }
     }
-    let mut agents: Vec<_> = agents.into_values().collect();
-    agents.sort_by_key(|agent| agent.client.title());
-    Ok(agents)
+    // One that ended between the two looks is left out.
+    Ok(Page { items: keys.items.iter().filter_map(|key| agents.remove(key)).collect(), next: keys.next })
 }
 
 /// One delegation that `caller` may see.
@@ -135,7 +178,8 @@ pub async fn connection(app: &App, caller: &Caller, delegation_id: &str) -> Resu
     let mut tx = app.store.read().await?;
     let found = tx.delegation(delegation_id).await?;
     let allowed = found.filter(|d| caller.account_id().is_none_or(|own| *own == d.account_id));
-    complete(&mut tx, allowed.ok_or(Refusal::NotFound)?).await
+    let mut found = complete(&mut tx, vec![allowed.ok_or(Refusal::NotFound)?]).await?;
+    found.pop().ok_or(Error::invariant("one record in, one out"))
 }
 
 /// A page of delegations that `caller` may see.
@@ -147,27 +191,76 @@ pub async fn list(app: &App, caller: &Caller, mut filter: Filter<'_>) -> Result<
     Ok(app.store.read().await?.delegations(filter).await?)
 }
 
-async fn complete(tx: &mut Tx, delegation: Delegation) -> Result<Connection, Error> {
-    let service = tx.service(&delegation.aud).await?;
-    let mut consents = Vec::new();
-    for consent in tx.delegation_consents(&delegation.id).await? {
-        consents.push((client(tx, &consent.client_key).await?, consent));
+/// Reads what belongs to delegations, however many, by as many statements as to one.
+async fn complete(tx: &mut Tx, delegations: Vec<Delegation>) -> Result<Vec<Connection>, Error> {
+    let ids: Vec<&str> = delegations.iter().map(|delegation| delegation.id.as_str()).collect();
+    let over: Vec<&str> =
+        delegations.iter().filter(|d| d.ended_at.is_some()).map(|delegation| delegation.id.as_str()).collect();
+    let services = services(tx, delegations.iter().map(|delegation| delegation.aud.as_str())).await?;
+    let all_consents = tx.delegation_consents(&ids).await?;
+    let clients = Clients::read(tx, all_consents.iter().map(|consent| &consent.client_key)).await?;
+    let mut consents: BTreeMap<String, Vec<(Client, Consent)>> = BTreeMap::new();
+    for consent in all_consents {
+        let of = consent.delegation_id.clone().unwrap_or_default();
+        consents.entry(of).or_default().push((clients.get(&consent.client_key)?, consent));
     }
-    let browsers = tx.consent_browsers(&delegation.id).await?;
-    let mut deliveries = tx.deliveries(&delegation.id).await?;
-    // The next attempt goes where the service takes notices now.
-    for delivery in deliveries.iter_mut().filter(|delivery| delivery.state == DeliveryState::Queued) {
-        if let Some(endpoint) = service.as_ref().and_then(|service| service.policy.endpoint_for(delivery.format)) {
+    let browsers = tx.consent_browsers(&ids).await?;
+    let mut deliveries: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
+    for mut delivery in tx.deliveries(&ids).await? {
+        // The next attempt goes where the service takes notices now.
+        let endpoint = services.get(&delivery.aud).and_then(|service| service.policy.endpoint_for(delivery.format));
+        if let Some(endpoint) = endpoint.filter(|_| delivery.state == DeliveryState::Queued) {
             endpoint.clone_into(&mut delivery.endpoint);
         }
+        deliveries.entry(delivery.delegation_id.clone()).or_default().push(delivery);
     }
-    let attempts = match delegation.ended_at {
-        Some(_) => tx.attempts(&delegation.id, MAX_ATTEMPTS).await?,
-        None => Vec::new(),
+    let mut attempts: BTreeMap<String, Vec<(Timestamp, Attempt)>> = BTreeMap::new();
+    if !over.is_empty() {
+        for (of, at, attempt) in tx.attempts(&over).await? {
+            attempts.entry(of).or_default().push((at, attempt));
+        }
+    }
+    let connection = |delegation: Delegation| {
+        let consents = consents.remove(&delegation.id).unwrap_or_default();
+        let made_in = |(_, consent): &(Client, Consent)| {
+            browsers.get(&consent.id).map(|browser| (consent.id.clone(), browser.clone()))
+        };
+        Connection {
+            service: services.get(&delegation.aud).cloned(),
+            browsers: consents.iter().filter_map(made_in).collect(),
+            deliveries: deliveries.remove(&delegation.id).unwrap_or_default(),
+            attempts: attempts.remove(&delegation.id).unwrap_or_default(),
+            consents,
+            delegation,
+        }
     };
-    Ok(Connection { delegation, service, consents, browsers, deliveries, attempts })
+    Ok(delegations.into_iter().map(connection).collect())
 }
 
-async fn client(tx: &mut Tx, key: &ClientKey) -> Result<Client, Error> {
-    tx.client_by_key(key).await?.ok_or(Error::invariant("a client is never deleted"))
+/// Clients by our keys.
+struct Clients(BTreeMap<ClientKey, Client>);
+
+impl Clients {
+    async fn read(tx: &mut Tx, keys: impl Iterator<Item = &ClientKey>) -> Result<Self, Error> {
+        let keys: BTreeSet<&ClientKey> = keys.collect();
+        if keys.is_empty() {
+            return Ok(Self(BTreeMap::new()));
+        }
+        Ok(Self(tx.clients_by_key(&keys.into_iter().collect::<Vec<_>>()).await?))
+    }
+
+    fn get(&self, key: &ClientKey) -> Result<Client, Error> {
+        self.0.get(key).cloned().ok_or(Error::invariant("a client is never deleted"))
+    }
+}
+
+async fn services<'a>(
+    tx: &mut Tx,
+    audiences: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<String, Service>, Error> {
+    let audiences: BTreeSet<&str> = audiences.collect();
+    if audiences.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(tx.services(&audiences.into_iter().collect::<Vec<_>>()).await?)
 }

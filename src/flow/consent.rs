@@ -138,7 +138,7 @@ pub async fn decide(
         return Err(Refusal::ScopeNotGrantable(beyond.to_owned()).into());
     }
     if answer.mode.is_some() && !ticket.scope.is_empty() && answer.scope.is_empty() {
-        return Err(Refusal::Malformed("scope", "must keep at least one; to give none, deny").into());
+        return Err(Refusal::NOTHING_TICKED.into());
     }
     let number = tx.next_decision(&account.id).await?;
     let delegation_id = match answer.mode {

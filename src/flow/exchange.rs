@@ -169,9 +169,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     if let Some(meant) = tx.service_spelling(&request.audience).await? {
         return Ok(Some(Refusal::AudienceMisspelt(meant)));
     }
-    let open = tx.open_tickets(account_id, now).await?;
-    let of_client = open.iter().filter(|t| t.client_key == client.key).count();
-    if i64::try_from(of_client).unwrap_or(i64::MAX) >= MAX_OPEN_TICKETS {
+    if tx.count_open_tickets(account_id, &client.key, now).await? >= MAX_OPEN_TICKETS {
         return Ok(Some(Refusal::TooManyQuestions));
     }
     let ticket = Ticket {

@@ -30,7 +30,7 @@ pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result
         end(app, &mut tx, delegation_id, endpoint.as_deref(), why).await?;
     }
     let delegation = tx.delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
-    let deliveries = tx.deliveries(delegation_id).await?;
+    let deliveries = tx.deliveries(&[delegation_id]).await?;
     tx.commit().await?;
     app.outbox_signal.notify_one();
     Ok((delegation, deliveries))

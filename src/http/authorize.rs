@@ -11,9 +11,9 @@ use url::form_urlencoded::byte_serialize;
 use super::csrf::SignedForm;
 use super::error::{Back, Failed};
 use super::form::Pairs;
-use super::pages::{self, Known, ScopeLine};
+use super::pages::{self, ScopeLine};
 use super::session::{self, SignedIn};
-use super::{reply, wording};
+use super::{parties, reply, wording};
 use crate::domain::authorize::{self as rules, Request};
 use crate::domain::ids::ClientId;
 use crate::domain::ids::authority;
@@ -33,31 +33,41 @@ pub(super) async fn get(
     let pairs = Pairs::parse(query.unwrap_or_default().as_bytes());
     // HEAD has no effects: it is answered as to somebody who is not signed in, and gets no code.
     let headers = if method == Method::HEAD { HeaderMap::new() } else { headers };
-    run(&app, session::visitor(&app, &headers), pairs, None).await
+    run(&app, session::visitor(&app, &headers), pairs, Sent::AsAddress).await
 }
 
-/// The same request as a form (OpenID Connect Core section 3.1.2.1).
+/// The same request as a form (OpenID Connect Core section 3.1.2.1). A question to the user is shown at an address of its own.
 pub(super) async fn post(app: App, headers: HeaderMap, pairs: Pairs) -> Result<Response, Failed> {
-    run(&app, session::visitor(&app, &headers), pairs, None).await
+    run(&app, session::visitor(&app, &headers), pairs, Sent::AsForm).await
+}
+
+/// How a request came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    AsAddress,
+    AsForm,
+    /// With the user's answer.
+    Answered(bool),
 }
 
 /// The user's answer on the sign-in consent page. It brings the request along, which is judged again from the start.
-pub(super) async fn decision(app: App, SignedForm { visitor, form }: SignedForm) -> Result<Response, Failed> {
+pub(super) async fn decision(app: App, SignedForm { visitor, form, .. }: SignedForm) -> Result<Response, Failed> {
     let allowed = match form.required("decision")?.as_str() {
         "allow" => true,
         "deny" => false,
         _ => return Err(Refusal::Malformed("decision", "must be allow or deny").into()),
     };
     let pairs = Pairs::parse(form.required("request")?.as_bytes());
-    run(&app, ready(Ok(Some(visitor))), pairs, Some(allowed)).await
+    run(&app, ready(Ok(Some(visitor))), pairs, Sent::Answered(allowed)).await
 }
 
 async fn run(
     app: &App,
     visitor: impl Future<Output = Result<Option<SignedIn>, Error>>,
     pairs: Pairs,
-    allowed: Option<bool>,
+    sent: Sent,
 ) -> Result<Response, Failed> {
+    let allowed = if let Sent::Answered(allowed) = sent { Some(allowed) } else { None };
     let param = |name: &'static str| pairs.single(name);
     // Until client and redirect URI are known to belong together, every no is a page (RFC 9700 section 4.11.2).
     let client_id = ClientId::try_from(pairs.required("client_id")?).map_err(|_| Refusal::AuthorizeClientUnknown)?;
@@ -81,6 +91,7 @@ async fn run(
                 Ok(reply::see_other(&answer(app, &request.redirect_uri, request.state.as_deref(), &params)))
             }
             (Step::SignIn, visitor) => Ok(reply::see_other(&sign_in(app, &pairs, &request, visitor.is_some()))),
+            (Step::Ask, Some(_)) if sent != Sent::AsAddress => Ok(reply::to_page(app, &format!("/authorize?{query}"))),
             (Step::Ask, Some(visitor)) => Ok(ask(app, &registered, &pairs, &request, &visitor)),
             (Step::Ask, None) => Err(Error::invariant("only a signed-in user is asked")),
         }
@@ -119,14 +130,14 @@ fn ask(app: &App, registered: &Registered, pairs: &Pairs, request: &Request, vis
     let page = pages::SignInConsent {
         site: reply::site(app),
         account: visitor.bar(app, &format!("/authorize?{original}")),
-        agent: pages::Agent { name: registered.client.title(), known: Known::Operator },
+        agent: parties::agent(&registered.client),
         scopes: request
             .scope
             .iter()
             .map(|token| ScopeLine { token: token.to_owned(), meaning: wording::scope(token).to_owned() })
             .collect(),
         stays: wording::asked_to_stay(request.scope.has(OFFLINE_ACCESS)).to_owned(),
-        signed_in: wording::time(visitor.session.auth_time),
+        signed_in: wording::ago(visitor.session.auth_time, app.now()),
         returns_to: Url::parse(&request.redirect_uri)
             .map_or_else(|_| request.redirect_uri.clone(), |url| authority(&url)),
         request: original,

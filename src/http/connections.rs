@@ -1,25 +1,28 @@
 //! `/connections`: what a user agreed to, and how to stop it.
 
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
+use url::form_urlencoded::Serializer;
 
 use super::csrf::SignedForm;
 use super::extract::Segment;
-use super::pages::{self, Known, State};
+use super::form::Pairs;
+use super::pages::{self, State};
+use super::parties::{agent, service};
 use super::session::SignedIn;
 use super::way_back::HOME;
 use super::{reply, wording};
 use crate::domain::client::Client;
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::Status;
-use crate::domain::ids::Audience;
 use crate::domain::notice::{Delivery, DeliveryState};
-use crate::domain::service::Service;
+use crate::domain::refusal::Refusal;
 use crate::domain::session::{OpenSession, Session};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::connections::{Connection, Dashboard, SignedInAgent, connection, dashboard};
+use crate::flow::connections::{Connection, Dashboard, Page, Place, SignedInAgent, connection, dashboard};
 use crate::flow::{consent, sign_in, withdraw};
 use crate::host::App;
 
@@ -31,39 +34,50 @@ pub(super) async fn home(app: App) -> Response {
     reply::to_page(&app, HOME)
 }
 
-pub(super) async fn get(app: App, visitor: SignedIn) -> Result<Response, Error> {
-    let Dashboard { pending, mut connections, agents, sessions, denials } = dashboard(&app, &visitor.account).await?;
-    // What is in force before what is over.
-    connections.sort_by_key(|connection| connection.delegation.ended_at.is_some());
+pub(super) async fn get(app: App, RawQuery(query): RawQuery, visitor: SignedIn) -> Result<Response, Error> {
+    let query = Pairs::parse(query.unwrap_or_default().as_bytes());
+    let from = match (query.single("list")?, query.single("after")?) {
+        (None, None) => None,
+        (list, after) => {
+            let place = Place::read(&list.unwrap_or_default(), &after.unwrap_or_default());
+            Some(place.ok_or(Refusal::NotFound)?)
+        }
+    };
+    let first = from.is_none();
+    let Dashboard { pending, connections, agents, sessions, denials } = dashboard(&app, &visitor.account, from).await?;
     let now = app.now();
     let page = pages::Connections {
         site: reply::site(&app),
         account: visitor.bar(&app, HOME),
-        pending: pending
-            .into_iter()
-            .map(|(client, known, ticket)| pages::PendingTicket {
-                agent: agent(&client),
-                service: service(known.as_ref(), &ticket.aud),
-                scopes: ticket.scope.iter().map(str::to_owned).collect(),
-                asked: wording::ago(ticket.created_at, now),
-                ticket: ticket.id,
-            })
-            .collect(),
-        items: connections.iter().map(|connection| item(connection, now)).collect(),
-        agents: agents.iter().map(signed_in_agent).collect(),
-        sessions: sessions.iter().map(|session| browser(session, &visitor.session)).collect(),
-        denied: denials
-            .into_iter()
-            .map(|(client, known, aud, consent)| pages::DeniedLine {
-                agent: agent(&client),
-                service: service(known.as_ref(), &aud),
-                scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
-                when: wording::ago(consent.created_at, now),
-                id: consent.id,
-            })
-            .collect(),
+        first,
+        pending: part(pending, |(client, known, ticket)| pages::PendingTicket {
+            agent: agent(&client),
+            service: service(known.as_ref(), &ticket.aud),
+            scopes: ticket.scope.iter().map(str::to_owned).collect(),
+            asked: wording::ago(ticket.created_at, now),
+            ticket: ticket.id,
+        }),
+        items: part(connections, |connection| item(&connection, now)),
+        agents: part(agents, |agent| signed_in_agent(&agent, now)),
+        sessions: part(sessions, |session| browser(&session, &visitor.session, now)),
+        denied: part(denials, |(client, known, aud, consent)| pages::DeniedLine {
+            agent: agent(&client),
+            service: service(known.as_ref(), &aud),
+            scopes: consent.asked_scope.iter().map(str::to_owned).collect(),
+            when: wording::ago(consent.created_at, now),
+            id: consent.id,
+        }),
     };
     Ok(reply::page(StatusCode::OK, &page.html()))
+}
+
+/// A page of a list as it is shown, with the link to the next.
+fn part<T, U>(page: Page<T>, line: impl FnMut(T) -> U) -> pages::Part<U> {
+    let more = page.next.map(|place| {
+        let (list, after) = place.link();
+        Serializer::new(String::new()).append_pair("list", list).append_pair("after", &after).finish()
+    });
+    pages::Part { items: page.items.into_iter().map(line).collect(), more }
 }
 
 /// The confirmation, which says what else ends.
@@ -72,9 +86,10 @@ pub(super) async fn stop_page(app: App, Segment(id): Segment, visitor: SignedIn)
     if found.delegation.status() != Status::Active {
         return Ok(reply::to_page(&app, HOME));
     }
-    let mut agents: Vec<String> = found.consents.iter().map(|(client, _)| client.title()).collect();
-    agents.sort();
-    agents.dedup();
+    let mut clients: Vec<&Client> = found.consents.iter().map(|(client, _)| client).collect();
+    clients.sort_by_key(|client| (client.title(), client.key.to_string()));
+    clients.dedup_by_key(|client| client.key.to_string());
+    let agents = clients.into_iter().map(agent).collect();
     let page = pages::Stop {
         site: reply::site(&app),
         account: visitor.bar(&app, &format!("/connections/{id}/stop")),
@@ -95,49 +110,46 @@ pub(super) async fn stop(app: App, Segment(id): Segment, sent: SignedForm) -> Re
 /// Takes a denial back.
 pub(super) async fn revise(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
     consent::revise(&app, &sent.visitor.account, &id).await?;
-    Ok(reply::to_page(&app, HOME))
+    Ok(back_to_list(&app, &sent))
 }
 
 /// Signs the user out of an agent.
 pub(super) async fn end_sign_in(app: App, Segment(key): Segment, sent: SignedForm) -> Result<Response, Error> {
     sign_in::end_client(&app, &sent.visitor.account, &key.into()).await?;
-    Ok(reply::to_page(&app, HOME))
+    Ok(back_to_list(&app, &sent))
 }
 
 /// Signs the user out of a browser, this one or another.
 pub(super) async fn end_session(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
     sign_in::end_session(&app, &sent.visitor.account, &id).await?;
-    Ok(reply::to_page(&app, HOME))
+    Ok(back_to_list(&app, &sent))
 }
 
-fn signed_in_agent(signed_in: &SignedInAgent) -> pages::SignInLine {
+/// The page of the list on which something was ended.
+fn back_to_list(app: &App, sent: &SignedForm) -> Response {
+    let list = sent.page.as_deref().filter(|page| page.starts_with("/connections?"));
+    reply::to_page(app, list.unwrap_or(HOME))
+}
+
+fn signed_in_agent(signed_in: &SignedInAgent, now: Timestamp) -> pages::SignInLine {
     pages::SignInLine {
         id: signed_in.client.key.to_string(),
         agent: agent(&signed_in.client),
         stays: wording::stays(signed_in.stays).to_owned(),
         scopes: signed_in.scope.iter().map(str::to_owned).collect(),
-        since: wording::time(signed_in.since),
+        since: wording::near(signed_in.since, now),
     }
 }
 
-fn browser(open: &OpenSession, mine: &Session) -> pages::SessionLine {
+fn browser(open: &OpenSession, mine: &Session, now: Timestamp) -> pages::SessionLine {
     let name = open.user_agent.as_deref().and_then(wording::browser);
     pages::SessionLine {
         id: open.id.clone(),
         browser: name.unwrap_or_else(|| "A browser we do not know".to_owned()),
         is_this: open.id == mine.id,
-        signed_in: wording::time(open.auth_time),
-        until: wording::time(open.expires_at),
+        signed_in: wording::ago(open.auth_time, now),
+        until: wording::near(open.expires_at, now),
     }
-}
-
-fn agent(client: &Client) -> pages::Agent {
-    pages::Agent { name: client.title(), known: Known::Operator }
-}
-
-fn service(known: Option<&Service>, aud: &str) -> pages::Service {
-    let host = Audience::parse(aud).map_or_else(|_| aud.to_owned(), |a| a.host());
-    pages::Service { name: known.and_then(|s| s.policy.name.as_ref()).map(ToString::to_string), host }
 }
 
 fn item(connection: &Connection, now: Timestamp) -> pages::Connection {
@@ -145,11 +157,11 @@ fn item(connection: &Connection, now: Timestamp) -> pages::Connection {
     let service = service(connection.service.as_ref(), &delegation.aud);
     let deliveries = notices(connection);
     let timeline = delegation.ended_at.map_or_else(Vec::new, |ended| {
-        wording::delivery_timeline(ended, &service.host, &deliveries, &connection.attempts)
+        wording::delivery_timeline(ended, &service.host, &deliveries, &connection.attempts, now)
     });
     pages::Connection {
         id: delegation.id.clone(),
-        state: state(connection, &deliveries),
+        state: state(connection, &deliveries, now),
         agents: agents(connection, now),
         last_used: delegation.last_used_at.map(|at| {
             let by = delegation.last_client.as_deref().map(|name| format!(" by {name}")).unwrap_or_default();
@@ -172,7 +184,7 @@ fn notices(connection: &Connection) -> Vec<Delivery> {
     connection.deliveries.iter().filter(|d| d.created_at >= since).cloned().collect()
 }
 
-fn state(connection: &Connection, notices: &[Delivery]) -> State {
+fn state(connection: &Connection, notices: &[Delivery], now: Timestamp) -> State {
     let Connection { delegation, consents, .. } = connection;
     let confirmed = notices.iter().filter(|d| d.state == DeliveryState::Delivered).count();
     match delegation.status() {
@@ -185,7 +197,7 @@ fn state(connection: &Connection, notices: &[Delivery]) -> State {
             });
             match furthest {
                 Some(Mode::Always) => State::Active("Active until you stop it".to_owned()),
-                Some(Mode::Until(at)) => State::Active(format!("Active until {}", wording::time(at))),
+                Some(Mode::Until(at)) => State::Active(format!("Active until {}", wording::near(at, now))),
                 Some(_) => State::Active("Allowed once, not used yet".to_owned()),
                 None => State::Used("Used. Agents have to ask again; stop it to end the access they got".to_owned()),
             }
@@ -199,7 +211,7 @@ fn state(connection: &Connection, notices: &[Delivery]) -> State {
         }
         Status::Withdrawn if confirmed == notices.len() => {
             let at = notices.iter().filter_map(|d| d.ended_at).max().unwrap_or_default();
-            State::Withdrawn(format!("Stopped and confirmed on {}", wording::time(at)))
+            State::Withdrawn(format!("Stopped and confirmed {}", wording::ago(at, now)))
         }
         Status::Withdrawn => {
             State::Unconfirmed("Stopped; the service did not confirm it, so sign out there yourself".into())
@@ -222,7 +234,7 @@ fn agents(connection: &Connection, now: Timestamp) -> Vec<pages::AgentLines> {
         let earlier = consents.len().saturating_sub(standing + ENDED_SHOWN);
         consents.truncate(standing + ENDED_SHOWN);
         let decision = |consent: &&Consent| pages::DecisionLine {
-            mode: wording::standing(consent),
+            mode: wording::standing(consent, now),
             scopes: consent.scope.iter().map(str::to_owned).collect(),
             agreed: match connection.browsers.get(&consent.id).and_then(|name| wording::browser(name)) {
                 Some(browser) => format!("{}, {browser}", wording::ago(consent.created_at, now)),

@@ -1,13 +1,17 @@
 //! `/consent/{ticket}`: the question and the answer.
 
+use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::{Deserialize, Serialize};
 
 use super::csrf::SignedForm;
 use super::extract::Segment;
-use super::pages::{self, Disclosed, Known, ModeChoice, Outcome, ScopeChoice};
+use super::form::Pairs;
+use super::note::{self, NOTE};
+use super::pages::{self, Disclosed, ModeChoice, Outcome, ScopeChoice};
 use super::session::{SignedIn, sign_in_at};
-use super::{error, reply, wording};
+use super::{error, parties, reply, wording};
 use crate::domain::consent::{Mode, UNTIL_CHOICES};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
@@ -17,27 +21,47 @@ use crate::error::Error;
 use crate::flow::consent::{Answer, TicketView, decide, ticket_view};
 use crate::host::App;
 
-pub(super) async fn get(app: App, Segment(ticket): Segment, visitor: SignedIn) -> Result<Response, Error> {
-    Ok(match ticket_view(&app, &visitor.account, &ticket).await? {
+/// Most scopes whose choice is kept; nobody looks through more, and what is not kept is not ticked.
+const MAX_KEPT: usize = 500;
+
+pub(super) async fn get(
+    app: App,
+    Segment(ticket): Segment,
+    RawQuery(query): RawQuery,
+    visitor: SignedIn,
+) -> Result<Response, Error> {
+    let Some(view) = ticket_view(&app, &visitor.account, &ticket).await? else {
         // Whoever is signed in as somebody else learns nothing of it.
-        None => {
-            let here = here(&ticket);
-            let page = pages::WrongAccount {
-                site: reply::site(&app),
-                account: visitor.bar(&app, &here),
-                switch_to: sign_in_at(&app, &here),
+        let here = here(&ticket);
+        let page = pages::WrongAccount {
+            site: reply::site(&app),
+            account: visitor.bar(&app, &here),
+            switch_to: sign_in_at(&app, &here),
+        };
+        return Ok(reply::page(StatusCode::FORBIDDEN, &page.html()));
+    };
+    let query = Pairs::parse(query.unwrap_or_default().as_bytes());
+    let refused: Option<Refused> = note::open(&app, &place(&visitor, &ticket), query.single(NOTE)?.as_deref());
+    let refusal = refused.as_ref().map(|refused| refused.why.refusal());
+    Ok(match refusal {
+        Some(refusal) if view.open != (refusal == Refusal::TicketClosed) => {
+            let status = error::status(&refusal);
+            let html = if view.open {
+                open(&app, &visitor, &view, refused.as_ref()).html()
+            } else {
+                closed(&app, &visitor, &view, true).html()
             };
-            reply::page(StatusCode::FORBIDDEN, &page.html())
+            reply::page(status, &html)
         }
-        Some(view) if view.open => reply::page(StatusCode::OK, &open(&app, &visitor, &view, None).html()),
-        Some(view) => reply::page(StatusCode::OK, &closed(&app, &visitor, &view, false).html()),
+        _ if view.open => reply::page(StatusCode::OK, &open(&app, &visitor, &view, None).html()),
+        _ => reply::page(StatusCode::OK, &closed(&app, &visitor, &view, false).html()),
     })
 }
 
 pub(super) async fn post(
     app: App,
     Segment(ticket): Segment,
-    SignedForm { visitor, form }: SignedForm,
+    SignedForm { visitor, form, .. }: SignedForm,
 ) -> Result<Response, Error> {
     let chosen = form.single("mode")?.unwrap_or_default();
     let mode = match form.required("decision")?.as_str() {
@@ -49,7 +73,10 @@ pub(super) async fn post(
     let answer = Answer { digest: form.required("digest")?, mode, scope };
     match decide(&app, &visitor.session, &visitor.account, &ticket, &answer).await {
         Ok(()) => Ok(reply::to_page(&app, &here(&ticket))),
-        Err(Error::Refused(refusal)) => again(&app, &visitor, &ticket, (&answer.scope, &chosen), refusal).await,
+        Err(Error::Refused(refusal)) => match Why::of(&refusal) {
+            Some(why) => again(&app, &visitor, &ticket, why, (&answer.scope, chosen)).await,
+            None => Err(refusal.into()),
+        },
         Err(fault) => Err(fault),
     }
 }
@@ -58,42 +85,55 @@ fn here(ticket: &str) -> String {
     format!("/consent/{ticket}")
 }
 
-/// The question once more, or what became of it, for an answer that a person can well give: nothing left ticked, a second click, a page
-/// that is out of date. Nothing was recorded.
+/// Whose page it is, for what it is told of the last answer.
+fn place(visitor: &SignedIn, ticket: &str) -> String {
+    format!("{} {}", here(ticket), visitor.session.id)
+}
+
+/// What an answer that was refused leaves for the question that is shown again.
+#[derive(Serialize, Deserialize)]
+struct Refused {
+    why: Why,
+    /// For each scope that was asked for, in their order, whether it was ticked.
+    ticked: Vec<bool>,
+    mode: String,
+}
+
+/// What is wrong with an answer that a person can well give: nothing left ticked, a page that is out of date, a second click. Nothing was
+/// recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Why {
+    NothingTicked,
+    Mismatch,
+    Closed,
+}
+
+impl Why {
+    fn of(refusal: &Refusal) -> Option<Self> {
+        [Self::NothingTicked, Self::Mismatch, Self::Closed].into_iter().find(|why| why.refusal() == *refusal)
+    }
+
+    fn refusal(self) -> Refusal {
+        match self {
+            Self::NothingTicked => Refusal::NOTHING_TICKED,
+            Self::Mismatch => Refusal::TicketMismatch,
+            Self::Closed => Refusal::TicketClosed,
+        }
+    }
+}
+
+/// To the question once more, or to what became of it.
 async fn again(
     app: &App,
     visitor: &SignedIn,
     ticket: &str,
-    (scope, mode): (&Scope, &str),
-    refusal: Refusal,
+    why: Why,
+    (scope, mode): (&Scope, String),
 ) -> Result<Response, Error> {
-    let advice = match &refusal {
-        Refusal::Malformed("scope", _) => "Leave at least one of these ticked, or deny.",
-        Refusal::TicketMismatch => "Something about this question has changed. Please look at it again.",
-        Refusal::TicketClosed => "",
-        _ => return Err(refusal.into()),
-    };
-    let status = error::status(&refusal);
     let view = ticket_view(app, &visitor.account, ticket).await?.ok_or(Refusal::NotFound)?;
-    Ok(if view.open {
-        let mut page = open(app, visitor, &view, Some((scope, mode)));
-        let place = if refusal == Refusal::TicketMismatch { &mut page.error } else { &mut page.scope_error };
-        *place = Some(advice.to_owned());
-        reply::page(status, &page.html())
-    } else {
-        reply::page(status, &closed(app, visitor, &view, true).html())
-    })
-}
-
-fn agent(view: &TicketView) -> pages::Agent {
-    pages::Agent { name: view.client.title(), known: Known::Operator }
-}
-
-fn service(view: &TicketView) -> pages::Service {
-    pages::Service {
-        name: view.service.policy.name.as_ref().map(ToString::to_string),
-        host: view.service.audience.host(),
-    }
+    let ticked = view.ticket.scope.iter().take(MAX_KEPT).map(|token| scope.has(token)).collect();
+    let note = note::seal(app, &place(visitor, ticket), &Refused { why, ticked, mode })?;
+    Ok(reply::to_page(app, &format!("{}?{NOTE}={note}", here(ticket))))
 }
 
 /// What would leave, a row for each thing a person thinks of as one.
@@ -127,8 +167,8 @@ fn withheld(view: &TicketView, account: &Account) -> Vec<String> {
     email.into_iter().chain(phone).collect()
 }
 
-/// `kept` is what the user had chosen: scopes and mode.
-fn open(app: &App, visitor: &SignedIn, view: &TicketView, kept: Option<(&Scope, &str)>) -> pages::Consent {
+/// `refused` is the user's last answer, whose choices stay.
+fn open(app: &App, visitor: &SignedIn, view: &TicketView, refused: Option<&Refused>) -> pages::Consent {
     let ticket = &view.ticket;
     let context = [&ticket.agent_context_id, &ticket.agent_platform]
         .into_iter()
@@ -140,14 +180,15 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, kept: Option<(&Scope, 
     modes.extend(UNTIL_CHOICES.iter().map(|(seconds, label)| ModeChoice::until(*seconds, label)));
     modes.push(ModeChoice::always());
     for mode in &mut modes {
-        mode.checked = kept.is_some_and(|(_, chosen)| mode.value == chosen);
+        mode.checked = refused.is_some_and(|refused| mode.value == refused.mode);
     }
-    let ticked = |token: &str| kept.is_none_or(|(scope, _)| scope.has(token));
+    let ticked = |n: usize| refused.is_none_or(|refused| refused.ticked.get(n).copied().unwrap_or(false));
+    let why = refused.map(|refused| refused.why);
     pages::Consent {
         site: reply::site(app),
         account: visitor.bar(app, &here(&ticket.id)),
-        agent: agent(view),
-        service: service(view),
+        agent: parties::agent(&view.client),
+        service: parties::service(Some(&view.service), view.service.audience.as_str()),
         first_time_service: !view.known.0,
         first_time_agent: !view.known.1,
         disclosed: disclosed(view, &visitor.account),
@@ -155,7 +196,8 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, kept: Option<(&Scope, 
         scopes: ticket
             .scope
             .iter()
-            .map(|token| ScopeChoice { token: token.to_owned(), checked: ticked(token) })
+            .enumerate()
+            .map(|(n, token)| ScopeChoice { token: token.to_owned(), checked: ticked(n) })
             .collect(),
         resources: ticket.resources.clone(),
         context: Some(context).filter(|c| !c.is_empty()),
@@ -164,15 +206,17 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, kept: Option<(&Scope, 
         expires_in_minutes: u32::try_from(((ticket.expires_at - app.now()).0 + 59) / 60).unwrap_or(1),
         ticket: ticket.id.clone(),
         digest: view.digest.clone(),
-        error: None,
-        scope_error: None,
+        error: (why == Some(Why::Mismatch))
+            .then(|| "Something about this question has changed. Please look at it again.".to_owned()),
+        scope_error: (why == Some(Why::NothingTicked))
+            .then(|| "Leave at least one of these ticked, or deny.".to_owned()),
     }
 }
 
 fn closed(app: &App, visitor: &SignedIn, view: &TicketView, too_late: bool) -> pages::ConsentClosed {
     let outcome = match view.decided {
         Some(Mode::Denied) => Outcome::Denied,
-        Some(mode) => Outcome::Allowed(wording::mode(mode)),
+        Some(mode) => Outcome::Allowed(wording::mode(mode, app.now())),
         None => Outcome::Expired,
     };
     pages::ConsentClosed {
@@ -181,7 +225,7 @@ fn closed(app: &App, visitor: &SignedIn, view: &TicketView, too_late: bool) -> p
         too_late: too_late && view.decided.is_some(),
         account: visitor.bar(app, &here(&view.ticket.id)),
         outcome,
-        agent: agent(view),
-        service: service(view),
+        agent: parties::agent(&view.client),
+        service: parties::service(Some(&view.service), view.service.audience.as_str()),
     }
 }

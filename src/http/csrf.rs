@@ -17,6 +17,8 @@ use crate::secret::same;
 pub(super) struct SignedForm {
     pub(super) visitor: SignedIn,
     pub(super) form: Pairs,
+    /// The page it stood on, if the browser says so.
+    pub(super) page: Option<String>,
 }
 
 impl FromRequest<Host> for SignedForm {
@@ -26,8 +28,8 @@ impl FromRequest<Host> for SignedForm {
         let (mut parts, body) = request.into_parts();
         let app = App::from_request_parts(&mut parts, host).await?;
         same_origin(&app, &parts.headers)?;
+        let page = page_of(&app, &parts.headers);
         let Some(visitor) = visitor(&app, &parts.headers).await? else {
-            let page = page_of(&app, &parts.headers);
             return Err(Detour::SignIn(
                 page.map_or_else(|| reply::path(&app, "/login"), |page| sign_in_at(&app, &page)),
             ));
@@ -37,7 +39,7 @@ impl FromRequest<Host> for SignedForm {
         if !same(&given, visitor.csrf.expose()) {
             return Err(Refusal::CrossSite.into());
         }
-        Ok(Self { visitor, form })
+        Ok(Self { visitor, form, page })
     }
 }
 

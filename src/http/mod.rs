@@ -21,6 +21,8 @@ mod health;
 mod introspect;
 mod login;
 mod named_host;
+mod note;
+mod parties;
 mod place;
 mod reply;
 mod revoke;

@@ -7,8 +7,8 @@ use crate::domain::consent::{Consent, Mode};
 use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Round};
 use crate::domain::service_policy::Claim;
+use crate::domain::session::Stays;
 use crate::domain::time::{Seconds, Timestamp};
-use crate::flow::connections::Stays;
 
 /// A time in words. UTC, since a page without JavaScript cannot know the reader's zone.
 pub(super) fn time(at: Timestamp) -> String {
@@ -17,21 +17,38 @@ pub(super) fn time(at: Timestamp) -> String {
 
 /// A time that is past: how long ago, and when exactly.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
-    let Seconds(seconds) = now - at;
-    let of = |n: i64, unit: &str| format!("{n} {unit}{} ago ({})", if n == 1 { "" } else { "s" }, time(at));
-    match seconds {
-        ..60 => format!("just now ({})", time(at)),
-        60..3600 => of(seconds / 60, "minute"),
-        3600..86_400 => of(seconds / 3600, "hour"),
-        86_400..2_592_000 => of(seconds / 86_400, "day"),
-        _ => time(at),
-    }
+    relative(at, now).map_or_else(|| time(at), |relative| format!("{relative} ({})", time(at)))
 }
 
-/// A time to the second.
-pub(super) fn to_the_second(at: Timestamp) -> String {
-    DateTime::from_timestamp(at.0, 0)
-        .map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string())
+/// A time in a sentence that needs the exact one: that, and how far away it is.
+pub(super) fn near(at: Timestamp, now: Timestamp) -> String {
+    beside(time(at), at, now)
+}
+
+/// The same to the second.
+pub(super) fn to_the_second(at: Timestamp, now: Timestamp) -> String {
+    let exact = DateTime::from_timestamp(at.0, 0)
+        .map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string());
+    beside(exact, at, now)
+}
+
+fn beside(exact: String, at: Timestamp, now: Timestamp) -> String {
+    relative(at, now).map_or_else(|| exact.clone(), |relative| format!("{exact} ({relative})"))
+}
+
+/// How far away a time is, as long as that says more than a date.
+fn relative(at: Timestamp, now: Timestamp) -> Option<String> {
+    let Seconds(seconds) = now - at;
+    let (n, unit) = match seconds.abs() {
+        ..60 => return Some(if seconds < 0 { "in less than a minute" } else { "just now" }.to_owned()),
+        far @ 60..3600 => (far / 60, "minute"),
+        far @ 3600..86_400 => (far / 3600, "hour"),
+        // The longest that one can agree for.
+        far @ 86_400..=2_592_000 => (far / 86_400, "day"),
+        _ => return None,
+    };
+    let plural = if n == 1 { "" } else { "s" };
+    Some(if seconds < 0 { format!("in {n} {unit}{plural}") } else { format!("{n} {unit}{plural} ago") })
 }
 
 /// What a sign-in scope lets a client know or do.
@@ -78,21 +95,21 @@ pub(super) fn sign_in(method: bool) -> (&'static str, &'static str) {
 }
 
 /// How far a decision goes.
-pub(super) fn mode(mode: Mode) -> String {
+pub(super) fn mode(mode: Mode, now: Timestamp) -> String {
     match mode {
         Mode::Once => "This once".into(),
-        Mode::Until(at) => format!("Until {}", time(at)),
+        Mode::Until(at) => format!("Until {}", near(at, now)),
         Mode::Always => "Until you stop it".into(),
         Mode::Denied => "Denied".into(),
     }
 }
 
 /// Where a decision stands now.
-pub(super) fn standing(consent: &Consent) -> String {
+pub(super) fn standing(consent: &Consent, now: Timestamp) -> String {
     match (consent.mode, consent.ended_at, consent.last_used_at) {
-        (Mode::Once, Some(_), Some(used)) => format!("This once, used {}", time(used)),
-        (_, Some(ended), _) => format!("{}; ended {}", mode(consent.mode), time(ended)),
-        _ => mode(consent.mode),
+        (Mode::Once, Some(_), Some(used)) => format!("This once, used {}", ago(used, now)),
+        (_, Some(ended), _) => format!("{}; ended {}", mode(consent.mode, now), ago(ended, now)),
+        _ => mode(consent.mode, now),
     }
 }
 
@@ -130,7 +147,9 @@ pub(super) fn delivery_timeline(
     host: &str,
     deliveries: &[Delivery],
     attempts: &[(Timestamp, Attempt)],
+    now: Timestamp,
 ) -> Vec<(String, String)> {
+    let to_the_second = |at| to_the_second(at, now);
     let mut lines = vec![(to_the_second(ended_at), "stopped here: no agent can use it from now on".to_owned())];
     let of = |attempt: &Attempt| deliveries.iter().find(|d| d.id == attempt.delivery_id);
     let known: Vec<_> = attempts.iter().filter_map(|(at, attempt)| Some((*at, attempt, of(attempt)?.round))).collect();
@@ -153,12 +172,13 @@ pub(super) fn delivery_timeline(
         };
         lines.push((to_the_second(*at), what));
     }
-    lines.extend(deliveries.iter().filter_map(|delivery| current(host, delivery)));
+    lines.extend(deliveries.iter().filter_map(|delivery| current(host, delivery, now)));
     lines
 }
 
 /// Where a notice stands that was not delivered.
-fn current(host: &str, delivery: &Delivery) -> Option<(String, String)> {
+fn current(host: &str, delivery: &Delivery, now: Timestamp) -> Option<(String, String)> {
+    let to_the_second = |at| to_the_second(at, now);
     Some(match (delivery.state, delivery.round) {
         (DeliveryState::Delivered, _) => return None,
         (DeliveryState::Queued, Round::First) if delivery.attempts == 0 => {
@@ -169,7 +189,7 @@ fn current(host: &str, delivery: &Delivery) -> Option<(String, String)> {
             (to_the_second(delivery.due_at), format!("{host} is told a second time{}: {why}", at(host, delivery)))
         }
         (DeliveryState::Queued, _) => {
-            let until = time(delivery.give_up_at);
+            let until = near(delivery.give_up_at, now);
             (to_the_second(delivery.due_at), format!("next try{}; we go on until {until}", at(host, delivery)))
         }
         (DeliveryState::Refused | DeliveryState::GivenUp, round) => {
@@ -202,17 +222,25 @@ mod tests {
     fn how_long_ago() {
         let at = Timestamp(1_800_000_000);
         for (seconds, words) in [
-            (-5, "just now ("),
+            (-2_592_001, "15 Jan 2027, 08:00 UTC"),
+            (-2_592_000, "in 30 days ("),
+            (-86_399, "in 23 hours ("),
+            (-60, "in 1 minute ("),
+            (-5, "in less than a minute ("),
+            (0, "just now ("),
             (59, "just now ("),
             (60, "1 minute ago ("),
             (3599, "59 minutes ago ("),
             (7200, "2 hours ago ("),
             (86_400, "1 day ago ("),
-            (2_592_000, "15 Jan 2027, 08:00 UTC"),
+            (2_592_000, "30 days ago ("),
+            (2_592_001, "15 Jan 2027, 08:00 UTC"),
         ] {
             assert!(ago(at, at + Seconds(seconds)).starts_with(words), "{seconds}");
         }
         assert_eq!(ago(at, at + Seconds(120)), "2 minutes ago (15 Jan 2027, 08:00 UTC)");
+        assert_eq!(near(at, at - Seconds(120)), "15 Jan 2027, 08:00 UTC (in 2 minutes)");
+        assert_eq!(near(at, at + Seconds(5_000_000)), "15 Jan 2027, 08:00 UTC");
     }
 
     #[test]
@@ -285,7 +313,7 @@ mod tests {
         use DeliveryState::{Delivered, Queued, Refused};
         use Round::{First, Second};
         let texts = |deliveries: &[Delivery], attempts: &[(Timestamp, Attempt)]| -> Vec<String> {
-            delivery_timeline(Timestamp(0), "s.example", deliveries, attempts)
+            delivery_timeline(Timestamp(0), "s.example", deliveries, attempts, Timestamp(6))
                 .into_iter()
                 .map(|(_, text)| text)
                 .skip(1)
@@ -301,7 +329,7 @@ mod tests {
         let tried = ["tried to tell s.example: it answered 503", "tried to tell s.example: no answer in time"];
         assert_eq!(
             texts(&under_way, &tries),
-            [&tried[..], &["next try; we go on until 8 Jan 1970, 00:00 UTC", because]].concat()
+            [&tried[..], &["next try; we go on until 8 Jan 1970, 00:00 UTC (in 6 days)", because]].concat()
         );
 
         let mut moved = waiting.clone();

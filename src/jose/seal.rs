@@ -18,6 +18,7 @@ pub(crate) const LENGTH: usize = 32;
 /// The key that seals others. It cannot be printed.
 pub struct SealingKey {
     seals: LessSafeKey,
+    notes: LessSafeKey,
     forms: hmac::Key,
     browsers: hmac::Key,
 }
@@ -31,13 +32,13 @@ impl SealingKey {
         let bytes: &[u8; LENGTH] = bytes.try_into().map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
         let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
         let root = Salt::new(HKDF_SHA256, &[]).extract(bytes);
-        let derived = |purpose: &[u8]| {
-            let key = root.expand(&[purpose], HMAC_SHA256).map(hmac::Key::from);
-            key.map_err(|_| JoseError("no key can be derived from the sealing key"))
-        };
+        const UNDERIVED: JoseError = JoseError("no key can be derived from the sealing key");
+        let derived = |purpose: &[u8]| root.expand(&[purpose], HMAC_SHA256).map(hmac::Key::from).map_err(|_| UNDERIVED);
+        let notes = root.expand(&[b"avouch notes"], &AES_256_GCM).map(UnboundKey::from).map_err(|_| UNDERIVED)?;
         Ok(Self {
             forms: derived(b"avouch form tokens")?,
             browsers: derived(b"avouch known browsers")?,
+            notes: LessSafeKey::new(notes),
             seals: LessSafeKey::new(key),
         })
     }
@@ -60,12 +61,7 @@ impl SealingKey {
     /// # Errors
     /// When the library refuses, which it does for absurd lengths only.
     pub fn seal(&self, secret: &[u8], context: &str, rng: &Rng) -> Result<String, JoseError> {
-        let nonce: [u8; NONCE_LEN] = rng.bytes();
-        let mut sealed = secret.to_vec();
-        self.seals
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
-            .map_err(|_| JoseError("sealing failed"))?;
-        Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+        sealed(&self.seals, secret, context, rng)
     }
 
     /// Opens what [`SealingKey::seal`] made.
@@ -73,16 +69,43 @@ impl SealingKey {
     /// # Errors
     /// When key, context or text is not the one.
     pub fn open(&self, sealed: &str, context: &str) -> Result<Zeroizing<Vec<u8>>, JoseError> {
-        const WRONG: JoseError = JoseError("a sealed key does not open with this sealing key");
-        let mut bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(sealed).map_err(|_| WRONG)?);
-        if bytes.len() < NONCE_LEN {
-            return Err(WRONG);
-        }
-        let nonce = Nonce::try_assume_unique_for_key(&bytes[..NONCE_LEN]).map_err(|_| WRONG)?;
-        let length =
-            self.seals.open_in_place(nonce, Aad::from(context), &mut bytes[NONCE_LEN..]).map_err(|_| WRONG)?.len();
-        Ok(Zeroizing::new(bytes[NONCE_LEN..NONCE_LEN + length].to_vec()))
+        opened(&self.seals, sealed, context)
     }
+
+    /// Seals what a page hands to the next by way of the browser, under a key of its own: anybody can have many of those made.
+    ///
+    /// # Errors
+    /// When the library refuses, which it does for absurd lengths only.
+    pub fn seal_note(&self, note: &[u8], context: &str, rng: &Rng) -> Result<String, JoseError> {
+        sealed(&self.notes, note, context, rng)
+    }
+
+    /// Opens what [`SealingKey::seal_note`] made.
+    ///
+    /// # Errors
+    /// When key, context or text is not the one.
+    pub fn open_note(&self, sealed: &str, context: &str) -> Result<Zeroizing<Vec<u8>>, JoseError> {
+        opened(&self.notes, sealed, context)
+    }
+}
+
+fn sealed(key: &LessSafeKey, text: &[u8], context: &str, rng: &Rng) -> Result<String, JoseError> {
+    let nonce: [u8; NONCE_LEN] = rng.bytes();
+    let mut sealed = text.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
+        .map_err(|_| JoseError("sealing failed"))?;
+    Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+}
+
+fn opened(key: &LessSafeKey, sealed: &str, context: &str) -> Result<Zeroizing<Vec<u8>>, JoseError> {
+    const WRONG: JoseError = JoseError("what is sealed does not open with this sealing key");
+    let mut bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(sealed).map_err(|_| WRONG)?);
+    if bytes.len() < NONCE_LEN {
+        return Err(WRONG);
+    }
+    let nonce = Nonce::try_assume_unique_for_key(&bytes[..NONCE_LEN]).map_err(|_| WRONG)?;
+    let length = key.open_in_place(nonce, Aad::from(context), &mut bytes[NONCE_LEN..]).map_err(|_| WRONG)?.len();
+    Ok(Zeroizing::new(bytes[NONCE_LEN..NONCE_LEN + length].to_vec()))
 }
 
 impl std::fmt::Debug for SealingKey {
@@ -104,6 +127,12 @@ mod tests {
         assert!(key.open(&sealed, "issuer kid-2").is_err(), "another row");
         assert!(SealingKey::from_bytes(&[8; 32]).unwrap().open(&sealed, "issuer kid-1").is_err(), "another key");
         assert!(key.open("AAAA", "issuer kid-1").is_err());
+        let note = key.seal_note(b"note", "issuer kid-1", &rng).unwrap();
+        assert_eq!(&*key.open_note(&note, "issuer kid-1").unwrap(), b"note");
+        assert!(
+            key.open_note(&sealed, "issuer kid-1").is_err() && key.open(&note, "issuer kid-1").is_err(),
+            "two keys"
+        );
         assert!(SealingKey::from_bytes(&[7; 31]).is_err());
     }
 

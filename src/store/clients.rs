@@ -1,10 +1,11 @@
 //! Clients.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::json_row::list;
+use super::json_row::{list, one_of};
 use super::record::{Record as _, Value, bind_all, declare, record};
-use super::{Columns, Result, Tx, on};
+use super::{Columns, Result, Tx, json, on};
 use crate::domain::client::{Client, ClientPolicy};
 use crate::domain::client_metadata::ClientMetadata;
 use crate::domain::ids::{ClientId, ClientKey};
@@ -28,14 +29,14 @@ policy_columns!(record ClientPolicy;);
 
 /// All of a client.
 macro_rules! select {
-    ($rest:literal) => {
+    ($where:literal) => {
         concat!(
             "SELECT id, client_id, secret_hash, version, ",
             metadata_columns!(list),
             ", ",
             policy_columns!(list),
-            " FROM client WHERE issuer_id = $1 AND ",
-            $rest
+            " FROM client WHERE ",
+            $where
         )
     };
 }
@@ -56,7 +57,7 @@ impl Tx {
     pub async fn client(&mut self, client_id: &ClientId) -> Result<Option<Client>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            let row = sqlx::query(select!("client_id = $2 AND disabled_at IS NULL"))
+            let row = sqlx::query(select!("issuer_id = $1 AND client_id = $2 AND disabled_at IS NULL"))
                 .bind(&*id)
                 .bind(client_id)
                 .fetch_optional(c)
@@ -69,8 +70,20 @@ impl Tx {
     pub async fn client_by_key(&mut self, key: &ClientKey) -> Result<Option<Client>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            let row = sqlx::query(select!("id = $2")).bind(&*id).bind(key).fetch_optional(c).await?;
+            let row = sqlx::query(select!("issuer_id = $1 AND id = $2")).bind(&*id).bind(key).fetch_optional(c).await?;
             row.map(|r| client(&r)).transpose()
+        })
+    }
+
+    /// The clients with our keys, enabled or not.
+    pub async fn clients_by_key(&mut self, keys: &[&ClientKey]) -> Result<BTreeMap<ClientKey, Client>> {
+        let id = self.issuer.clone();
+        let keys: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+        // Compared as an expression, lest SQLite reads all of the issuer's by the index on it.
+        let sql = one_of!(self, [select!("issuer_id || '' = $1 AND id")] "$2" [""]);
+        on!(self, |c| {
+            let rows = sqlx::query(sql).bind(&*id).bind(json(&keys)).fetch_all(c).await?;
+            rows.iter().map(|r| client(r).map(|client| (client.key.clone(), client))).collect()
         })
     }
 

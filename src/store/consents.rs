@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::json_row::list;
+use super::json_row::{list, one_of};
 use super::{Columns, Consent, Result, Tx, json, on};
 use crate::domain::consent::Mode;
 use crate::domain::disclosure::ClaimSet;
@@ -58,50 +58,48 @@ impl Tx {
         })
     }
 
-    /// Every decision under a delegation, the oldest first.
-    pub async fn delegation_consents(&mut self, delegation_id: &str) -> Result<Vec<Consent>> {
+    /// Every decision under delegations, the oldest first.
+    pub async fn delegation_consents(&mut self, delegation_ids: &[&str]) -> Result<Vec<Consent>> {
         let id = self.issuer.clone();
+        let sql = one_of!(
+            self,
+            ["SELECT ", consent_columns!(list), " FROM consent WHERE issuer_id = $1 AND delegation_id"] "$2" [" ORDER BY number"]
+        );
         on!(self, |c| {
-            let rows = sqlx::query(concat!(
-                "SELECT ",
-                consent_columns!(list),
-                " FROM consent WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY number"
-            ))
-            .bind(&*id)
-            .bind(delegation_id)
-            .fetch_all(c)
-            .await?;
+            let rows = sqlx::query(sql).bind(&*id).bind(json(&delegation_ids)).fetch_all(c).await?;
             rows.iter().map(consent).collect()
         })
     }
 
-    /// The browsers in which the decisions under a delegation were made, by the decision's id.
-    pub async fn consent_browsers(&mut self, delegation_id: &str) -> Result<BTreeMap<String, String>> {
+    /// The browsers in which the decisions under delegations were made, by the decision's id.
+    pub async fn consent_browsers(&mut self, delegation_ids: &[&str]) -> Result<BTreeMap<String, String>> {
         let id = self.issuer.clone();
+        let sql = one_of!(
+            self,
+            ["SELECT n.id, s.user_agent FROM consent n JOIN session s ON s.id = n.session_id
+               WHERE s.user_agent IS NOT NULL AND n.issuer_id = $1 AND n.delegation_id"]
+            "$2" [""]
+        );
         on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT n.id, s.user_agent FROM consent n JOIN session s ON s.id = n.session_id
-                  WHERE n.issuer_id = $1 AND n.delegation_id = $2 AND s.user_agent IS NOT NULL",
-            )
-            .bind(&*id)
-            .bind(delegation_id)
-            .fetch_all(c)
-            .await?;
+            let rows = sqlx::query(sql).bind(&*id).bind(json(&delegation_ids)).fetch_all(c).await?;
             rows.iter().map(|r| Ok((r.text("id")?, r.text("user_agent")?))).collect()
         })
     }
 
-    /// A user's standing denials, with their audiences, the oldest first.
-    pub async fn denials(&mut self, account_id: &AccountId) -> Result<Vec<(String, Consent)>> {
+    /// A page of a user's standing denials, with their audiences: the newest first, of those before the decision numbered `before`.
+    pub async fn denials(&mut self, account_id: &AccountId, before: i64, limit: i64) -> Result<Vec<(String, Consent)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
                 "SELECT aud, ",
                 consent_columns!(list),
-                " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND mode = 'denied' AND ended_at IS NULL ORDER BY number"
+                " FROM consent WHERE issuer_id = $1 AND account_id = $2 AND mode = 'denied' AND ended_at IS NULL AND number < $3
+                 ORDER BY number DESC LIMIT $4"
             ))
             .bind(&*id)
             .bind(account_id)
+            .bind(before)
+            .bind(limit)
             .fetch_all(c)
             .await?;
             rows.iter().map(|r| Ok((r.text("aud")?, consent(r)?))).collect()
@@ -131,8 +129,10 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(
-                "SELECT (SELECT COUNT(*) FROM consent WHERE issuer_id = $1 AND account_id = $2 AND aud = $3 AND mode <> 'denied') AS service,
-                        (SELECT COUNT(*) FROM consent WHERE issuer_id = $1 AND account_id = $2 AND client_id = $4 AND mode <> 'denied') AS agent",
+                // Whoever agrees gets a delegation.
+                "SELECT (SELECT COUNT(*) FROM delegation WHERE issuer_id = $1 AND account_id = $2 AND aud = $3) AS service,
+                        (SELECT COUNT(*) FROM (SELECT 1 FROM consent WHERE client_id = $4 AND account_id = $2
+                                                 AND delegation_id IS NOT NULL LIMIT 1) AS found) AS agent",
             )
             .bind(&*id)
             .bind(account_id)

@@ -1,5 +1,7 @@
 //! Delegations: one row per user and audience.
 
+use sqlx::AssertSqlSafe;
+
 use super::{Columns, HostTx, Result, Tx, on};
 use crate::domain::delegation::{Delegation, Filter, Status};
 use crate::domain::ids::{AccountId, ClientKey, Subject};
@@ -7,14 +9,96 @@ use crate::domain::time::Timestamp;
 
 macro_rules! delegation_query {
     ($rest:literal) => {
-        concat!(
-            "SELECT d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.mint_count, d.last_exp, d.ended_at,
-                    (SELECT COALESCE(k.client_name, k.client_id) FROM client k WHERE k.id = d.last_client_id) AS last_client,
-                    (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS pending_notices
-               FROM delegation d WHERE d.issuer_id = $1 AND ",
-            $rest
+        concat!("SELECT ", delegation_columns!(), " FROM delegation d WHERE d.issuer_id = $1 AND ", $rest)
+    };
+}
+
+macro_rules! delegation_columns {
+    () => {
+        "d.id, d.account_id, d.iss, d.sub, d.aud, d.created_at, d.last_used_at, d.mint_count, d.last_exp, d.ended_at,
+         (SELECT COALESCE(k.client_name, k.client_id) FROM client k WHERE k.id = d.last_client_id) AS last_client,
+         (SELECT COUNT(*) FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') AS pending_notices"
+    };
+}
+
+/// Whether a notice of a delegation is on its way.
+const IS_WAITING: &str =
+    "EXISTS (SELECT 1 FROM delivery o WHERE o.issuer_id = $1 AND o.delegation_id = d.id AND o.state = 'queued')";
+
+/// The statement of a page of a list, narrowed by whatever the filter names and nothing else, so that each has an index that ends with the
+/// id. `$1` is the issuer, `$2` the last id of the page before, `$3` the most rows; then come the values that it answers with.
+fn page_of<'a>(filter: &Filter<'a>) -> (String, Vec<&'a str>) {
+    let mut values = Vec::new();
+    let mut value = |text: &'a str| {
+        values.push(text);
+        format!("${}", values.len() + 3)
+    };
+    let account = match (filter.account_id, filter.sub) {
+        (None, None) => None,
+        (Some(id), None) => Some(value(id.as_str())),
+        (id, Some(sub)) => {
+            let and = id.map(|id| format!(" AND a.id = {}", value(id.as_str()))).unwrap_or_default();
+            Some(format!(
+                "(SELECT a.id FROM account a WHERE a.issuer_id = $1 AND a.sub = {}{and})",
+                value(sub.as_str())
+            ))
+        }
+    };
+    let aud = filter.aud.map(&mut value);
+    let client = filter.client_id.map(|id| {
+        format!("(SELECT k.id FROM client k WHERE k.issuer_id = $1 AND k.client_id = {})", value(id.as_str()))
+    });
+    let and = |column: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!(" AND {column} = {value}")).unwrap_or_default()
+    };
+    let of_client = client.as_ref().map_or_else(String::new, |client| {
+        format!(" AND EXISTS (SELECT 1 FROM consent s WHERE s.delegation_id = d.id AND s.client_id = {client})")
+    });
+    let in_state = match filter.status {
+        None => String::new(),
+        Some(Status::Active) => " AND d.is_over = 0".to_owned(),
+        Some(Status::Withdrawing) => format!(" AND d.is_over = 1 AND {IS_WAITING}"),
+        Some(Status::Withdrawn) => format!(" AND d.is_over = 1 AND NOT {IS_WAITING}"),
+    };
+    let (of_account, of_service) = (and("d.account_id", &account), and("d.aud", &aud));
+    let columns = delegation_columns!();
+    // The ids of a page, each found once. CROSS JOIN tells SQLite, which knows nothing of sizes, where to begin.
+    let among = |found: &str| {
+        format!(
+            "SELECT {columns} FROM ({found} LIMIT $3) p CROSS JOIN delegation d
+              WHERE d.id = p.delegation_id AND d.issuer_id = $1 ORDER BY d.id"
         )
     };
+    let sql = match (&account, &aud, &client, filter.status) {
+        // There is one at most, which PostgreSQL would look for among all of the user's.
+        (Some(account), Some(aud), ..) => format!(
+            "SELECT {columns} FROM delegation d
+              WHERE d.id = (SELECT x.id FROM delegation x WHERE x.issuer_id = $1 AND x.account_id = {account} AND x.aud = {aud})
+                AND d.id > $2{in_state}{of_client} LIMIT $3"
+        ),
+        (.., Some(Status::Withdrawing)) => among(&format!(
+            "SELECT DISTINCT w.delegation_id FROM delivery w CROSS JOIN delegation d
+              WHERE w.issuer_id = $1 AND w.state = 'queued' AND w.delegation_id > $2 AND d.id = w.delegation_id AND d.is_over = 1
+                    {of_account}{of_service}{of_client} ORDER BY w.delegation_id"
+        )),
+        (.., Some(client), None) => among(&format!(
+            "SELECT DISTINCT s.delegation_id FROM consent s WHERE s.client_id = {client} AND s.delegation_id > $2{}{}
+              ORDER BY s.delegation_id",
+            and("s.account_id", &account),
+            and("s.aud", &aud)
+        )),
+        (.., Some(client), Some(_)) => among(&format!(
+            "SELECT DISTINCT s.delegation_id FROM consent s CROSS JOIN delegation d
+              WHERE s.client_id = {client} AND s.delegation_id > $2 AND d.id = s.delegation_id{}{}{in_state} ORDER BY s.delegation_id",
+            and("s.account_id", &account),
+            and("s.aud", &aud)
+        )),
+        (_, _, None, _) => format!(
+            "SELECT {columns} FROM delegation d WHERE d.issuer_id = $1 AND d.id > $2{of_account}{of_service}{in_state}
+              ORDER BY d.id LIMIT $3"
+        ),
+    };
+    (sql, values)
 }
 
 fn delegation(r: &impl Columns) -> Result<Delegation> {
@@ -59,16 +143,26 @@ impl Tx {
         })
     }
 
-    /// A user's delegations, the newest first.
-    pub async fn latest_delegations(&mut self, account_id: &AccountId, limit: i64) -> Result<Vec<Delegation>> {
+    /// A page of a user's delegations that are active, or of those that are over: the newest first, of those whose ids are before `before`.
+    pub async fn latest_delegations(
+        &mut self,
+        account_id: &AccountId,
+        are_over: bool,
+        before: &str,
+        limit: i64,
+    ) -> Result<Vec<Delegation>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            let rows = sqlx::query(delegation_query!("d.account_id = $2 ORDER BY d.id DESC LIMIT $3"))
-                .bind(&*id)
-                .bind(account_id)
-                .bind(limit)
-                .fetch_all(c)
-                .await?;
+            let rows = sqlx::query(delegation_query!(
+                "d.account_id = $2 AND d.is_over = $3 AND d.id < $4 ORDER BY d.id DESC LIMIT $5"
+            ))
+            .bind(&*id)
+            .bind(account_id)
+            .bind(i64::from(are_over))
+            .bind(before)
+            .bind(limit)
+            .fetch_all(c)
+            .await?;
             rows.iter().map(delegation).collect()
         })
     }
@@ -76,28 +170,15 @@ impl Tx {
     /// A page of delegations, by id.
     pub async fn delegations(&mut self, filter: Filter<'_>) -> Result<Vec<Delegation>> {
         let id = self.issuer.clone();
+        let (sql, values) = page_of(&filter);
         on!(self, |c| {
-            let rows = sqlx::query(delegation_query!(
-                "($2 IS NULL OR d.account_id = $2) AND ($3 IS NULL OR d.sub = $3) AND ($4 IS NULL OR d.aud = $4)
-                 AND ($5 IS NULL OR EXISTS (SELECT 1 FROM consent s JOIN client k ON k.id = s.client_id
-                                             WHERE s.delegation_id = d.id AND k.client_id = $5))
-                 AND ($6 IS NULL OR $6 = CASE WHEN d.ended_at IS NULL THEN 'active'
-                        WHEN EXISTS (SELECT 1 FROM delivery o WHERE o.delegation_id = d.id AND o.state = 'queued') THEN 'withdrawing'
-                        ELSE 'withdrawn' END)
-                 AND ($7 IS NULL OR d.id > $7)
-               ORDER BY d.id LIMIT $8"
-            ))
-            .bind(&*id)
-            .bind(filter.account_id)
-            .bind(filter.sub)
-            .bind(filter.aud)
-            .bind(filter.client_id)
-            .bind(filter.status.map(Status::as_str))
-            .bind(filter.after)
-            .bind(filter.limit)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(delegation).collect()
+            // Made of the texts above alone.
+            let mut query =
+                sqlx::query(AssertSqlSafe(sql)).bind(&*id).bind(filter.after.unwrap_or_default()).bind(filter.limit);
+            for value in values {
+                query = query.bind(value);
+            }
+            query.fetch_all(c).await?.iter().map(delegation).collect()
         })
     }
 
@@ -185,18 +266,8 @@ impl Tx {
         account_id: Option<&AccountId>,
         aud: Option<&str>,
     ) -> Result<Vec<Delegation>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(delegation_query!(
-                "($2 IS NULL OR d.account_id = $2) AND ($3 IS NULL OR d.aud = $3) AND d.ended_at IS NULL ORDER BY d.id"
-            ))
-            .bind(&*id)
-            .bind(account_id)
-            .bind(aud)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(delegation).collect()
-        })
+        let status = Some(Status::Active);
+        self.delegations(Filter { account_id, aud, status, limit: i64::MAX, ..Filter::default() }).await
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Columns as _, Result, StoreError, Tx, on};
+use super::json_row::one_of;
+use super::{Columns, Result, StoreError, Tx, json, on};
 use crate::domain::ids::{AccountId, ClientKey, Jti};
 use crate::domain::journal::Event;
 use crate::domain::notice::Attempt;
@@ -119,28 +120,27 @@ impl Tx {
         })
     }
 
-    /// The attempts at telling a service of a delegation that ended, with their times, the oldest first, looked for among the newest
-    /// `most` rows under it: the assertions, which may be very many, are all older.
-    pub async fn attempts(&mut self, delegation_id: &str, most: i64) -> Result<Vec<(Timestamp, Attempt)>> {
+    /// The attempts at telling services of the end of delegations, each with the delegation and its time, the oldest first. What was tried at
+    /// an earlier end is left out.
+    pub async fn attempts(&mut self, delegation_ids: &[&str]) -> Result<Vec<(String, Timestamp, Attempt)>> {
         let id = self.issuer.clone();
-        let rows: Vec<(Timestamp, String, String)> = on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT at, kind, body FROM (SELECT id, kind, at, body FROM journal WHERE issuer_id = $1 AND delegation_id = $2
-                                              ORDER BY id DESC LIMIT $3) AS newest
-                  WHERE kind = 'delivery.attempt' ORDER BY id",
-            )
-            .bind(&*id)
-            .bind(delegation_id)
-            .bind(most)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(|r| Ok((r.time("at")?, r.text("kind")?, r.text("body")?))).collect::<Result<_>>()?
-        });
-        rows.into_iter()
-            .map(|(at, kind, body)| match Event::read(&kind, &body) {
-                Some(Event::DeliveryAttempt(attempt)) => Ok((at, attempt)),
-                _ => Err(StoreError::Broken("body")),
-            })
-            .collect()
+        let sql = one_of!(
+            self,
+            ["SELECT j.delegation_id, j.at, j.kind, j.body FROM delegation d
+                JOIN journal j ON j.delegation_id = d.id AND j.kind = 'delivery.attempt' AND j.at >= d.ended_at
+               WHERE d.issuer_id = $1 AND d.id"]
+            "$2" [" ORDER BY j.at, j.id"]
+        );
+        on!(self, |c| {
+            let rows = sqlx::query(sql).bind(&*id).bind(json(&delegation_ids)).fetch_all(c).await?;
+            rows.iter().map(attempt).collect()
+        })
+    }
+}
+
+fn attempt(r: &impl Columns) -> Result<(String, Timestamp, Attempt)> {
+    match Event::read(&r.text("kind")?, &r.text("body")?) {
+        Some(Event::DeliveryAttempt(attempt)) => Ok((r.text("delegation_id")?, r.time("at")?, attempt)),
+        _ => Err(StoreError::Broken("body")),
     }
 }

@@ -60,6 +60,19 @@ macro_rules! texts {
 }
 pub(super) use texts;
 
+/// A statement that compares a column, with which its first part ends, with the elements of a parameter, a JSON array of texts:
+/// `one_of!(tx, ["SELECT … WHERE id"] "$2" [" ORDER BY id"])`, in the words of the engine.
+macro_rules! one_of {
+    ($tx:expr, [$($before:tt)*] $parameter:literal [$($after:tt)*]) => {
+        $crate::store::per_engine!(
+            $tx,
+            concat!($($before)*, " IN (SELECT value FROM json_each(", $parameter, "))", $($after)*),
+            concat!($($before)*, " = ANY (ARRAY(SELECT json_array_elements_text(", $parameter, "::json)))", $($after)*)
+        )
+    };
+}
+pub(super) use one_of;
+
 /// One of them, read. A row has few columns: looking through them is quicker than a map.
 #[derive(Debug)]
 pub(super) struct JsonRow<'a>(Vec<(&'a str, Field<'a>)>);

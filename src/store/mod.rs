@@ -25,6 +25,8 @@ mod sessions;
 mod sign_ins;
 mod sqlite;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod tickets;
 mod tokens;

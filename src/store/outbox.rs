@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::journal::Line;
-use super::json_row::{elements, texts};
+use super::json_row::{elements, one_of, texts};
 use super::{Columns, HostTx, Result, Tx, json, on, per_engine, word};
 use crate::domain::ids::Subject;
 use crate::domain::journal::Event;
@@ -421,19 +421,16 @@ impl HostTx {
 }
 
 impl Tx {
-    /// The deliveries of a delegation, the oldest first.
-    pub async fn deliveries(&mut self, delegation_id: &str) -> Result<Vec<Delivery>> {
+    /// The deliveries of delegations, the oldest first.
+    pub async fn deliveries(&mut self, delegation_ids: &[&str]) -> Result<Vec<Delivery>> {
         let id = self.issuer.clone();
+        let sql = one_of!(
+            self,
+            ["SELECT ", delivery_columns!(), " FROM delivery WHERE issuer_id = $1 AND delegation_id"]
+            "$2" [" ORDER BY created_at, due_at, id"]
+        );
         on!(self, |c| {
-            let rows = sqlx::query(concat!(
-                "SELECT ",
-                delivery_columns!(),
-                " FROM delivery WHERE issuer_id = $1 AND delegation_id = $2 ORDER BY created_at, due_at, id"
-            ))
-            .bind(&*id)
-            .bind(delegation_id)
-            .fetch_all(c)
-            .await?;
+            let rows = sqlx::query(sql).bind(&*id).bind(json(&delegation_ids)).fetch_all(c).await?;
             rows.iter().map(delivery).collect()
         })
     }

@@ -1,10 +1,11 @@
 //! Services.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::json_row::list;
+use super::json_row::{list, one_of};
 use super::record::{Record as _, bind_all, declare, record};
-use super::{Columns, Result, StoreError, Tx, on};
+use super::{Columns, Result, StoreError, Tx, json, on};
 use crate::domain::ids::Audience;
 use crate::domain::service::{Declared, Service};
 use crate::domain::service_policy::ServicePolicy;
@@ -73,6 +74,19 @@ impl Tx {
     pub async fn service(&mut self, audience: &str) -> Result<Option<Service>> {
         let declared = self.declared_service(audience).await?;
         Ok(declared.filter(|declared| !declared.disabled).map(|declared| declared.service))
+    }
+
+    /// The enabled services with audiences, by those.
+    pub async fn services(&mut self, audiences: &[&str]) -> Result<BTreeMap<String, Service>> {
+        let id = self.issuer.clone();
+        let sql = one_of!(
+            self,
+            ["SELECT ", service_columns!(list), " FROM service WHERE issuer_id = $1 AND disabled_at IS NULL AND audience"] "$2" [""]
+        );
+        on!(self, |c| {
+            let rows = sqlx::query(sql).bind(&*id).bind(json(&audiences)).fetch_all(c).await?;
+            rows.iter().map(|r| Ok((r.text("audience")?, declared(r)?.service))).collect()
+        })
     }
 
     /// Writes a service of the configuration. `key` is used when there is none with this audience yet; the version grows when anything

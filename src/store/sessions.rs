@@ -106,23 +106,25 @@ impl Tx {
         Ok(())
     }
 
-    /// The latest sessions of a user that are alive.
+    /// A page of the sessions of a user that are alive: the newest first, of those whose ids are before `before`.
     pub async fn open_sessions(
         &mut self,
         account_id: &AccountId,
         now: Timestamp,
+        before: &str,
         limit: i64,
     ) -> Result<Vec<OpenSession>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
                 "SELECT id, user_agent, auth_time, expires_at FROM session
-                  WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > $3
-                  ORDER BY auth_time DESC, id LIMIT $4",
+                  WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > $3 AND id < $4
+                  ORDER BY id DESC LIMIT $5",
             )
             .bind(&*id)
             .bind(account_id)
             .bind(now)
+            .bind(before)
             .bind(limit)
             .fetch_all(c)
             .await?;

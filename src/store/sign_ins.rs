@@ -1,8 +1,10 @@
 //! Which clients a user lets sign them in, and what they have of it.
 
-use super::{Columns, Result, Tx, on};
+use super::json_row::one_of;
+use super::{Columns, Result, Tx, json, on};
 use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::scope::Scope;
+use crate::domain::session::Stays;
 use crate::domain::time::Timestamp;
 
 /// What a user agreed to for one client, or what that client has.
@@ -14,8 +16,17 @@ pub struct SignIn {
     pub scope: Scope,
     /// Since when.
     pub since: Timestamp,
-    /// Whether it outlives the session.
-    pub offline: bool,
+    /// For how long.
+    pub stays: Stays,
+}
+
+/// What clients have of a user's sign-ins and is alive, `$3` being now.
+macro_rules! live_families {
+    () => {
+        "token_family f JOIN session s ON s.id = f.session_id
+          WHERE f.issuer_id = $1 AND f.account_id = $2 AND f.ended_at IS NULL AND f.expires_at > $3
+            AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3))"
+    };
 }
 
 impl Tx {
@@ -67,37 +78,56 @@ impl Tx {
         })
     }
 
-    /// What a user agreed to for the sign-ins of clients, each consent for itself.
-    pub async fn signin_consents(&mut self, account_id: &AccountId) -> Result<Vec<SignIn>> {
+    /// A page of the clients that a user lets sign them in, or that have something of it which is alive, by name.
+    pub async fn signed_in_clients(
+        &mut self,
+        account_id: &AccountId,
+        now: Timestamp,
+        passed: i64,
+        limit: i64,
+    ) -> Result<Vec<ClientKey>> {
         let id = self.issuer.clone();
         on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT client_id, scope, created_at, CAST(0 AS BIGINT) AS offline FROM signin_consent
-                  WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(account_id)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(sign_in).collect()
-        })
-    }
-
-    /// The sign-ins of a user that clients have something of which is alive.
-    pub async fn live_families(&mut self, account_id: &AccountId, now: Timestamp) -> Result<Vec<SignIn>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT f.client_id, f.scope, f.offline, f.created_at FROM token_family f JOIN session s ON s.id = f.session_id
-                  WHERE f.issuer_id = $1 AND f.account_id = $2 AND f.ended_at IS NULL AND f.expires_at > $3
-                    AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3))",
-            )
+            let rows = sqlx::query(concat!(
+                "SELECT k.id FROM client k WHERE k.id IN (
+                    SELECT client_id FROM signin_consent WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL
+                    UNION SELECT f.client_id FROM ",
+                live_families!(),
+                ") ORDER BY COALESCE(k.client_name, k.client_id), k.id LIMIT $4 OFFSET $5"
+            ))
             .bind(&*id)
             .bind(account_id)
             .bind(now)
+            .bind(limit)
+            .bind(passed)
             .fetch_all(c)
             .await?;
-            rows.iter().map(sign_in).collect()
+            rows.iter().map(|r| r.id("id")).collect()
+        })
+    }
+
+    /// What a user agreed to for the sign-ins of some clients, and what those have of it which is alive.
+    pub async fn sign_ins(
+        &mut self,
+        account_id: &AccountId,
+        clients: &[&ClientKey],
+        now: Timestamp,
+    ) -> Result<Vec<SignIn>> {
+        let id = self.issuer.clone();
+        let clients: Vec<&str> = clients.iter().map(|key| key.as_str()).collect();
+        let sql = one_of!(
+            self,
+            ["SELECT client_id, scope, CAST(MAX(stays) AS BIGINT) AS stays, MIN(created_at) AS since FROM (
+                SELECT client_id, scope, created_at, 0 AS stays FROM signin_consent
+                 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL
+                UNION ALL
+                SELECT f.client_id, f.scope, f.created_at, 1 + f.offline FROM ", live_families!(), ") AS found
+               WHERE client_id"]
+            "$4" [" GROUP BY client_id, scope"]
+        );
+        on!(self, |c| {
+            let query = sqlx::query(sql).bind(&*id).bind(account_id).bind(now).bind(json(&clients));
+            query.fetch_all(c).await?.iter().map(sign_in).collect()
         })
     }
 
@@ -122,7 +152,11 @@ fn sign_in(r: &impl Columns) -> Result<SignIn> {
     Ok(SignIn {
         client: r.id("client_id")?,
         scope: Scope::stored(&r.text("scope")?),
-        since: r.time("created_at")?,
-        offline: r.int("offline")? == 1,
+        since: r.time("since")?,
+        stays: match r.int("stays")? {
+            0 => Stays::Out,
+            1 => Stays::UntilSignOut,
+            _ => Stays::WhileAway,
+        },
     })
 }

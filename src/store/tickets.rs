@@ -1,7 +1,7 @@
 //! Tickets.
 
 use super::{Columns, Result, Tx, json, on};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::scope::Scope;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Timestamp;
@@ -109,18 +109,50 @@ impl Tx {
         })
     }
 
-    /// The questions that wait for a user, the oldest first.
-    pub async fn open_tickets(&mut self, account_id: &AccountId, now: Timestamp) -> Result<Vec<Ticket>> {
+    /// How many questions of a client wait for a user.
+    pub async fn count_open_tickets(
+        &mut self,
+        account_id: &AccountId,
+        client: &ClientKey,
+        now: Timestamp,
+    ) -> Result<i64> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT COUNT(*) AS n FROM ticket
+                  WHERE issuer_id = $1 AND account_id = $2 AND expires_at > $3 AND closed_at IS NULL AND client_id = $4",
+            )
+            .bind(&*id)
+            .bind(account_id)
+            .bind(now)
+            .bind(client)
+            .fetch_one(c)
+            .await?;
+            row.int("n")
+        })
+    }
+
+    /// A page of the questions that wait for a user, the oldest first. They live for minutes, so there are few.
+    pub async fn open_tickets(
+        &mut self,
+        account_id: &AccountId,
+        now: Timestamp,
+        passed: i64,
+        limit: i64,
+    ) -> Result<Vec<Ticket>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(concat!(
                 "SELECT ",
                 ticket_columns!(),
-                " FROM ticket WHERE issuer_id = $1 AND account_id = $2 AND expires_at > $3 AND closed_at IS NULL ORDER BY created_at, id"
+                " FROM ticket WHERE issuer_id = $1 AND account_id = $2 AND expires_at > $3 AND closed_at IS NULL
+                  ORDER BY created_at, id LIMIT $4 OFFSET $5"
             ))
             .bind(&*id)
             .bind(account_id)
             .bind(now)
+            .bind(limit)
+            .bind(passed)
             .fetch_all(c)
             .await?;
             rows.iter().map(ticket).collect()

@@ -82,6 +82,16 @@ impl Browser {
         self.send("/url", Some(json!({"url": url}))).await.map(drop)
     }
 
+    /// Goes to the page before, as the button does.
+    pub(crate) async fn back(&self) -> Result<(), BrowserError> {
+        self.send("/back", Some(json!({}))).await.map(drop)
+    }
+
+    /// Loads the page again, as the button does.
+    pub(crate) async fn reload(&self) -> Result<(), BrowserError> {
+        self.send("/refresh", Some(json!({}))).await.map(drop)
+    }
+
     /// The first element that a CSS selector finds; an error when there is none.
     pub(crate) async fn find(&self, css: &str) -> Result<Element<'_>, BrowserError> {
         let found = self.send("/element", Some(json!({"using": "css selector", "value": css}))).await?;

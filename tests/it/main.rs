@@ -1,5 +1,6 @@
 //! Every test that needs more than one function: one binary, so that it is linked once. Run it with `tests/run`.
 
+mod again;
 mod agent;
 mod api;
 mod authorize;
@@ -34,6 +35,7 @@ mod outage;
 mod page_attacks;
 mod page_looks;
 mod pages;
+mod paging;
 mod passwords;
 mod paths;
 mod process;

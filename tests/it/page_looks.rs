@@ -203,7 +203,7 @@ both! {
         }
         let page = alice.get("/connections").await.body;
         assert!(page.contains("Used. Agents have to ask again"), "{page}");
-        assert_eq!(page.matches("This once, used 15 Jan 2027, 08:00 UTC").count(), 3);
+        assert_eq!(page.matches("This once, used just now (15 Jan 2027, 08:00 UTC)").count(), 3);
         assert!(page.contains("and 2 earlier"));
         assert_eq!(page.matches("agreed just now (15 Jan 2027, 08:00 UTC), Firefox on Linux").count(), 3);
         assert!(page.contains("08:00 UTC) by Desk Agent; 5 times in all"));

@@ -176,7 +176,7 @@ async fn journey(scripts: bool) -> Seen {
     browser.click("[value='until:86400']").await?;
     browser.click("[name=scope][value='api.write']").await?;
     browser.follow("button[value=allow]").await?;
-    assert_eq!(browser.text(".state").await?, "Until 16 Jan 2027, 08:00 UTC");
+    assert_eq!(browser.text(".state").await?, "Until 16 Jan 2027, 08:00 UTC (in 1 day)");
     let (status, minted) = world.exchange("desk-agent", &tokens, &both).await;
     assert_eq!((status, &minted["scope"]), (200, &json!("api.read")), "{minted}");
 
@@ -199,8 +199,9 @@ async fn journey(scripts: bool) -> Seen {
     browser.goto(&stage.page("/connections")).await?;
 
     // Stop it: nothing is minted from then on, and the page tells how the service took it.
-    assert_eq!(browser.text("article .state").await?, "Active until 16 Jan 2027, 08:00 UTC");
-    let agreed = "Until 16 Jan 2027, 08:00 UTC · api.read\nagreed just now (15 Jan 2027, 08:00 UTC), Chrome on Linux";
+    assert_eq!(browser.text("article .state").await?, "Active until 16 Jan 2027, 08:00 UTC (in 1 day)");
+    let agreed =
+        "Until 16 Jan 2027, 08:00 UTC (in 1 day) · api.read\nagreed just now (15 Jan 2027, 08:00 UTC), Chrome on Linux";
     let article = browser.text("article").await?;
     assert!(article.contains(agreed) && article.contains("08:00 UTC) by Desk Agent; 2 times in all"), "{article}");
     browser.follow("article a[href$='/stop']").await?;
@@ -221,11 +222,11 @@ async fn journey(scripts: bool) -> Seen {
     assert_eq!(
         browser.text("article .timeline").await?.lines().collect::<Vec<_>>(),
         [
-            "15 Jan 2027, 08:00:00 UTC stopped here: no agent can use it from now on".to_owned(),
-            format!("15 Jan 2027, 08:00:00 UTC tried to tell {host}: it answered 503"),
-            format!("15 Jan 2027, 08:00:10 UTC {host} confirmed"),
+            "15 Jan 2027, 08:00:00 UTC (just now) stopped here: no agent can use it from now on".to_owned(),
+            format!("15 Jan 2027, 08:00:00 UTC (just now) tried to tell {host}: it answered 503"),
+            format!("15 Jan 2027, 08:00:10 UTC (just now) {host} confirmed"),
             format!(
-                "15 Jan 2027, 08:07:00 UTC {host} is told a second time: what an agent got just before the stop could be used until then"
+                "15 Jan 2027, 08:07:00 UTC (in 6 minutes) {host} is told a second time: what an agent got just before the stop could be used until then"
             ),
         ]
     );
@@ -233,7 +234,7 @@ async fn journey(scripts: bool) -> Seen {
     world.settle().await;
     assert_eq!(world.service.received().len(), 3);
     browser.goto(&stage.page("/connections")).await?;
-    assert_eq!(browser.text("article .state").await?, "Stopped and confirmed on 15 Jan 2027, 08:07 UTC");
+    assert_eq!(browser.text("article .state").await?, "Stopped and confirmed just now (15 Jan 2027, 08:07 UTC)");
     browser.goto(&link).await?;
     assert!(!browser.text("main").await?.contains("may tell"), "what was allowed then is not said to hold now");
 
@@ -377,7 +378,7 @@ async fn a_keyboard_is_enough() -> Seen {
     browser.tab_to("[value=allow]").await?;
     browser.keys(ENTER).await?;
     browser.wait_until("it is allowed", async |b| Ok(b.text("h1").await? == "You allowed it")).await?;
-    assert_eq!(browser.text(".state").await?, "Until 15 Jan 2027, 09:00 UTC");
+    assert_eq!(browser.text(".state").await?, "Until 15 Jan 2027, 09:00 UTC (in 1 hour)");
 
     browser.goto(&stage.page("/connections")).await?;
     assert!(browser.text("article").await?.contains("api.write"));

@@ -401,7 +401,10 @@ async fn a_cookie_that_comes_twice_counts_for_nothing() {
     let planted = format!("{tied}; {tied}");
     let request = world.http.post(format!("{}/login", world.url)).header("cookie", planted).body(form);
     let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap();
-    assert_eq!(answer.status(), 403);
+    let to = answer.headers()["location"].to_str().unwrap();
+    assert!(to.starts_with("/login?"), "{to}");
+    assert!(answer.headers().get_all("set-cookie").iter().next().is_none(), "nobody is signed in");
+    assert_eq!(browser.get(to).await.status, 403);
 }
 
 #[tokio::test]

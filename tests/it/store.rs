@@ -15,6 +15,7 @@ use avouch::domain::refusal::Refusal;
 use avouch::domain::rotation::{KeyState, SigningAlg};
 use avouch::domain::scope::Scope;
 use avouch::domain::service_policy::{Claim, Dialect, ServicePolicy};
+use avouch::domain::session::Stays;
 use avouch::domain::ticket::Ticket;
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::store::{
@@ -341,6 +342,8 @@ async fn people_and_clients(store: &Store) {
         tx.apply_service("v", &audience, &policy, NOW).await.unwrap();
         tx.apply_service("v", &audience, &policy, NOW).await.unwrap();
         let found = tx.service("https://b.example").await.unwrap().unwrap();
+        let of_both = tx.services(&["https://b.example", "https://nobody.example"]).await.unwrap();
+        assert_eq!(of_both.keys().collect::<Vec<_>>(), ["https://b.example"]);
         assert_eq!((found.version, found.policy), (1, policy));
         assert_eq!(tx.configured_services().await.unwrap(), [("v".into(), "https://b.example".into())]);
         assert!(tx.disable_service("v", NOW).await.unwrap() && !tx.disable_service("v", NOW).await.unwrap());
@@ -418,12 +421,15 @@ async fn sign_ins(store: &Store) {
         assert_eq!(tx.subject_by_access_token("access", NOW).await.unwrap().unwrap().client_key, key_of("c"));
         assert!(tx.subject_by_access_token("access", NOW + Seconds(100)).await.unwrap().is_none(), "expired");
         tx.extend_family("f", NOW + Seconds(100)).await.unwrap();
-        assert_eq!(tx.signin_consents(&account_key(1)).await.unwrap()[0].scope, scope);
-        let live = tx.live_families(&account_key(1), NOW).await.unwrap();
-        assert_eq!(live, [SignIn { client: key_of("c"), scope: scope.clone(), since: NOW, offline: false }]);
-        assert!(tx.live_families(&account_key(1), NOW + Seconds(100)).await.unwrap().is_empty(), "expired");
-        assert_eq!(tx.open_sessions(&account_key(1), NOW, 9).await.unwrap()[0].id, "s1");
-        assert!(tx.open_sessions(&account_key(1), NOW + Seconds(1000), 9).await.unwrap().is_empty(), "expired");
+        assert_eq!(tx.signed_in_clients(&account_key(1), NOW, 0, 9).await.unwrap(), [key_of("c")]);
+        assert!(tx.signed_in_clients(&account_key(1), NOW, 1, 9).await.unwrap().is_empty(), "all of them are passed");
+        for (after, stays) in [(0, Stays::UntilSignOut), (100, Stays::Out)] {
+            let found = tx.sign_ins(&account_key(1), &[&key_of("c")], NOW + Seconds(after)).await.unwrap();
+            assert_eq!(found, [SignIn { client: key_of("c"), scope: scope.clone(), since: NOW, stays }]);
+        }
+        assert_eq!(tx.open_sessions(&account_key(1), NOW, "~", 9).await.unwrap()[0].id, "s1");
+        assert!(tx.open_sessions(&account_key(1), NOW, "s1", 9).await.unwrap().is_empty(), "none before it");
+        assert!(tx.open_sessions(&account_key(1), NOW + Seconds(1000), "~", 9).await.unwrap().is_empty(), "expired");
         assert!(!tx.end_session(&account_key(2), "s1", NOW).await.unwrap(), "somebody else's");
         assert!(tx.end_family("f", NOW).await.unwrap() && !tx.end_family("f", NOW).await.unwrap());
         assert!(tx.subject_by_access_token("access", NOW).await.unwrap().is_none(), "ended");
@@ -440,7 +446,9 @@ async fn agreed(all: &store::Database, store: &Store) {
         assert!(!tx.add_ticket(&Ticket { id: "t2".into(), ..ticket(1) }).await.unwrap(), "the same question");
         tx.polled("t1", NOW + Seconds(5)).await.unwrap();
         assert_eq!(tx.open_ticket("key1").await.unwrap().unwrap().polled_at, NOW + Seconds(5));
-        assert_eq!(tx.open_tickets(&account_key(1), NOW).await.unwrap().len(), 1);
+        assert_eq!(tx.open_tickets(&account_key(1), NOW, 0, 9).await.unwrap().len(), 1);
+        assert_eq!(tx.count_open_tickets(&account_key(1), &key_of("c"), NOW).await.unwrap(), 1);
+        assert_eq!(tx.count_open_tickets(&account_key(1), &key_of("nobody"), NOW).await.unwrap(), 0);
         let id =
             tx.open_delegation("d1", &account_key(1), "https://id.example", &subject("sub1"), AUD, NOW).await.unwrap();
         assert_eq!(
@@ -462,8 +470,12 @@ async fn agreed(all: &store::Database, store: &Store) {
         assert_eq!(tx.consents(&account_key(1), AUD, &key_of("c")).await.unwrap().len(), 3);
         assert_eq!(tx.consent_mode("until").await.unwrap(), Some(Mode::Until(NOW + Seconds(10))));
         assert_eq!(tx.agreed_before(&account_key(1), AUD, &key_of("c")).await.unwrap(), (true, true));
-        assert_eq!(tx.delegation_consents("d1").await.unwrap().len(), 2);
-        assert_eq!(tx.denials(&account_key(1)).await.unwrap().len(), 1);
+        assert_eq!(tx.delegation_consents(&["d1", "dx"]).await.unwrap().len(), 2);
+        assert_eq!(tx.denials(&account_key(1), i64::MAX, 9).await.unwrap().len(), 1);
+        let number = tx.denials(&account_key(1), i64::MAX, 9).await.unwrap()[0].1.number;
+        assert!(tx.denials(&account_key(1), number, 9).await.unwrap().is_empty(), "none before it");
+        let clients = tx.clients_by_key(&[&key_of("c"), &key_of("nobody")]).await.unwrap();
+        assert_eq!(clients.keys().collect::<Vec<_>>(), [&key_of("c")]);
         assert!(
             !tx.end_denial(&account_key(2), "no", NOW).await.unwrap()
                 && tx.end_denial(&account_key(1), "no", NOW).await.unwrap()
@@ -583,14 +595,14 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     assert_eq!((lost.unwrap(), held.unwrap()), (false, true));
     assert!(!store.settle(settlement("zz", "w2")).await.unwrap(), "it is over");
     let mut tx = store.begin().await.unwrap();
-    let told = tx.deliveries("d1").await.unwrap().remove(0);
+    let told = tx.deliveries(&["d1"]).await.unwrap().remove(0);
     assert_eq!((told.last_status, told.ended_at, told.host.as_str()), (Some(200), Some(NOW), "new.example"));
     assert_eq!(told.endpoint, "https://new.example/revoke");
     assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawn);
-    let attempts: Vec<_> = tx.attempts("d1", 9).await.unwrap();
-    let held: Vec<_> = attempts.iter().map(|(at, attempt)| (*at, attempt.held)).collect();
+    let attempts: Vec<_> = tx.attempts(&["d1"]).await.unwrap();
+    let held: Vec<_> = attempts.iter().map(|(_, at, attempt)| (*at, attempt.held)).collect();
     assert_eq!(held, [(NOW, false), (NOW, true), (NOW, false)]);
-    assert_eq!(Attempt { held: false, ..attempts[1].1.clone() }, attempt);
+    assert_eq!(Attempt { held: false, ..attempts[1].2.clone() }, attempt);
     assert!(
         tx.end_session(&account_key(1), "s1", NOW).await.unwrap()
             && !tx.end_session(&account_key(1), "s1", NOW).await.unwrap()
@@ -618,8 +630,8 @@ async fn both_schemas_are_the_same() {
     // A primary key of several columns may not be null in PostgreSQL; SQLite says so only where it is written.
     let there = "SELECT table_name || '.' || column_name || ' ' || UPPER(data_type) || CASE is_nullable WHEN 'YES' THEN ' NULL' ELSE '' END
                    FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations' ORDER BY 1";
-    let here = "SELECT m.name || '.' || c.name || ' ' || c.type || CASE WHEN c.\"notnull\" = 0 AND c.pk = 0 THEN ' NULL' ELSE '' END
-                  FROM sqlite_master m JOIN pragma_table_info(m.name) c
+    let here = "SELECT m.name || '.' || c.name || ' ' || REPLACE(c.type, ' GENERATED ALWAYS', '') || CASE WHEN c.\"notnull\" = 0 AND c.pk = 0 THEN ' NULL' ELSE '' END
+                  FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
                  WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> '_sqlx_migrations' ORDER BY 1";
     let sorted = |columns: Vec<String>| columns.into_iter().collect::<BTreeSet<_>>();
     let (here, there) = (sorted(sqlite.column(here).await), sorted(postgres.column(there).await));

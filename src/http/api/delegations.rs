@@ -22,7 +22,7 @@ use crate::flow::connections::{self, Connection, connection};
 use crate::flow::withdraw::withdraw;
 use crate::host::App;
 
-/// The delegations that the caller may see, the newest first.
+/// The delegations that the caller may see, the oldest first.
 #[utoipa::path(
     get, path = "/api/v1/delegations", tag = "delegations", operation_id = "list_delegations",
     params(

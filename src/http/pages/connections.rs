@@ -12,16 +12,27 @@ pub struct Connections {
     pub site: Site,
     /// Whose connections these are.
     pub account: Account,
+    /// Whether this is the page that lists begin on, and not the rest of one.
+    pub first: bool,
     /// Questions that wait for an answer.
-    pub pending: Vec<PendingTicket>,
+    pub pending: Part<PendingTicket>,
     /// One for each service.
-    pub items: Vec<Connection>,
+    pub items: Part<Connection>,
     /// Agents that the user stays signed in to; a form posts `csrf` to `/connections/sign-ins/{id}/end`.
-    pub agents: Vec<SignInLine>,
+    pub agents: Part<SignInLine>,
     /// Where the user is signed in; a form posts `csrf` to `/connections/sessions/{id}/end`.
-    pub sessions: Vec<SessionLine>,
+    pub sessions: Part<SessionLine>,
     /// What the user refused and may want to be asked again.
-    pub denied: Vec<DeniedLine>,
+    pub denied: Part<DeniedLine>,
+}
+
+/// As much of a list as is on a page.
+#[derive(Clone, Debug)]
+pub struct Part<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// The query that shows what follows.
+    pub more: Option<String>,
 }
 
 /// A question that waits for an answer.
@@ -191,8 +202,8 @@ pub struct Stop {
     pub id: String,
     /// Which service.
     pub service: Service,
-    /// The names of all agents that lose it.
-    pub agents: Vec<String>,
+    /// All agents that lose it.
+    pub agents: Vec<Agent>,
     /// Nothing was minted under it, so there is nothing to end at the service.
     pub never_used: bool,
     /// The service has no endpoint to be told.

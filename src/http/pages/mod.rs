@@ -19,8 +19,8 @@ mod sign_in;
 
 pub use colour::{colour_path, colour_stylesheet};
 pub use connections::{
-    AgentLines, Connection, Connections, DecisionLine, DeniedLine, PendingTicket, SessionLine, SignInLine, State, Stop,
-    TimelineLine,
+    AgentLines, Connection, Connections, DecisionLine, DeniedLine, Part, PendingTicket, SessionLine, SignInLine, State,
+    Stop, TimelineLine,
 };
 pub use consent::{Consent, ConsentClosed, Disclosed, ModeChoice, Outcome, ScopeChoice};
 pub use sign_in::{Login, ScopeLine, SignInConsent, WrongAccount};
@@ -81,7 +81,7 @@ pub struct Agent {
 impl Agent {
     /// Whether the page has to say that the name is only what the agent calls itself.
     fn names_itself(&self) -> bool {
-        !matches!(self.known, Known::Operator)
+        !matches!(self.known, Known::Operator(_))
     }
 }
 
@@ -90,8 +90,8 @@ impl Agent {
 pub enum Known {
     /// The host of its Client ID Metadata Document, in ASCII (punycode), with the port unless it is the usual one.
     Host(String),
-    /// The operator registered it and vouches for its name.
-    Operator,
+    /// The operator registered it and vouches for its name, and for its address on the web where it has one.
+    Operator(Option<String>),
     /// It registered itself (RFC 7591) and nobody checked its name.
     Unproven,
 }

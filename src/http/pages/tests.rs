@@ -106,44 +106,49 @@ fn connection(f: &dyn Fn(&str) -> String, id: &str, state: State) -> Connection 
     }
 }
 
+fn part<T>(items: Vec<T>) -> Part<T> {
+    Part { items, more: None }
+}
+
 fn connections(f: &dyn Fn(&str) -> String) -> Connections {
     Connections {
         site: site(f),
         account: account(f),
-        pending: vec![PendingTicket {
+        first: true,
+        pending: part(vec![PendingTicket {
             ticket: f("Zm9v"),
             agent: agent(f),
             service: service(f),
             scopes: vec![f("invoices.read")],
             asked: f("22 Nov 2026, 14:00 UTC"),
-        }],
-        items: vec![
+        }]),
+        items: part(vec![
             connection(f, "d1", State::Active(f("Active until you stop it"))),
             connection(f, "d2", State::Withdrawing(f("Stopped here; the service has not confirmed yet"))),
             connection(f, "d3", State::Withdrawn(f("Ended, confirmed by the service"))),
             connection(f, "d4", State::Unconfirmed(f("Stopped here; the service refused to hear it"))),
-        ],
-        agents: vec![SignInLine {
+        ]),
+        agents: part(vec![SignInLine {
             id: f("c1"),
             agent: agent(f),
             stays: f("until you sign out"),
             scopes: vec![f("openid")],
             since: f("20 Nov 2026, 08:00 UTC"),
-        }],
-        sessions: vec![SessionLine {
+        }]),
+        sessions: part(vec![SessionLine {
             id: f("s1"),
             browser: f("Firefox on Linux"),
             is_this: true,
             signed_in: f("20 Nov 2026, 08:00 UTC"),
             until: f("4 Dec 2026, 08:00 UTC"),
-        }],
-        denied: vec![DeniedLine {
+        }]),
+        denied: part(vec![DeniedLine {
             id: f("n1"),
             agent: agent(f),
             service: service(f),
             scopes: vec![f("invoices.write")],
             when: f("20 Nov 2026, 08:30 UTC"),
-        }],
+        }]),
     }
 }
 
@@ -153,7 +158,7 @@ fn stop(f: &dyn Fn(&str) -> String) -> Stop {
         account: account(f),
         id: f("d1"),
         service: service(f),
-        agents: vec![f("Desk Agent"), f("Travel Agent")],
+        agents: vec![agent(f), Agent { name: f("Travel Agent"), known: Known::Operator(Some(f("travel.example"))) }],
         never_used: false,
         no_revocation: false,
     }
@@ -354,7 +359,12 @@ fn what_a_name_is_worth_stands_beside_it() {
             "<span>agent.</span><span>example</span>",
             "The agent chose its own name.",
         ),
-        (Known::Operator, "set up by Acme ID", "Check the address, shown like"),
+        (Known::Operator(None), "<span class=\"soft\">set up by Acme ID", "Check the address, shown like"),
+        (
+            Known::Operator(Some("agent.example".into())),
+            "<span>agent.</span><span>example</span></span> · set up by Acme ID",
+            "Check the address, shown like",
+        ),
         (Known::Unproven, "name not checked", "The agent chose its own name."),
     ];
     for (known, shown, said) in cases {
@@ -384,8 +394,14 @@ fn connections_offers_to_stop_only_what_can_be_stopped() {
     assert!(!html.contains("Nothing here yet"));
     assert_eq!(html.matches("<details open>").count(), 2, "news is open, history is not");
 
-    let none =
-        Connections { pending: vec![], items: vec![], agents: vec![], denied: vec![], ..connections(&plain) }.html();
+    let none = Connections {
+        pending: part(vec![]),
+        items: part(vec![]),
+        agents: part(vec![]),
+        denied: part(vec![]),
+        ..connections(&plain)
+    }
+    .html();
     assert!(none.contains("Nothing here yet"));
     assert!(!none.contains("Waiting for your answer") && !none.contains("What you denied"));
     assert!(!none.contains("Agents you stay signed in to") && none.contains("Where you are signed in"));

@@ -95,6 +95,11 @@ impl Browser {
         value.clone_into(planted);
     }
 
+    /// Every cookie, as a request sends them.
+    pub(crate) fn cookie_header(&self) -> String {
+        self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ")
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.http.get(format!("{}{path}", self.site))).await
     }
@@ -115,7 +120,14 @@ impl Browser {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.send(request).await
+        let answer = self.send(request).await;
+        // A form that was refused is shown again at an address of its own: as a person, who sees nothing of the redirect.
+        match answer.location().split_once("note=") {
+            Some((_, _)) if answer.status == 303 && answer.location().starts_with('/') => {
+                self.get(answer.location().strip_prefix(&self.base).unwrap_or_default()).await
+            }
+            _ => answer,
+        }
     }
 
     /// Posts the form of a page: its hidden fields, and what the user adds.
@@ -127,8 +139,7 @@ impl Browser {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let cookies =
-            self.cookies.lock().unwrap().iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join("; ");
+        let cookies = self.cookie_header();
         let request = if cookies.is_empty() { request } else { request.header("cookie", cookies) };
         let answer = Answer::read(request.send().await.unwrap()).await;
         for line in answer.headers.get_all("set-cookie") {
