@@ -205,5 +205,6 @@
 //! - **A form that was refused** is a redirect to the form, so that Back sends nothing again, and the status (422, 429, 400, 409) is that of the
 //!   page there. What no page of ours sent (403), what is not there (404) and faults are answered in place: there is no form to go back to,
 //!   and whoever watches a server counts them by their status.
-//! - **Lists by client and status at once** go through the client's rows: a page over many of them that has few of that status takes longer.
+//! - **Lists by client and status at once** go through the client's rows, and those of what is being withdrawn through all notices on their way: a page over
+//!   many of them that has few to show takes longer.
 //! - **`ui_locales`, `acr_values`, `claims`** are ignored, as OpenID Connect Core allows.

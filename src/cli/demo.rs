@@ -1,5 +1,7 @@
 //! `avouch demo`: the whole loop on this machine, through the real HTTP surface.
 
+mod transcript;
+
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,13 +11,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use self::transcript::Transcript;
 use super::serve::Provider;
 use super::{Failure, log, sandbox, stop};
 use crate::config::{Config, Log, LogLevel};
 use crate::domain::client_metadata::TOKEN_EXCHANGE;
 use crate::flow::start::Accepted;
-use crate::lab::agent::{Agent, Ask, Browser, Decision, Exchanged, Http, Outcome, Person, Registration};
-use crate::net::{Net, Policy};
+use crate::lab::agent::{Agent, Ask, Browser, Decision, Exchange, Exchanged, Http, Outcome, Person, Registration};
+use crate::net::{Method, Net, Policy};
 use crate::rng::Rng;
 
 const CLIENT: &str = "desk-agent";
@@ -31,10 +34,21 @@ struct Scene {
     provider: String,
     service: String,
     secret: String,
+    /// The agent's requests.
     http: Http,
+    /// Her browser's.
+    alices: Http,
 }
 
-pub(super) async fn run(keep: bool) -> Result<(), Failure> {
+impl Scene {
+    /// The last request to a path that begins so, of all that an actor has sent since this was asked last.
+    fn last(http: &Http, path: &str) -> Outcome<Exchange> {
+        let found = http.take().into_iter().rev().find(|exchange| exchange.url.path().starts_with(path));
+        found.ok_or_else(|| format!("nothing went to {path}"))
+    }
+}
+
+pub(super) async fn run(keep: bool, step: bool) -> Result<(), Failure> {
     log::start(Log { level: LogLevel::Error, ..Log::default() });
     let folder = Folder::make(keep)?;
     let (listener, service) = sandbox::bind(0)?;
@@ -54,15 +68,15 @@ pub(super) async fn run(keep: bool) -> Result<(), Failure> {
 
     let net = Net::new(Policy { allow_private_addresses: true, allowed_networks: Vec::new() });
     let http = Http::new(net.map_err(|e| Failure::Unable(e.to_string()))?);
-    let scene = Scene { provider, service, secret, http };
-    let outcome = play(&scene).await;
-    if outcome.is_ok() && keep {
-        stay(&scene, &folder.0).await?;
+    let scene = Scene { provider, service, secret, http: http.recording(), alices: http.recording() };
+    let outcome = play(&scene, step, keep).await;
+    if let Ok(Some(question)) = &outcome {
+        stay(&scene, &folder.0, question).await?;
     }
     stop.send_replace(true);
     running.finish().await;
     let _ = sandbox.await;
-    outcome.map_err(|what| Failure::Unable(format!("the demo stopped: {what}")))
+    outcome.map(drop).map_err(|what| Failure::Unable(format!("the demo stopped: {what}")))
 }
 
 /// A folder for this run, removed at its end.
@@ -129,20 +143,25 @@ revocation_uri = "{service}/agent/auth/revoke"
     Config::load(Some(&file), Vec::new()).map_err(|e| Failure::Unable(e.to_string()))
 }
 
-async fn play(scene: &Scene) -> Outcome<()> {
-    let alice = Person { browser: Browser::new(scene.http.clone()), email: EMAIL.into(), password: PASSWORD.into() };
-    let metadata = discover(scene).await?;
-    let (agent, token) = sign_in(scene, &alice).await?;
-    agree(scene, &alice, &agent, &token).await?;
-    let assertion = assertion(scene, &agent, &token).await?;
-    let key = redeem(scene, &metadata, &assertion).await?;
-    call(scene, &key).await?;
-    withdraw(scene, &alice, &agent, (&token, &key)).await
-}
-
-fn step(n: u8, title: &str) {
-    out!("");
-    out!("{n}. {title}");
+/// Plays it to its end; if it is to stay, answers with the address of a question that was left open.
+async fn play(scene: &Scene, step: bool, keep: bool) -> Outcome<Option<String>> {
+    let told = &mut Transcript::new(step);
+    let browser = Browser::new(scene.alices.clone());
+    let alice = Person { browser, email: EMAIL.into(), password: PASSWORD.into() };
+    let metadata = discover(scene, told).await?;
+    let (agent, token) = sign_in(scene, told, &alice).await?;
+    agree(scene, told, &alice, &agent, &token).await?;
+    let assertion = assertion(scene, told, &agent, &token).await?;
+    let key = redeem(scene, told, &metadata, &assertion).await?;
+    call(scene, told, &key).await?;
+    let stopped = withdraw(scene, told, &alice).await?;
+    let refused = refused(scene, told, stopped, &key).await?;
+    vouches_no_more(scene, told, &agent, &token).await?;
+    transcript::boxed(&format!("granted → used → stopped → refused in {} ms", refused.as_millis()));
+    if !keep {
+        return Ok(None);
+    }
+    leave(scene, &alice, &agent, &metadata, &token).await.map(Some)
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Outcome<&'a str> {
@@ -150,35 +169,32 @@ fn text<'a>(value: &'a Value, name: &str) -> Outcome<&'a str> {
 }
 
 /// What Desk Agent asks for.
-fn ask(scene: &Scene) -> Ask {
+fn ask(scene: &Scene, scope: &str) -> Ask {
     Ask {
         audience: scene.service.clone(),
         resource: format!("{}/api/", scene.service),
-        scope: "api.read".into(),
+        scope: scope.into(),
         context: "Reconcile October".into(),
     }
 }
 
-async fn discover(scene: &Scene) -> Outcome<Value> {
-    step(1, "Desk Agent calls the service and is told how to get in.");
+async fn discover(scene: &Scene, told: &mut Transcript) -> Outcome<Value> {
+    told.title("Desk Agent calls the service and is told how to get in.");
     let url = format!("{}/api/resource", scene.service);
     let answer = scene.http.get(&url, None).await?.expect(401)?;
+    transcript::shown(&Scene::last(&scene.http, "/api/resource")?, &[]);
     let hint = answer.headers.get("www-authenticate").unwrap_or_default();
-    out!("   GET {url} -> 401, {hint}");
     let resource = hint.split("resource_metadata=\"").nth(1).and_then(|rest| rest.split('"').next());
     let resource = scene.http.get(resource.ok_or("the 401 names no resource_metadata")?, None).await?.json()?;
+    transcript::shown(&Scene::last(&scene.http, "/")?, &["resource", "authorization_servers"]);
     let server = resource["authorization_servers"][0].as_str().ok_or("the resource names no authorization server")?;
     let metadata = scene.http.get(&format!("{server}/.well-known/oauth-authorization-server"), None).await?.json()?;
-    out!(
-        "   Its authorization server is {}; agents register at {}.",
-        text(&metadata, "issuer")?,
-        metadata["agent_auth"]["register_uri"]
-    );
+    transcript::shown(&Scene::last(&scene.http, "/")?, &["issuer", "agent_auth"]);
     Ok(metadata)
 }
 
-async fn sign_in(scene: &Scene, alice: &Person) -> Outcome<(Agent, String)> {
-    step(2, "Alice signs in to Desk Agent with the provider (OpenID Connect: code, PKCE).");
+async fn sign_in(scene: &Scene, told: &mut Transcript, alice: &Person) -> Outcome<(Agent, String)> {
+    told.title("Alice signs in to Desk Agent with the provider (OpenID Connect: code, PKCE).");
     let registration = Registration {
         client_id: CLIENT.to_owned().try_into()?,
         client_secret: scene.secret.clone(),
@@ -187,99 +203,122 @@ async fn sign_in(scene: &Scene, alice: &Person) -> Outcome<(Agent, String)> {
     let agent = Agent::discover(scene.http.clone(), &scene.provider, registration).await?;
     let authorization = agent.authorize("openid email", &Rng::Os)?;
     let called_back = alice.sign_in_to(&authorization.url).await?;
-    out!("   She types her password, and lets Desk Agent sign her in.");
+    transcript::said("In her browser she types her password, then lets Desk Agent sign her in:");
+    transcript::shown(&Scene::last(&scene.alices, "/authorize/decision")?, &[]);
     let tokens = agent.tokens(&authorization, &called_back).await?;
-    out!("   POST {} -> 200: Desk Agent has an access token for Alice, at the provider only.", agent.token_endpoint());
+    transcript::said("Desk Agent has tokens for Alice, good at the provider only:");
+    transcript::shown(&Scene::last(&scene.http, "/token")?, &[]);
     let token = text(&tokens, "access_token")?.to_owned();
     Ok((agent, token))
 }
 
-async fn agree(scene: &Scene, alice: &Person, agent: &Agent, token: &str) -> Outcome<()> {
-    step(3, "Desk Agent asks the provider to vouch for Alice there. Deny is the default: Alice is asked first.");
-    let uri = match agent.exchange(token, &ask(scene)).await? {
-        Exchanged::ConsentRequired { consent_uri, .. } => consent_uri,
-        other => return Err(format!("the first exchange should ask for consent: {other:?}")),
-    };
-    out!("   POST {} -> 400 consent_required", agent.token_endpoint());
+async fn agree(scene: &Scene, told: &mut Transcript, alice: &Person, agent: &Agent, token: &str) -> Outcome<()> {
+    told.title("Desk Agent asks the provider to vouch for Alice there. Alice has to be asked first.");
+    let uri = asked(agent, token, &ask(scene, "api.read")).await?;
+    transcript::shown(&Scene::last(&scene.http, "/token")?, &["error", "consent_uri", "expires_in", "interval"]);
     alice.decide(&uri, Decision::Allow("always")).await?;
-    out!("   She opens {uri}");
-    out!("   and allows it, for api.read, until she stops it.");
+    transcript::said("She opens that address and allows it, for api.read, until she stops it:");
+    let posted = scene.alices.take().into_iter().rev().find(|exchange| exchange.method == Method::Post);
+    transcript::shown(&posted.ok_or("she answered nothing")?, &[]);
     Ok(())
 }
 
-async fn assertion(scene: &Scene, agent: &Agent, token: &str) -> Outcome<String> {
-    step(4, "Desk Agent asks again and gets a signed assertion (ID-JAG) for that one service, good for five minutes.");
-    let assertion = agent.assertion(token, &ask(scene)).await?;
+/// Asks for an assertion, and answers with where the user is asked.
+async fn asked(agent: &Agent, token: &str, ask: &Ask) -> Outcome<String> {
+    match agent.exchange(token, ask).await? {
+        Exchanged::ConsentRequired { consent_uri, .. } => Ok(consent_uri),
+        other => Err(format!("this exchange should ask for consent: {other:?}")),
+    }
+}
+
+async fn assertion(scene: &Scene, told: &mut Transcript, agent: &Agent, token: &str) -> Outcome<String> {
+    told.title("Desk Agent asks again, and gets an assertion (ID-JAG) for that one service, for five minutes.");
+    let assertion = agent.assertion(token, &ask(scene, "api.read")).await?;
+    transcript::shown(&Scene::last(&scene.http, "/token")?, &[]);
+    transcript::said("What the provider signed, header and claims:");
     for part in assertion.split('.').take(2) {
         let decoded = URL_SAFE_NO_PAD.decode(part).map_err(|e| e.to_string())?;
-        let decoded: Value = serde_json::from_slice(&decoded).map_err(|e| e.to_string())?;
-        for line in serde_json::to_string_pretty(&decoded).map_err(|e| e.to_string())?.lines() {
-            out!("   {line}");
-        }
+        transcript::json(&serde_json::from_slice(&decoded).map_err(|e| e.to_string())?);
     }
     Ok(assertion)
 }
 
-async fn redeem(scene: &Scene, metadata: &Value, assertion: &str) -> Outcome<String> {
-    step(
-        5,
-        "Desk Agent presents it. The service checks keys, issuer, audience, times and who signed, and gives a credential.",
-    );
+/// What the service is sent to get a credential.
+fn presented(assertion: &str) -> Value {
+    json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion, "requested_credential_type": "api_key"})
+}
+
+async fn redeem(scene: &Scene, told: &mut Transcript, metadata: &Value, assertion: &str) -> Outcome<String> {
+    told.title("Desk Agent presents it. The service checks it, and gives a credential of its own.");
     let url = text(&metadata["agent_auth"], "register_uri")?;
-    let body = json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion, "requested_credential_type": "api_key"});
-    let body = scene.http.post_json(url, &body).await?.expect(200)?.json()?;
-    out!("   POST {url} -> 200: an {} for {}", text(&body, "credential_type")?, body["scopes"]);
+    let body = scene.http.post_json(url, &presented(assertion)).await?.expect(200)?.json()?;
+    transcript::shown(&Scene::last(&scene.http, "/")?, &[]);
     Ok(text(&body, "credential")?.to_owned())
 }
 
-async fn call(scene: &Scene, key: &str) -> Outcome<()> {
-    step(6, "With it the first call succeeds.");
-    let url = format!("{}/api/resource", scene.service);
-    let answer = scene.http.get(&url, Some(key)).await?.expect(200)?;
-    out!("   GET {url} -> 200 {}", answer.json()?);
+async fn call(scene: &Scene, told: &mut Transcript, key: &str) -> Outcome<()> {
+    told.title("With it the call succeeds.");
+    scene.http.get(&format!("{}/api/resource", scene.service), Some(key)).await?.expect(200)?;
+    transcript::shown(&Scene::last(&scene.http, "/api/resource")?, &[]);
     Ok(())
 }
 
-async fn withdraw(scene: &Scene, alice: &Person, agent: &Agent, (token, key): (&str, &str)) -> Outcome<()> {
-    step(7, "Alice changes her mind and stops it under Connections. The provider tells the service (logout+jwt).");
-    let host = scene.service.trim_start_matches("http://");
-    let began = Instant::now();
-    let stopped = alice.stop(&scene.provider, host).await?;
-    out!("   POST {stopped} -> stopped, {} ms after Alice opened Connections", began.elapsed().as_millis());
+/// Answers with when Alice's browser sent it.
+async fn withdraw(scene: &Scene, told: &mut Transcript, alice: &Person) -> Outcome<Instant> {
+    told.title("Alice changes her mind and stops it under Connections. The provider tells the service.");
+    alice.stop(&scene.provider, scene.service.trim_start_matches("http://")).await?;
+    let posted = scene.alices.take().into_iter().rev().find(|exchange| exchange.method == Method::Post);
+    let posted = posted.ok_or("she stopped nothing")?;
+    transcript::shown(&posted, &[]);
+    Ok(posted.began)
+}
 
-    step(8, "The same call is refused.");
+/// Calls until the answer is no, and says how long after the stop that was.
+async fn refused(scene: &Scene, told: &mut Transcript, stopped: Instant, key: &str) -> Outcome<Duration> {
+    told.title("The same call is refused.");
     let url = format!("{}/api/resource", scene.service);
     loop {
         let answer = scene.http.get(&url, Some(key)).await?;
+        let after = stopped.elapsed();
         if answer.status == 401 {
-            break;
+            transcript::shown(&Scene::last(&scene.http, "/api/resource")?, &[]);
+            return Ok(after);
         }
-        if began.elapsed() > PATIENCE {
+        if after > PATIENCE {
             let (status, seconds) = (answer.status, PATIENCE.as_secs());
             return Err(format!("the service still answers {status} {seconds} s after the withdrawal"));
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    out!("   GET {url} -> 401, {} ms after Alice opened Connections", began.elapsed().as_millis());
-    let refusal = match agent.exchange(token, &ask(scene)).await? {
-        Exchanged::Assertion(_) => return Err("the provider still vouches after the withdrawal".into()),
-        Exchanged::ConsentRequired { .. } => "consent_required".to_owned(),
-        Exchanged::Refused(body) => text(&body, "error")?.to_owned(),
-    };
-    out!("   And the provider vouches no more: {refusal}");
-    out!("");
-    out!("The last assertion could be presented for minutes yet, so a second notice follows when it is dead.");
-    out!("Every step did what it should.");
+}
+
+async fn vouches_no_more(scene: &Scene, told: &mut Transcript, agent: &Agent, token: &str) -> Outcome<()> {
+    told.title("And the provider vouches no more: Desk Agent would have to ask Alice again.");
+    if let Exchanged::Assertion(_) = agent.exchange(token, &ask(scene, "api.read")).await? {
+        return Err("the provider still vouches after the withdrawal".into());
+    }
+    transcript::shown(&Scene::last(&scene.http, "/token")?, &["error"]);
     Ok(())
 }
 
-async fn stay(scene: &Scene, folder: &Path) -> Result<(), Failure> {
+/// Leaves something to do: a connection to stop, and a question to answer, whose address it answers with.
+async fn leave(scene: &Scene, alice: &Person, agent: &Agent, metadata: &Value, token: &str) -> Outcome<String> {
+    let again = asked(agent, token, &ask(scene, "api.read")).await;
+    // The one that the end of the story asked is still open, and is not asked again at once.
+    alice.decide(&again?, Decision::Allow("always")).await?;
+    let assertion = agent.assertion(token, &ask(scene, "api.read")).await?;
+    let url = text(&metadata["agent_auth"], "register_uri")?;
+    scene.http.post_json(url, &presented(&assertion)).await?.expect(200)?;
+    asked(agent, token, &ask(scene, "api.write")).await
+}
+
+async fn stay(scene: &Scene, folder: &Path, question: &str) -> Result<(), Failure> {
     out!("");
-    out!("Both are left running. Open in a browser:");
-    out!("  {}/connections   sign in as {EMAIL}, password: {PASSWORD}", scene.provider);
-    out!("  {}/", scene.service);
-    out!("  {}/.well-known/oauth-authorization-server", scene.provider);
-    out!("  configuration and database: {}", folder.display());
+    out!("Both are left running. Sign in as {EMAIL}, password: {PASSWORD}");
+    out!("  a connection to stop           {}/connections", scene.provider);
+    out!("  a question, for ten minutes    {question}");
+    out!("  what the service has seen      {}/", scene.service);
+    out!("  configuration and database     {}", folder.display());
     out!("Ctrl-C ends it.");
     let mut stopped = stop::on_signal()?;
     while !*stopped.borrow() && stopped.changed().await.is_ok() {}

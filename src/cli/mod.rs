@@ -100,11 +100,14 @@ enum Command {
         new: bool,
     },
     /// Play the whole loop on this machine: provider, service and agent, up to the withdrawn credential that is refused
-    #[command(after_help = help!("avouch demo --keep"))]
+    #[command(after_help = help!("avouch demo --step --keep", "What it prints went over the wire; tokens and secrets are cut short."))]
     Demo {
-        /// Leave provider and service running, and print the addresses to open in a browser
+        /// Leave provider and service running, with a connection to stop and a question to answer, and print where
         #[arg(long)]
         keep: bool,
+        /// Wait for Enter before each step
+        #[arg(long)]
+        step: bool,
     },
     /// Run a strict relying service (auth.md v0.1) to test against
     #[command(after_help = help!("avouch sandbox --port 8000 --trust https://id.example"))]
@@ -181,7 +184,7 @@ pub fn run() -> ExitCode {
             Command::Serve { config, port, accept_removals, new } => {
                 serve::run(config, port, Accepted { removals: accept_removals, new }).await
             }
-            Command::Demo { keep } => demo::run(keep).await,
+            Command::Demo { keep, step } => demo::run(keep, step).await,
             Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
             Command::CheckConfig { config } => config::check(config.as_deref()).await,
             Command::Migrate { config } => config::migrate(config.as_deref()).await,

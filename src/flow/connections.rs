@@ -123,6 +123,11 @@ async fn pending(
 
 /// Those that are active and those that are over, each before an id, or none of them.
 async fn connections(tx: &mut Tx, account: &Account, before: [Option<&str>; 2]) -> Result<Page<Connection>, Error> {
+    let Page { items, next } = delegations(tx, account, before).await?;
+    Ok(Page { items: complete(tx, items).await?, next })
+}
+
+async fn delegations(tx: &mut Tx, account: &Account, before: [Option<&str>; 2]) -> Result<Page<Delegation>, Error> {
     let mut found = Vec::new();
     for (are_over, before) in [false, true].into_iter().zip(before) {
         let missing = ROWS - i64::try_from(found.len()).unwrap_or(ROWS);
@@ -130,11 +135,19 @@ async fn connections(tx: &mut Tx, account: &Account, before: [Option<&str>; 2]) 
             found.extend(tx.latest_delegations(&account.id, are_over, before, missing).await?);
         }
     }
-    let place = |last: &Delegation| {
+    Ok(page(found, |last| {
         if last.ended_at.is_none() { Place::Services(last.id.clone()) } else { Place::Over(last.id.clone()) }
-    };
-    let Page { items, next } = page(found, place);
-    Ok(Page { items: complete(tx, items).await?, next })
+    }))
+}
+
+/// Where a delegation that is over is shown; `None` where that is the first page.
+///
+/// # Errors
+/// Faults.
+pub async fn place_of(app: &App, account: &Account, delegation_id: &str) -> Result<Option<Place>, Error> {
+    let first = delegations(&mut app.store.read().await?, account, [Some(LAST), Some(LAST)]).await?;
+    let is_shown = first.items.iter().any(|delegation| delegation.id == delegation_id);
+    Ok((!is_shown).then(|| Place::Over(format!("{delegation_id}{LAST}"))))
 }
 
 async fn denials(

@@ -22,7 +22,7 @@ use crate::domain::session::{OpenSession, Session};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::connections::{Connection, Dashboard, Page, Place, SignedInAgent, connection, dashboard};
+use crate::flow::connections::{Connection, Dashboard, Page, Place, SignedInAgent, connection, dashboard, place_of};
 use crate::flow::{consent, sign_in, withdraw};
 use crate::host::App;
 
@@ -35,8 +35,8 @@ pub(super) async fn home(app: App) -> Response {
 }
 
 pub(super) async fn get(app: App, RawQuery(query): RawQuery, visitor: SignedIn) -> Result<Response, Error> {
-    let query = Pairs::parse(query.unwrap_or_default().as_bytes());
-    let from = match (query.single("list")?, query.single("after")?) {
+    let asked = Pairs::parse(query.unwrap_or_default().as_bytes());
+    let from = match (asked.single("list")?, asked.single("after")?) {
         (None, None) => None,
         (list, after) => {
             let place = Place::read(&list.unwrap_or_default(), &after.unwrap_or_default());
@@ -73,11 +73,13 @@ pub(super) async fn get(app: App, RawQuery(query): RawQuery, visitor: SignedIn) 
 
 /// A page of a list as it is shown, with the link to the next.
 fn part<T, U>(page: Page<T>, line: impl FnMut(T) -> U) -> pages::Part<U> {
-    let more = page.next.map(|place| {
-        let (list, after) = place.link();
-        Serializer::new(String::new()).append_pair("list", list).append_pair("after", &after).finish()
-    });
-    pages::Part { items: page.items.into_iter().map(line).collect(), more }
+    pages::Part { items: page.items.into_iter().map(line).collect(), more: page.next.as_ref().map(query) }
+}
+
+/// What shows the page that begins there.
+fn query(place: &Place) -> String {
+    let (list, after) = place.link();
+    Serializer::new(String::new()).append_pair("list", list).append_pair("after", &after).finish()
 }
 
 /// The confirmation, which says what else ends.
@@ -103,8 +105,13 @@ pub(super) async fn stop_page(app: App, Segment(id): Segment, visitor: SignedIn)
 }
 
 pub(super) async fn stop(app: App, Segment(id): Segment, sent: SignedForm) -> Result<Response, Error> {
-    withdraw::withdraw(&app, &Caller::User(sent.visitor.account.id), &id).await?;
-    Ok(reply::to_page(&app, HOME))
+    let account = sent.visitor.account;
+    withdraw::withdraw(&app, &Caller::User(account.id.clone()), &id).await?;
+    // To where it stands now, so that the user sees what comes of it.
+    Ok(match place_of(&app, &account, &id).await? {
+        None => reply::to_page(&app, HOME),
+        Some(place) => reply::to_page(&app, &format!("{HOME}?{}", query(&place))),
+    })
 }
 
 /// Takes a denial back.

@@ -22,18 +22,18 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
 
 /// A time in a sentence that needs the exact one: that, and how far away it is.
 pub(super) fn near(at: Timestamp, now: Timestamp) -> String {
-    beside(time(at), at, now)
+    beside(&time(at), at, now)
 }
 
 /// The same to the second.
 pub(super) fn to_the_second(at: Timestamp, now: Timestamp) -> String {
     let exact = DateTime::from_timestamp(at.0, 0)
         .map_or_else(|| at.to_string(), |t| t.format("%-d %b %Y, %H:%M:%S UTC").to_string());
-    beside(exact, at, now)
+    beside(&exact, at, now)
 }
 
-fn beside(exact: String, at: Timestamp, now: Timestamp) -> String {
-    relative(at, now).map_or_else(|| exact.clone(), |relative| format!("{exact} ({relative})"))
+fn beside(exact: &str, at: Timestamp, now: Timestamp) -> String {
+    relative(at, now).map_or_else(|| exact.to_owned(), |relative| format!("{exact} ({relative})"))
 }
 
 /// How far away a time is, as long as that says more than a date.

@@ -29,10 +29,10 @@ impl SealingKey {
     /// # Errors
     /// When there are not exactly 32.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JoseError> {
+        const UNDERIVED: JoseError = JoseError("no key can be derived from the sealing key");
         let bytes: &[u8; LENGTH] = bytes.try_into().map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
         let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| JoseError("a sealing key has exactly 32 bytes"))?;
         let root = Salt::new(HKDF_SHA256, &[]).extract(bytes);
-        const UNDERIVED: JoseError = JoseError("no key can be derived from the sealing key");
         let derived = |purpose: &[u8]| root.expand(&[purpose], HMAC_SHA256).map(hmac::Key::from).map_err(|_| UNDERIVED);
         let notes = root.expand(&[b"avouch notes"], &AES_256_GCM).map(UnboundKey::from).map_err(|_| UNDERIVED)?;
         Ok(Self {

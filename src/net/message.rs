@@ -46,6 +46,7 @@ pub struct Response {
 }
 
 /// The headers of a [`Response`].
+#[derive(Clone)]
 pub struct Headers(pub(super) HeaderMap);
 
 impl Request {

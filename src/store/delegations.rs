@@ -21,9 +21,10 @@ macro_rules! delegation_columns {
     };
 }
 
-/// Whether a notice of a delegation is on its way.
-const IS_WAITING: &str =
-    "EXISTS (SELECT 1 FROM delivery o WHERE o.issuer_id = $1 AND o.delegation_id = d.id AND o.state = 'queued')";
+/// How many notices of a delegation are on their way. Counted, as are the others below, since PostgreSQL would make a join of EXISTS, and read
+/// all of a table for one page.
+const WAITING: &str =
+    "(SELECT COUNT(*) FROM delivery o WHERE o.issuer_id = $1 AND o.delegation_id = d.id AND o.state = 'queued')";
 
 /// The statement of a page of a list, narrowed by whatever the filter names and nothing else, so that each has an index that ends with the
 /// id. `$1` is the issuer, `$2` the last id of the page before, `$3` the most rows; then come the values that it answers with.
@@ -52,13 +53,13 @@ fn page_of<'a>(filter: &Filter<'a>) -> (String, Vec<&'a str>) {
         value.as_ref().map(|value| format!(" AND {column} = {value}")).unwrap_or_default()
     };
     let of_client = client.as_ref().map_or_else(String::new, |client| {
-        format!(" AND EXISTS (SELECT 1 FROM consent s WHERE s.delegation_id = d.id AND s.client_id = {client})")
+        format!(" AND 0 < (SELECT COUNT(*) FROM consent s WHERE s.delegation_id = d.id AND s.client_id = {client})")
     });
     let in_state = match filter.status {
         None => String::new(),
         Some(Status::Active) => " AND d.is_over = 0".to_owned(),
-        Some(Status::Withdrawing) => format!(" AND d.is_over = 1 AND {IS_WAITING}"),
-        Some(Status::Withdrawn) => format!(" AND d.is_over = 1 AND NOT {IS_WAITING}"),
+        Some(Status::Withdrawing) => format!(" AND d.is_over = 1 AND 0 < {WAITING}"),
+        Some(Status::Withdrawn) => format!(" AND d.is_over = 1 AND 0 = {WAITING}"),
     };
     let (of_account, of_service) = (and("d.account_id", &account), and("d.aud", &aud));
     let columns = delegation_columns!();
@@ -77,22 +78,22 @@ fn page_of<'a>(filter: &Filter<'a>) -> (String, Vec<&'a str>) {
                 AND d.id > $2{in_state}{of_client} LIMIT $3"
         ),
         (.., Some(Status::Withdrawing)) => among(&format!(
-            "SELECT DISTINCT w.delegation_id FROM delivery w CROSS JOIN delegation d
-              WHERE w.issuer_id = $1 AND w.state = 'queued' AND w.delegation_id > $2 AND d.id = w.delegation_id AND d.is_over = 1
-                    {of_account}{of_service}{of_client} ORDER BY w.delegation_id"
+            "SELECT DISTINCT w.delegation_id FROM delivery w
+              WHERE w.issuer_id = $1 AND w.state = 'queued' AND w.delegation_id > $2
+                AND 0 < (SELECT COUNT(*) FROM delegation d WHERE d.id = w.delegation_id AND d.is_over = 1{of_account}{of_service}{of_client})
+              ORDER BY w.delegation_id"
         )),
-        (.., Some(client), None) => among(&format!(
-            "SELECT DISTINCT s.delegation_id FROM consent s WHERE s.client_id = {client} AND s.delegation_id > $2{}{}
-              ORDER BY s.delegation_id",
-            and("s.account_id", &account),
-            and("s.aud", &aud)
-        )),
-        (.., Some(client), Some(_)) => among(&format!(
-            "SELECT DISTINCT s.delegation_id FROM consent s CROSS JOIN delegation d
-              WHERE s.client_id = {client} AND s.delegation_id > $2 AND d.id = s.delegation_id{}{}{in_state} ORDER BY s.delegation_id",
-            and("s.account_id", &account),
-            and("s.aud", &aud)
-        )),
+        (.., Some(client), status) => {
+            let in_state = status.map_or_else(String::new, |_| {
+                format!(" AND 0 < (SELECT COUNT(*) FROM delegation d WHERE d.id = s.delegation_id{in_state})")
+            });
+            among(&format!(
+                "SELECT DISTINCT s.delegation_id FROM consent s WHERE s.client_id = {client} AND s.delegation_id > $2{}{}{in_state}
+                  ORDER BY s.delegation_id",
+                and("s.account_id", &account),
+                and("s.aud", &aud)
+            ))
+        }
         (_, _, None, _) => format!(
             "SELECT {columns} FROM delegation d WHERE d.issuer_id = $1 AND d.id > $2{of_account}{of_service}{in_state}
               ORDER BY d.id LIMIT $3"

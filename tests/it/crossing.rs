@@ -103,6 +103,8 @@ fn seen(answer: &Answer, things: &Given) -> (u16, String, String) {
     // A way back names what was asked for.
     let ids = [&things.delegation, &things.ticket, &things.kid];
     let to = ids.into_iter().fold(answer.location(), |to, id| to.replace(id.as_str(), "ID"));
+    // What is noted for the next page is sealed, each time anew.
+    let to = to.split_once("&note=").map_or(to.clone(), |(before, _)| before.to_owned());
     (answer.status, code.to_owned(), to)
 }
 

@@ -1,5 +1,7 @@
 //! The error contract, as a file to review: every way of saying no, with its code, status and text.
 
+use std::fmt::Write as _;
+
 use avouch::domain::refusal::{OpenQuestion, Refusal as R};
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::http::error::code_and_status;
@@ -218,15 +220,15 @@ fn the_table_of_errors() {
     ];
     let mut text = INTRODUCTION.to_owned();
     for (place, title, about) in sections {
-        text.push_str(&format!("\n## {title}\n\n"));
+        write!(text, "\n## {title}\n\n").unwrap();
         if !about.is_empty() {
-            text.push_str(&format!("{about}\n\n"));
+            write!(text, "{about}\n\n").unwrap();
         }
         text.push_str("| error | status | when | described as | what to do |\n| --- | --- | --- | --- | --- |\n");
         for (refusal, (_, when, todo)) in examples().iter().zip(advice()).filter(|(_, advice)| advice.0 == place) {
             let (code, status) = code_and_status(refusal);
             let said = refusal.to_string().replace('`', "'");
-            text.push_str(&format!("| `{code}` | {status} | {when} | {said} | {todo} |\n"));
+            writeln!(text, "| `{code}` | {status} | {when} | {said} | {todo} |").unwrap();
         }
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");

@@ -13,6 +13,7 @@ mod committer;
 mod consent;
 mod crossing;
 mod delivery;
+mod demo;
 mod disclosure;
 mod discovery;
 mod edge;

@@ -94,17 +94,32 @@ both! {
 }
 
 #[tokio::test]
+async fn what_was_stopped_is_shown_wherever_it_stands() {
+    let world = World::start(Engine::Sqlite).await;
+    let browser = filled(&world).await;
+    let stop = async || {
+        let page = browser.get("/connections").await;
+        let id = between(&page, "aria-labelledby=\"c-", "\"")[0].to_owned();
+        let path = format!("/connections/{id}/stop");
+        let form = browser.get(&path).await;
+        (id, browser.submit(&form, &path, &[]).await.location())
+    };
+    let (id, to) = stop().await;
+    assert_ne!(to, "/connections", "there are more that are active than on a page");
+    assert_eq!(between(&browser.get(&to).await, "aria-labelledby=\"c-", "\"")[0], id);
+    world.database.column("UPDATE delegation SET ended_at = 5 WHERE id < 'd9'").await;
+    let (id, to) = stop().await;
+    assert_eq!(to, "/connections");
+    assert!(between(&browser.get(&to).await, "aria-labelledby=\"c-", "\"").contains(&id.as_str()));
+}
+
+#[tokio::test]
 async fn a_place_that_is_none_is_not_there() {
     let world = World::start(Engine::Sqlite).await;
     let browser = world.signed_in(ALICE).await;
-    for query in [
-        "list=x&after=1",
-        "list=services&after=1",
-        "list=agents&after=-1",
-        "list=agents",
-        "after=1",
-        "list=denials&after=x",
-    ] {
+    for query in
+        ["list=x&after=1", "list=services", "list=agents&after=-1", "list=agents", "after=1", "list=denials&after=x"]
+    {
         assert_eq!(browser.get(&format!("/connections?{query}")).await.status, 404, "{query}");
     }
     assert_eq!(browser.get("/connections?list=stopped&after=0").await.status, 200, "nothing is left there");

@@ -212,17 +212,6 @@ async fn the_sandbox_serves_and_stops() {
     assert_eq!(sandbox.ended().await, Some(0));
 }
 
-#[tokio::test]
-async fn the_demo_plays_to_its_end() {
-    let folder = TempDir::new().unwrap();
-    let output = avouch(folder.path(), &["demo"]).env("TMPDIR", folder.path()).output().unwrap();
-    let (said, log) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{said}{log}");
-    assert!(said.starts_with("http://localhost:") && said.contains("-> 401"), "{said}");
-    assert_eq!(log, "", "nothing to complain about");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it cleans up");
-}
-
 /// A database with a used delegation, for a process of its own to serve: the folder of its configuration, and who hears of it.
 pub(crate) async fn prepared(engine: Engine, extra: impl Fn(&str) -> String) -> (World, TempDir, String) {
     let world = World::with(engine, |service| declarations(service) + &extra(service)).await;

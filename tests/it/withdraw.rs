@@ -116,7 +116,7 @@ async fn a_user_withdraws_on_the_page_only_what_is_theirs() {
     world.clock.advance(DEAD);
     world.settle().await;
     let page = alice.get("/connections").await;
-    assert!(page.body.contains("Stopped and confirmed on"), "{}", page.body);
+    assert!(page.body.contains("Stopped and confirmed just now ("), "{}", page.body);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Requests and answers, as a program without a browser sends and reads them.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,9 +18,31 @@ const MAX_BODY: usize = 256 * 1024;
 
 /// Sends requests and reads the answers to their end.
 #[derive(Clone)]
-pub struct Http(Net);
+pub struct Http {
+    net: Net,
+    /// What went over the wire, where somebody wants to see it.
+    record: Option<Arc<Mutex<Vec<Exchange>>>>,
+}
+
+/// A request and its answer, as they went over the wire. It has no `Debug`: both carry credentials.
+#[derive(Clone)]
+pub struct Exchange {
+    /// When the request was sent.
+    pub began: Instant,
+    /// GET or POST.
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// The header fields that were sent.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body that was sent.
+    pub sent: String,
+    /// The answer.
+    pub answer: Answer,
+}
 
 /// An answer, read to its end.
+#[derive(Clone)]
 pub struct Answer {
     /// Where it came from.
     pub url: Url,
@@ -34,7 +57,20 @@ pub struct Answer {
 impl Http {
     /// By way of `net`.
     pub fn new(net: Net) -> Self {
-        Self(net)
+        Self { net, record: None }
+    }
+
+    /// The same, with a record of its own of what went over the wire.
+    #[must_use]
+    pub fn recording(&self) -> Self {
+        Self { net: self.net.clone(), record: Some(Arc::default()) }
+    }
+
+    /// What went over the wire since the last time, in order.
+    #[must_use]
+    pub fn take(&self) -> Vec<Exchange> {
+        let record = self.record.as_ref().map(|record| record.lock().unwrap_or_else(PoisonError::into_inner));
+        record.map(|mut record| std::mem::take(&mut *record)).unwrap_or_default()
     }
 
     /// Reads what is at `url`, with a bearer token if there is one (RFC 6750 section 2.1).
@@ -73,11 +109,18 @@ impl Http {
         headers: Vec<(&'static str, String)>,
         body: String,
     ) -> Outcome<Answer> {
-        let body = body.into_bytes();
+        let began = Instant::now();
+        let (sent, written) = (body, headers.clone());
+        let body = sent.clone().into_bytes();
         let request = Request { method, url: url.clone(), headers, body, timeout: TIMEOUT, max_body: MAX_BODY };
-        let response = self.0.send(request).await.map_err(|e| format!("{url}: {e}"))?;
+        let response = self.net.send(request).await.map_err(|e| format!("{url}: {e}"))?;
         let body = String::from_utf8_lossy(&response.body).into_owned();
-        Ok(Answer { url, status: response.status, headers: response.headers, body })
+        let answer = Answer { url: url.clone(), status: response.status, headers: response.headers, body };
+        if let Some(record) = &self.record {
+            let exchange = Exchange { began, method, url, headers: written, sent, answer: answer.clone() };
+            record.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
+        }
+        Ok(answer)
     }
 }
 

@@ -10,7 +10,7 @@ mod person;
 
 pub use browser::Browser;
 pub use client::{Agent, Ask, Authorization, Exchanged, Registration};
-pub use http::{Answer, Http};
+pub use http::{Answer, Exchange, Http};
 pub use jar::Jar;
 pub use page::{Field, Form, Link, forms, links};
 pub use person::{Decision, Person};
