@@ -1,6 +1,8 @@
 //! `avouch keys …`: signing keys, on the database of a server that may be running.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
 use clap::{Args, Subcommand};
@@ -13,6 +15,7 @@ use crate::domain::ids::Kid;
 use crate::domain::rotation::{KeyState, SigningAlg, Step};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
+use crate::flow::compromise::{self, Order, Report};
 use crate::flow::rotate::{self, Listed, Reason, Rotated};
 use crate::flow::start;
 use crate::host::{DEFAULT_ISSUER, Host};
@@ -39,6 +42,7 @@ pub(super) enum Command {
     #[command(after_help = super::help!("avouch keys activate KID", "A key is published for [keys.rotation] publish_ahead before it signs, ten minutes at least: until then every service has fetched it."))]
     Activate {
         /// As `keys list` shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         force: Force,
@@ -49,9 +53,31 @@ pub(super) enum Command {
     #[command(after_help = super::help!("avouch keys retire KID", "A retiring key stays published until all that it signed has expired."))]
     Retire {
         /// As `keys list` shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         force: Force,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Revoke a key that somebody else may have: it signs nowhere any more, another one takes over, and a report says whom to tell
+    #[command(after_help = super::help!("avouch keys revoke KID --reason \"laptop stolen\" --withdraw-since 2026-11-28T09:00:00Z --dry-run", "Two reports are written, KID being the key: key-revoked-KID.md for a ticket and key-revoked-KID.json. A run that was cut short is started again."))]
+    Revoke {
+        /// As `keys list` shows it
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+        /// Why; it stands in the journal and in the reports
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Also withdraw the delegations that were used since this time, such as 2026-11-28T09:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        withdraw_since: Option<Timestamp>,
+        /// Say what would happen, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Where the reports are written
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        reports: PathBuf,
         #[command(flatten)]
         common: Common,
     },
@@ -91,6 +117,12 @@ pub(super) struct Force {
     reason: Option<String>,
 }
 
+fn time(text: &str) -> Result<Timestamp, String> {
+    let time =
+        DateTime::parse_from_rfc3339(text).map_err(|_| "it must be a time such as 2026-11-28T09:00:00Z".to_owned())?;
+    Ok(Timestamp(time.timestamp()))
+}
+
 fn alg(text: &str) -> Result<SigningAlg, String> {
     SigningAlg::parse(text).ok_or_else(|| "it must be ES256 or RS256".to_owned())
 }
@@ -117,6 +149,20 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let (host, id) = connect(&common).await?;
             rotate::retire(&host, &id, &kid, force.as_ref()).await.map_err(failed)?;
             show(&host, &id, &kid, &common).await
+        }
+        Command::Revoke { kid, reason, withdraw_since, dry_run, reports, common } => {
+            let reason = Reason::parse(&reason).map_err(|problem| Failure::Usage(format!("--reason: {problem}")))?;
+            // It names the reports as well.
+            if kid.is_empty()
+                || kid.len() > 100
+                || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            {
+                return Err(Failure::Usage(
+                    "KID: it is not the name of a key; `avouch keys list` shows them".to_owned(),
+                ));
+            }
+            let order = Order { kid: Kid::from(kid), reason, withdraw_since, dry_run };
+            revoke(&order, &reports, &common).await
         }
         Command::Rotate { alg, force, common } => {
             let force = force.reason()?;
@@ -151,6 +197,44 @@ fn failed(error: Error) -> Failure {
         Error::Refused(refusal) => Failure::Usage(refusal.to_string()),
         Error::Fault(fault) => Failure::Unable(fault.to_string()),
     }
+}
+
+async fn revoke(order: &Order, folder: &Path, common: &Common) -> Result<(), Failure> {
+    // Told before anything is done: afterwards somebody needs the report.
+    let name = |ending: &str| folder.join(format!("key-revoked-{}.{ending}", order.kid));
+    let made = |path: PathBuf| {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.map(|file| (path.clone(), file)).map_err(|e| Failure::Usage(format!("--reports: {}: {e}", path.display())))
+    };
+    let files = if order.dry_run { None } else { Some((made(name("md"))?, made(name("json"))?)) };
+    let outcome = revoke_on(order, common).await;
+    if outcome.is_err()
+        && let Some(((md, _), (json, _))) = &files
+    {
+        let _ = (std::fs::remove_file(md), std::fs::remove_file(json));
+    }
+    let report = outcome?;
+    let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::Unable(e.to_string()))?;
+    if let Some(((md, mut md_file), (js, mut json_file))) = files {
+        let wrote = md_file.write_all(report.markdown().as_bytes()).and_then(|()| json_file.write_all(json.as_bytes()));
+        wrote.map_err(|e| Failure::Unable(format!("the reports could not be written: {e}")))?;
+        say!("written: {} and {}", md.display(), js.display());
+    }
+    out!("{}", if common.json { json } else { report.markdown() });
+    Ok(())
+}
+
+async fn revoke_on(order: &Order, common: &Common) -> Result<Report, Failure> {
+    let (host, id) = connect(common).await?;
+    let mut shown = 0;
+    let progress = |done: u64, all: u64| {
+        let percent = done * 100 / all.max(1);
+        if percent > shown || done == all {
+            shown = percent;
+            say!("withdrawn: {done} of {all} ({percent} %)");
+        }
+    };
+    compromise::run(&host, &id, order, progress).await.map_err(failed)
 }
 
 async fn list(host: &Host, id: &str, common: &Common) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! An issuer's keys: from rows to a ring, and signatures that are looked at before they leave.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose_jwk::Jwk;
@@ -49,6 +51,20 @@ pub async fn add_first(
     let event = Event::KeyActivated { kid: key.kid().clone(), after: None, early: Some(Early::First), reason: None };
     tx.record(Entry::new(rng.id(now), now, event)).await?;
     Ok(())
+}
+
+/// The key that signs with an algorithm, in the caller's transaction: not one that another server has retired or revoked meanwhile.
+///
+/// # Errors
+/// Faults, among them that there is none.
+pub async fn signer(app: &App, tx: &mut Tx, alg: SigningAlg) -> Result<Arc<SigningKey>, Error> {
+    if let Some(key) = app.issuer.ring.signer(alg)
+        && tx.key_signs(key.kid()).await?
+    {
+        return Ok(key.clone());
+    }
+    let ring = open(&app.sealing, &app.issuer.id, &tx.published_keys().await?)?;
+    ring.signer(alg).cloned().ok_or(Error::invariant("whatever needs a key of an algorithm has one"))
 }
 
 /// The public half of a key, as it is stored.

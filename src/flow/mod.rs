@@ -7,6 +7,7 @@ pub mod bearer;
 pub mod changes;
 pub mod client_auth;
 pub mod code;
+pub mod compromise;
 pub mod connections;
 pub mod consent;
 pub mod declare;

@@ -8,10 +8,11 @@ use crate::domain::claims::{LOGOUT, LogoutToken};
 use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format};
 use crate::domain::retry::{Answer, Next, longest_pauses, next};
+use crate::domain::rotation::SigningAlg;
 use crate::domain::time::Seconds;
 use crate::error::Error;
-use crate::flow::issuers;
 use crate::flow::lanes::Place;
+use crate::flow::{issuers, keyring};
 use crate::host::{App, Host};
 use crate::meters;
 use crate::net::{Method, NetError, Request};
@@ -163,8 +164,8 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
     let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
-    let ring = &app.issuer.ring;
-    let token = ring.active.sign(LOGOUT, &claims)?;
+    let key = keyring::signer(app, &mut app.store.read().await?, SigningAlg::Es256).await?;
+    let token = key.sign(LOGOUT, &claims)?;
     let sent = match url {
         Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),
         None => Err("the endpoint is no URL"),
@@ -185,7 +186,7 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
         delivery_id: delivery.id.clone(),
         number: delivery.attempts,
         jti,
-        kid: ring.active.kid().clone(),
+        kid: key.kid().clone(),
         endpoint: endpoint.clone(),
         status,
         error: error.map(str::to_owned),

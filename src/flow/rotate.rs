@@ -14,7 +14,7 @@ use crate::meters;
 use crate::store::{Entry, NewKey, Tx};
 
 /// Keys that are looked at in one go, of one issuer or of all.
-const MAX_KEYS: i64 = 100;
+pub(super) const MAX_KEYS: i64 = 100;
 
 /// Why a guard is passed over, in an operator's words.
 #[derive(Clone, Debug)]
@@ -248,7 +248,7 @@ pub fn overdue(host: &Host, first: Option<Timestamp>) -> Option<Seconds> {
 }
 
 /// A transaction that holds the issuer, and its keys as they are now.
-async fn begin(host: &Host, issuer_id: &str) -> Result<(Tx, Vec<Key>), Error> {
+pub(super) async fn begin(host: &Host, issuer_id: &str) -> Result<(Tx, Vec<Key>), Error> {
     let mut tx = host.database.of(issuer_id.into()).begin().await?;
     tx.touch_issuer().await?;
     let keys = tx.keys(MAX_KEYS).await?;
@@ -264,14 +264,14 @@ fn active(keys: &[Key], alg: SigningAlg) -> Option<&Key> {
 }
 
 /// RSA keys take a good part of a second, in which others go on.
-async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(SigningKey, String), Error> {
+pub(super) async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(SigningKey, String), Error> {
     let (host, issuer_id) = (host.clone(), issuer_id.to_owned());
     let made =
         tokio::task::spawn_blocking(move || SigningKey::generate(alg, &host.sealing, &issuer_id, &host.rng)).await;
     Ok(made.map_err(|_| Error::invariant("making a key does not panic"))??)
 }
 
-async fn add(tx: &mut Tx, host: &Host, key: &SigningKey, sealed: &str) -> Result<(), Error> {
+pub(super) async fn add(tx: &mut Tx, host: &Host, key: &SigningKey, sealed: &str) -> Result<(), Error> {
     let (kid, alg, now) = (key.kid(), key.alg(), host.now());
     let public_jwk = keyring::json(key)?;
     if !tx.add_pending_key(&NewKey { kid, alg, public_jwk: &public_jwk, sealed }, now).await? {
@@ -282,7 +282,7 @@ async fn add(tx: &mut Tx, host: &Host, key: &SigningKey, sealed: &str) -> Result
     Ok(())
 }
 
-async fn take_over(
+pub(super) async fn take_over(
     tx: &mut Tx,
     host: &Host,
     kid: &Kid,

@@ -5,9 +5,11 @@ use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken, UserInfo};
 use crate::domain::client::Client;
 use crate::domain::client_metadata::REFRESH_TOKEN;
 use crate::domain::journal::Event;
+use crate::domain::rotation::SigningAlg;
 use crate::domain::scope::Scope;
 use crate::domain::time::Seconds;
 use crate::error::Error;
+use crate::flow::keyring;
 use crate::host::App;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, Family, Tx};
@@ -45,7 +47,11 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
         refresh_token = Some(Secret::new(token));
     }
     tx.extend_family(&family.id, expires_at).await?;
-    let id_token = if scope.has("openid") { Some(Secret::new(id_token(app, client, family, scope)?)) } else { None };
+    let mut id_token = None;
+    if scope.has("openid") {
+        let key = keyring::signer(app, tx, SigningAlg::Es256).await?;
+        id_token = Some(Secret::new(key.sign(ID_TOKEN, &claims(app, client, family, scope))?));
+    }
     Ok(TokenSet {
         access_token: Secret::new(access_token),
         expires_in: ACCESS_LIFETIME,
@@ -55,11 +61,11 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
     })
 }
 
-fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Result<String, Error> {
+fn claims(app: &App, client: &Client, family: &Family, scope: &Scope) -> IdToken {
     let now = app.now();
     let UserInfo { sub, email, email_verified, name, phone_number, phone_number_verified } =
         UserInfo::of(&family.account, scope);
-    let claims = IdToken {
+    IdToken {
         iss: app.issuer.url.as_str().to_owned(),
         sub,
         aud: client.client_id.clone(),
@@ -75,8 +81,7 @@ fn id_token(app: &App, client: &Client, family: &Family, scope: &Scope) -> Resul
         name,
         phone_number,
         phone_number_verified,
-    };
-    Ok(app.issuer.ring.active.sign(ID_TOKEN, &claims)?)
+    }
 }
 
 /// Ends the family of a code or refresh token that came back, once: whoever has it should not.

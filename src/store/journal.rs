@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::json_row::one_of;
 use super::{Columns, Result, StoreError, Tx, json, on};
 use crate::domain::ids::{AccountId, ClientKey, Jti};
-use crate::domain::journal::Event;
+use crate::domain::journal::{Assertion, Event};
 use crate::domain::notice::Attempt;
 use crate::domain::time::Timestamp;
 
@@ -34,6 +34,19 @@ impl Entry<'_> {
     pub fn new(id: String, at: Timestamp, event: Event) -> Self {
         Self { id, at, event, account_id: None, client: None, delegation_id: None, consent_id: None }
     }
+}
+
+/// An assertion in the journal.
+#[derive(Debug)]
+pub struct AssertionRow {
+    /// The row's.
+    pub id: String,
+    /// Whose it was.
+    pub client: ClientKey,
+    /// Its identifier.
+    pub jti: Jti,
+    /// What it said.
+    pub assertion: Assertion,
 }
 
 /// A row's line in the log, which it writes when it is dropped: in the span of whoever asked for it, or of nobody if they have gone.
@@ -84,6 +97,13 @@ impl Drop for Line {
     }
 }
 
+fn assertion_row(r: &impl Columns) -> Result<AssertionRow> {
+    let Some(Event::Assertion(assertion)) = Event::read("assertion", &r.text("body")?) else {
+        return Err(StoreError::Broken("body"));
+    };
+    Ok(AssertionRow { id: r.text("id")?, client: r.id("client_id")?, jti: r.id("jti")?, assertion })
+}
+
 impl Tx {
     /// Appends a row.
     pub async fn record(&mut self, entry: Entry<'_>) -> Result<()> {
@@ -117,6 +137,30 @@ impl Tx {
             .execute(c)
             .await?;
             Ok(())
+        })
+    }
+
+    /// The assertions of this issuer since a time, in their order, after a row. It goes through the rows of all issuers since then: there is no
+    /// index that every mint would have to pay for, and this is asked when a key is compromised.
+    pub async fn assertions_since(
+        &mut self,
+        since: Timestamp,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<AssertionRow>> {
+        let id = self.issuer.clone();
+        // A row's id begins with its time, in milliseconds.
+        let first = format!("{:012x}", since.0.max(0).saturating_mul(1000));
+        on!(self, |c| {
+            let rows = sqlx::query(
+                "SELECT id, client_id, jti, body FROM journal WHERE id > $2 AND issuer_id = $1 AND kind = 'assertion' ORDER BY id LIMIT $3",
+            )
+            .bind(&*id)
+            .bind(after.unwrap_or(&first))
+            .bind(limit)
+            .fetch_all(c)
+            .await?;
+            rows.iter().map(assertion_row).collect()
         })
     }
 

@@ -87,6 +87,19 @@ impl Tx {
         })
     }
 
+    /// Whether a key signs.
+    pub async fn key_signs(&mut self, kid: &Kid) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query("SELECT kid FROM signing_key WHERE kid = $1 AND issuer_id = $2 AND state = 'active'")
+                .bind(kid)
+                .bind(&*id)
+                .fetch_optional(c)
+                .await?;
+            Ok(row.is_some())
+        })
+    }
+
     /// When a key of this issuer was revoked last.
     pub async fn last_revocation(&mut self) -> Result<Option<Timestamp>> {
         let id = self.issuer.clone();

@@ -8,13 +8,14 @@ use utoipa::ToSchema;
 
 use super::super::extract::Segment;
 use super::super::reply::private_json;
-use super::{List, Refused, json_or_nothing, word_of};
+use super::{List, Refused, json, json_or_nothing, word_of};
 use crate::domain::ids::Kid;
 use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{KeyState, SigningAlg, Step};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
+use crate::flow::compromise::{self, Order, Report};
 use crate::flow::rotate::{self, Listed, Reason};
 use crate::host::App;
 
@@ -90,6 +91,28 @@ pub(in crate::http) async fn retire(
     Ok(private_json(StatusCode::OK, &item(&app, &kid).await?))
 }
 
+/// Revokes a key that somebody else may have: it signs nowhere any more, leaves the key set at once, and another one takes over. Says which
+/// assertions by it were alive.
+#[utoipa::path(
+    post, path = "/api/v1/keys/{kid}/revoke", tag = "keys", operation_id = "revoke_key",
+    params(("kid" = String, Path)), request_body = Revoke,
+    responses((status = 200, body = inline(RevocationReport)), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn revoke(
+    app: App,
+    caller: Caller,
+    Segment(kid): Segment,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let Revoke { reason, dry_run } = json(&headers, body, MAX_BODY).await?;
+    let reason = Reason::parse(&reason).map_err(|problem| Refusal::Malformed("reason", problem))?;
+    let order = Order { kid: Kid::from(kid), reason, withdraw_since: None, dry_run };
+    let report = compromise::run(&app.host, &app.issuer.id, &order, |_, _| {}).await?;
+    Ok(private_json(StatusCode::OK, &RevocationReport::of(&report)))
+}
+
 fn admin_only(caller: &Caller) -> Result<(), Refusal> {
     match caller {
         Caller::Root | Caller::Admin => Ok(()),
@@ -137,6 +160,52 @@ impl Move {
             (true, reason) => Ok(reason),
             (false, Some(_)) => Err(Refusal::Malformed("reason", "is for force only")),
             (false, None) => Ok(None),
+        }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RevokeKey)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    /// Why. It stands in the journal and in the report.
+    reason: String,
+    /// Whether to say what would happen, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RevocationReport<'a> {
+    dry_run: bool,
+    kid: &'a str,
+    #[schema(schema_with = word_of::<KeyState>)]
+    state_before: KeyState,
+    #[schema(format = DateTime)]
+    revoked_at: &'a str,
+    reason: &'a str,
+    /// The key that signs now; `null` where the revoked one did not sign, or in a dry run that would make one.
+    successor: Option<&'a str>,
+    /// How many assertions by it were alive at that time.
+    alive: usize,
+    /// The services that they are for.
+    services: &'a [String],
+    /// All of it for people, in Markdown.
+    markdown: String,
+}
+
+impl<'a> RevocationReport<'a> {
+    fn of(report: &'a Report) -> Self {
+        Self {
+            dry_run: report.dry_run,
+            kid: report.kid.as_str(),
+            state_before: report.state_before,
+            revoked_at: &report.revoked_at,
+            reason: &report.reason,
+            successor: report.successor.as_ref().and_then(|successor| successor.kid.as_ref()).map(Kid::as_str),
+            alive: report.alive,
+            services: &report.services,
+            markdown: report.markdown(),
         }
     }
 }
