@@ -71,7 +71,8 @@ CREATE TABLE consent (
     ended_at BIGINT
 );
 CREATE INDEX consent_live ON consent (account_id, aud, client_id) WHERE ended_at IS NULL;
-CREATE INDEX consent_delegation ON consent (delegation_id);
+-- Not by the delegation alone: where one client has most consents, PostgreSQL would go through all of them in that order to find another's.
+CREATE INDEX consent_delegation ON consent (issuer_id, delegation_id);
 -- Which delegations a client is, or was, agreed to under: of all users, of one, at one service.
 CREATE INDEX consent_client ON consent (client_id, delegation_id) WHERE delegation_id IS NOT NULL;
 CREATE INDEX consent_client_service ON consent (client_id, aud, delegation_id) WHERE delegation_id IS NOT NULL;

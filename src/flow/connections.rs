@@ -68,8 +68,8 @@ pub struct SignedInAgent {
     pub stays: Stays,
 }
 
-/// Greater than every id, which are digits and small letters.
-const LAST: &str = "~";
+/// Greater than every id, which are hexadecimal, in every collation that a database may have.
+const LAST: &str = "z";
 
 /// Reads a user's dashboard: the first page of each list, or one page of one.
 ///

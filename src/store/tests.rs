@@ -46,7 +46,7 @@ const ROWS: [&str; 13] = [
        FROM delegation d",
     "INSERT INTO consent (id, issuer_id, account_id, client_id, aud, mode, asked_scope, scope, resources, claims, ground, request_key, number,
                           created_at) {each}
-     SELECT 'd' || i, 'default', 'u100000000', 'k' || i, 's' || i, 'denied', '', '', '[]', '', 'user', '', i, 0 FROM n",
+     SELECT 'd' || i, 'default', 'u100000000', 'k100000000', 's' || i, 'denied', '', '', '[]', '', 'user', '', i, 0 FROM n",
     "INSERT INTO delivery (id, issuer_id, delegation_id, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at,
                            give_up_at)
      SELECT 'o' || d.id, 'default', d.id, 'logout+jwt', 'first', 'e', 'h', 'i', d.sub, d.aud,
@@ -137,7 +137,7 @@ async fn costs(store: &Store, n: usize) -> Vec<(String, u64)> {
         )*};
     }
     page! {
-        latest_delegations(&account, false, "~", PAGE)
+        latest_delegations(&account, false, "z", PAGE)
         latest_delegations(&account, true, &middle, PAGE)
         delegation_consents(&["a100000000", "a100000001", "b100000001"])
         consent_browsers(&["a100000000", "a100000001", "b100000001"])
@@ -147,7 +147,7 @@ async fn costs(store: &Store, n: usize) -> Vec<(String, u64)> {
         services(&["https://s100000001", "https://s100000002"])
         denials(&account, i64::MAX, PAGE)
         denials(&account, 100_000_060, PAGE)
-        open_sessions(&account, NOW, "~", PAGE)
+        open_sessions(&account, NOW, "z", PAGE)
         open_sessions(&account, NOW, "e100000060", PAGE)
         signed_in_clients(&account, NOW, 0, PAGE)
         sign_ins(&account, &[&key], NOW)
