@@ -36,7 +36,6 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
     let revocation_uri = section.text("revocation_uri")?;
     let age = section.span("max_auth_age")?;
     section.only("subject_type", "public", &["pairwise"])?;
-    section.only("signing_alg", "ES256", &["RS256"])?;
     section.only("mode", "user", &["admin"])?;
     section.later("events_endpoint")?;
     section.finish()?;
@@ -135,7 +134,7 @@ mod tests {
                 ("takes_id_jag = true", "services[0].takes_id_jag: unknown key"),
                 ("max_auth_age = '0s'", "services[0].max_auth_age: \"0s\" is outside"),
                 ("subject_type = 'pairwise'", "services[0].subject_type: \"pairwise\" is not supported yet"),
-                ("signing_alg = 'RS256'", "services[0].signing_alg: \"RS256\" is not supported yet"),
+                ("signing_alg = 'HS256'", "services[0].signing_alg: "),
                 ("mode = 'admin'", "services[0].mode: \"admin\" is not supported yet"),
                 ("mode = 'any'", "services[0].mode: expected \"user\", found \"any\""),
                 (

@@ -7,6 +7,7 @@ use super::display_name::DisplayName;
 use super::members::{self, MemberError, check_list, quote};
 use super::public_jwks::PublicJwks;
 use super::redirect_uri::RedirectUri;
+use super::rotation::SigningAlg;
 
 /// RFC 6749 section 4.1.
 pub const AUTHORIZATION_CODE: &str = "authorization_code";
@@ -97,6 +98,14 @@ pub struct ClientMetadata {
     /// What it may ask the token endpoint for.
     #[serde(default = "default_grants")]
     pub grant_types: Vec<String>,
+    /// What its ID tokens are signed with (OpenID Connect Dynamic Client Registration 1.0 section 2). ES256 unless it says RS256, which is
+    /// all that many libraries know.
+    #[serde(default = "default_alg")]
+    pub id_token_signed_response_alg: SigningAlg,
+}
+
+fn default_alg() -> SigningAlg {
+    SigningAlg::Es256
 }
 
 fn default_grants() -> Vec<String> {

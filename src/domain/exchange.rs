@@ -7,6 +7,7 @@ use super::consent::{Consent, ConsentQuery, Mode, applicable_consent};
 use super::disclosure::{ClaimSet, disclosed};
 use super::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Subject, is_web};
 use super::refusal::Refusal;
+use super::rotation::SigningAlg;
 use super::scope::Scope;
 use super::service::Service;
 use super::service_policy::{Claim, ClientIdSource, ServicePolicy};
@@ -129,6 +130,8 @@ pub struct Grant {
     pub delegation_id: String,
     /// What will be signed.
     pub claims: IdJag,
+    /// With what.
+    pub alg: SigningAlg,
 }
 
 /// Decides, in this order: grant, ceiling, resource, scope, what the service needs, age of the sign-in, consent. `jti` is what the assertion
@@ -189,6 +192,7 @@ pub fn decide(
         return Err(Refusal::AssertionTooLong);
     }
     Ok(Decision::Mint(Box::new(Grant {
+        alg: service.signing_alg,
         consent_id: consent.id.clone(),
         once: consent.mode == Mode::Once,
         delegation_id: record.id.clone(),

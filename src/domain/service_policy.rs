@@ -9,6 +9,7 @@ use super::display_name::DisplayName;
 use super::ids::{ClientId, absolute, is_loopback_host};
 use super::members::{self, MemberError, check_list, quote};
 use super::notice::Format;
+use super::rotation::SigningAlg;
 use super::scope;
 use super::time::Seconds;
 
@@ -118,6 +119,8 @@ pub struct ServicePolicy {
     pub takes_id_jag: bool,
     /// Where it is told of withdrawals.
     pub notices: Vec<NoticeEndpoint>,
+    /// What assertions and notices for it are signed with.
+    pub signing_alg: SigningAlg,
 }
 
 impl ServicePolicy {
@@ -141,6 +144,7 @@ impl ServicePolicy {
             client_id_source,
             takes_id_jag: true,
             notices: Vec::new(),
+            signing_alg: SigningAlg::Es256,
         }
     }
 

@@ -7,13 +7,14 @@ use crate::domain::client::Client;
 use crate::domain::consent::{MAX_OPEN_TICKETS, POLL_INTERVAL, TICKET_LIFETIME, denied_lately};
 use crate::domain::exchange::{Request, SubjectTokenType};
 use crate::domain::refusal::{OpenQuestion, Refusal};
+use crate::domain::rotation::SigningAlg;
 use crate::domain::ticket::Ticket;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
 use crate::flow::{id_token, issuers, keyring, services};
 use crate::host::App;
-use crate::jose::Keyring;
+use crate::jose::SigningKey;
 use crate::meters;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Mint, Outcome, SubjectToken, Unanswered};
@@ -71,12 +72,13 @@ pub async fn run(
             root: app.host.root.clone(),
             provider_client_id: app.issuer.client_id.clone(),
             kid: ring.active.kid().clone(),
+            rs256_kid: ring.signer(SigningAlg::Rs256).map(|key| key.kid().clone()),
             jti: app.rng.jti(),
             entry_id: app.id(),
             now: app.now(),
         };
         match app.store.mint(mint, unspent.take()).await? {
-            Outcome::Minted(claims) => return minted(&app, ring, &request, &claims),
+            Outcome::Minted(claims, alg) => return minted(&app, ring.signer(alg), &request, &claims),
             Outcome::Refused(refusal) => {
                 return Err(said_better(&app, refusal, &subject, (&client, &request)).await?.into());
             }
@@ -113,8 +115,9 @@ async fn said_better(
     })
 }
 
-fn minted(app: &App, ring: &Keyring, request: &Request, claims: &IdJag) -> Result<Minted, Error> {
-    let assertion = Secret::new(keyring::sign_assertion(app, ring, claims)?);
+fn minted(app: &App, key: Option<&Arc<SigningKey>>, request: &Request, claims: &IdJag) -> Result<Minted, Error> {
+    let key = key.ok_or(Error::invariant("what was minted was minted for a key that is at hand"))?;
+    let assertion = Secret::new(keyring::sign_assertion(app, key, claims)?);
     let told = request.scope.is_some() || claims.scope.is_some();
     let scope = told.then(|| claims.scope.clone()).flatten();
     meters::minted();

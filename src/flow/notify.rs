@@ -133,6 +133,7 @@ struct Speaker {
     aud: String,
     format: Format,
     endpoint: Option<String>,
+    alg: SigningAlg,
 }
 
 impl Speaker {
@@ -140,8 +141,14 @@ impl Speaker {
         // What a user was promised is sent also for an issuer that was disabled since.
         let app = issuers::owing(host, &delivery.issuer_id).await?;
         let service = app.store.read().await?.service(&delivery.aud).await?;
-        let endpoint = service.and_then(|service| service.policy.endpoint_for(delivery.format).map(str::to_owned));
-        Ok(Self { app, aud: delivery.aud.clone(), format: delivery.format, endpoint })
+        let policy = service.map(|service| service.policy);
+        Ok(Self {
+            app,
+            aud: delivery.aud.clone(),
+            format: delivery.format,
+            endpoint: policy.as_ref().and_then(|policy| policy.endpoint_for(delivery.format)).map(str::to_owned),
+            alg: policy.map_or(SigningAlg::Es256, |policy| policy.signing_alg),
+        })
     }
 
     fn speaks_for(&self, delivery: &Delivery) -> bool {
@@ -164,7 +171,7 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
     let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
-    let key = keyring::signer(app, &mut app.store.read().await?, SigningAlg::Es256).await?;
+    let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
     let token = key.sign(LOGOUT, &claims)?;
     let sent = match url {
         Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use crate::config::{self, Config, IssuerDecl};
 use crate::domain::issuer::{IssuerId, Logo, Origin};
+use crate::domain::rotation::SigningAlg;
 use crate::error::Error;
 use crate::flow::declare::Gone;
 use crate::flow::issuers_admin::{self, Looks};
 use crate::flow::starting::{StartError, StartReport, cimd_members};
-use crate::flow::{admin_token, declare, issuers, keyfile, logo};
+use crate::flow::{admin_token, declare, issuers, keyfile, logo, rotate};
 use crate::host::{DEFAULT_ISSUER, Host};
 use crate::secret::token_hash;
 use crate::store::Database;
@@ -117,6 +118,14 @@ fn declared_logo(id: &IssuerId, path: &Path) -> Result<Logo, StartError> {
 }
 
 async fn apply(host: &Host, id: &str, declared: &config::Declared<'_>) -> Result<(), StartError> {
+    let by_rs256 =
+        declared.clients.iter().any(|client| client.metadata.id_token_signed_response_alg == SigningAlg::Rs256)
+            || declared.services.iter().any(|service| service.policy.signing_alg == SigningAlg::Rs256);
+    if by_rs256 {
+        rotate::ensure(host, id, SigningAlg::Rs256).await?;
+        // Loaded before, it lacks the key.
+        host.issuers.remove(id);
+    }
     let app = issuers::app(host, id).await?.ok_or(Error::invariant("a declared issuer is there"))?;
     let mut tries = 0;
     loop {

@@ -139,6 +139,32 @@ pub async fn retire(host: &Host, issuer_id: &str, kid: &Kid, force: Option<&Reas
     Ok(())
 }
 
+/// Makes the first key of an algorithm, if there is none yet. Nothing was ever signed with it, so nobody misses it in a key set.
+///
+/// # Errors
+/// Faults.
+pub async fn ensure(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(), Error> {
+    let has = |keys: &[Key]| active(keys, alg).is_some();
+    if has(&host.database.of(issuer_id.into()).read().await?.keys(MAX_KEYS).await?) {
+        return Ok(());
+    }
+    let (key, sealed) = generate(host, issuer_id, alg).await?;
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    if has(&keys) {
+        return Ok(());
+    }
+    let kid = match keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg) {
+        Some(pending) => pending.kid.clone(),
+        None => {
+            add(&mut tx, host, &key, &sealed).await?;
+            key.kid().clone()
+        }
+    };
+    take_over(&mut tx, host, &kid, None, Some((Early::First, None))).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 /// What one step of a rotation did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotated {

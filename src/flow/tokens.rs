@@ -5,7 +5,6 @@ use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken, UserInfo};
 use crate::domain::client::Client;
 use crate::domain::client_metadata::REFRESH_TOKEN;
 use crate::domain::journal::Event;
-use crate::domain::rotation::SigningAlg;
 use crate::domain::scope::Scope;
 use crate::domain::time::Seconds;
 use crate::error::Error;
@@ -49,7 +48,7 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
     tx.extend_family(&family.id, expires_at).await?;
     let mut id_token = None;
     if scope.has("openid") {
-        let key = keyring::signer(app, tx, SigningAlg::Es256).await?;
+        let key = keyring::signer(app, tx, client.metadata.id_token_signed_response_alg).await?;
         id_token = Some(Secret::new(key.sign(ID_TOKEN, &claims(app, client, family, scope))?));
     }
     Ok(TokenSet {

@@ -47,7 +47,7 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
+        "id_token_signing_alg_values_supported": SIGNING,
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": SIGNING,
         "revocation_endpoint_auth_methods_supported": methods,

@@ -14,7 +14,8 @@ use crate::domain::time::Timestamp;
 /// The columns of what a client says about itself: from this one list they are written, compared and read.
 macro_rules! metadata_columns {
     ($shape:ident $($type:ty;)?) => {
-        $shape! { $($type;)? client_name, token_endpoint_auth_method, jwks, redirect_uris, grant_types }
+        $shape! { $($type;)? client_name, token_endpoint_auth_method, jwks, redirect_uris, grant_types,
+            id_token_signed_response_alg }
     };
 }
 metadata_columns!(record ClientMetadata;);

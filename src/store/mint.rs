@@ -21,6 +21,7 @@ use crate::domain::disclosure::ClaimSet;
 use crate::domain::exchange::{self, Decision, Grant, Request};
 use crate::domain::ids::{AccountId, ClientId, ClientKey, IssuerUrl, Jti, Kid, Subject};
 use crate::domain::refusal::Refusal;
+use crate::domain::rotation::SigningAlg;
 use crate::domain::service::Service;
 use crate::domain::time::Timestamp;
 use crate::secret::sha256;
@@ -40,14 +41,26 @@ pub struct Mint {
     pub root: IssuerUrl,
     /// Of the issuer.
     pub provider_client_id: ClientId,
-    /// The key that will sign.
+    /// The key that will sign ES256.
     pub kid: Kid,
+    /// The key that will sign RS256, where the issuer has one.
+    pub rs256_kid: Option<Kid>,
     /// What the assertion will carry.
     pub jti: Jti,
     /// The journal row's id.
     pub entry_id: String,
     /// The time.
     pub now: Timestamp,
+}
+
+impl Mint {
+    /// The key that will sign with an algorithm.
+    fn signer(&self, alg: SigningAlg) -> Option<&Kid> {
+        match alg {
+            SigningAlg::Es256 => Some(&self.kid),
+            SigningAlg::Rs256 => self.rs256_kid.as_ref(),
+        }
+    }
 }
 
 /// What a subject token says, judged as far as it can be without a row.
@@ -87,8 +100,8 @@ impl UnspentJti {
 /// What comes of a [`Mint`].
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is in the journal, durably: sign this.
-    Minted(Box<IdJag>),
+    /// It is in the journal, durably: sign this, with this.
+    Minted(Box<IdJag>, SigningAlg),
     /// Nothing stands that covers it.
     Ask(Unanswered),
     /// No.
@@ -184,7 +197,7 @@ pub(super) async fn run(tx: &mut Tx, mints: &[Waiting], spendings: &[Spending]) 
     });
     let mut lines = tx.record_mints(&granted.collect::<Vec<_>>(), now).await?.into_iter();
     let mints = verdicts.into_iter().map(|verdict| match verdict {
-        Ok(Verdict::Granted(grant)) => Some(Ok((Outcome::Minted(Box::new(grant.claims)), lines.next()))),
+        Ok(Verdict::Granted(grant)) => Some(Ok((Outcome::Minted(Box::new(grant.claims), grant.alg), lines.next()))),
         Ok(Verdict::Said(outcome)) => Some(Ok((outcome, None))),
         Ok(Verdict::Later) => None,
         Err(error) => Some(Err(error)),
@@ -231,10 +244,17 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
         }
         Ok(Decision::Mint(grant)) => grant,
     };
-    if !facts.signs(rows.key)? {
+    let key = match grant.alg {
+        SigningAlg::Es256 => Some(rows.keys.0),
+        SigningAlg::Rs256 => rows.keys.1,
+    };
+    let (Some(key), Some(kid)) = (key, mint.signer(grant.alg)) else {
+        return Ok(Verdict::Said(Outcome::IssuerChanged));
+    };
+    if !facts.signs(key)? {
         return Ok(Verdict::Said(Outcome::IssuerChanged));
     }
-    let named = (&mint.client.key, &mint.kid);
+    let named = (&mint.client.key, kid);
     if locked.is_some_and(|locked| !locked.covers(named, subject, service.id.as_deref(), &grant)) {
         return Ok(Verdict::Later);
     }

@@ -9,6 +9,7 @@ use crate::domain::display_name::DisplayName;
 use crate::domain::ids::ClientId;
 use crate::domain::public_jwks::PublicJwks;
 use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::rotation::SigningAlg;
 use crate::domain::service_policy::{Claim, ClientIdSource, NoticeEndpoint};
 use crate::domain::time::Seconds;
 
@@ -131,7 +132,7 @@ macro_rules! word {
         }
     )+};
 }
-word!(String, AuthMethod, ClientIdSource, DisplayName);
+word!(String, AuthMethod, ClientIdSource, DisplayName, SigningAlg);
 
 /// Types that are stored as JSON.
 macro_rules! document {

@@ -16,7 +16,7 @@ macro_rules! service_columns {
     (@ $shape:ident $($before:tt)*) => {
         $shape! {
             $($before)* name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact, client_id_source, takes_id_jag,
-            notices
+            notices, signing_alg
         }
     };
     (record $type:ty) => {

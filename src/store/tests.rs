@@ -24,12 +24,13 @@ const ROWS: [&str; 13] = [
      VALUES ('default', 'https://id.example', 'A', '{}', 'x', 'config', 1, 0)",
     "INSERT INTO account (id, issuer_id, sub, email, origin, version, decisions, created_at) {each}
      SELECT 'u' || i, 'default', 'u' || i, 'u' || i, 'config', 1, 0, 0 FROM n",
-    "INSERT INTO client (id, issuer_id, client_id, token_endpoint_auth_method, redirect_uris, grant_types, audiences, first_party, require_pkce,
+    "INSERT INTO client (id, issuer_id, client_id, token_endpoint_auth_method, redirect_uris, grant_types, id_token_signed_response_alg,
+                         audiences, first_party, require_pkce,
                          origin, version, created_at) {each}
-     SELECT 'k' || i, 'default', 'k' || i, 'none', '[]', '[]', '[]', 0, 1, 'config', 1, 0 FROM n",
+     SELECT 'k' || i, 'default', 'k' || i, 'none', '[]', '[]', 'ES256', '[]', 0, 1, 'config', 1, 0 FROM n",
     "INSERT INTO service (id, issuer_id, audience, place, resources, scopes, client_ids, claims, requires_verified_contact, client_id_source,
-                          takes_id_jag, notices, origin, version, created_at) {each}
-     SELECT 'v' || i, 'default', 'https://s' || i, 'https://s' || i, '[]', '[]', '{}', '[]', 0, 'client', 1, '[]', 'config', 1, 0 FROM n",
+                          takes_id_jag, notices, signing_alg, origin, version, created_at) {each}
+     SELECT 'v' || i, 'default', 'https://s' || i, 'https://s' || i, '[]', '[]', '{}', '[]', 0, 'client', 1, '[]', 'ES256', 'config', 1, 0 FROM n",
     "INSERT INTO session (id, issuer_id, account_id, token_hash, auth_time, user_agent, created_at, expires_at) {each}
      SELECT 'e' || i, 'default', 'u100000000', 'e' || i, 0, 'Chrome/1', 0, 2000000 FROM n",
     "INSERT INTO signin_consent (id, issuer_id, account_id, client_id, scope, created_at) {each}

@@ -30,10 +30,12 @@ fn clients() -> [Value; 2] {
     let one = json!({
         "client_name": "One", "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks("eA"),
         "redirect_uris": ["https://one.example/cb"], "grant_types": ["authorization_code"],
+        "id_token_signed_response_alg": "ES256",
     });
     let other = json!({
         "client_name": "Other", "token_endpoint_auth_method": "client_secret_basic", "jwks": jwks("eQ"),
         "redirect_uris": [], "grant_types": ["refresh_token"],
+        "id_token_signed_response_alg": "RS256",
     });
     [client(one, "https://one.example", false, "one"), client(other, "*", true, "other")]
 }
@@ -43,11 +45,12 @@ fn services() -> [Value; 2] {
     let one = json!({
         "name": "One", "resources": ["https://a.example/one"], "scopes": ["one"], "client_ids": {"c": "one"}, "claims": ["email"],
         "max_auth_age": 60, "requires_verified_contact": true, "client_id_source": "provider", "takes_id_jag": true, "notices": [],
+        "signing_alg": "ES256",
     });
     let other = json!({
         "name": "Other", "resources": [], "scopes": ["other"], "client_ids": {}, "claims": [], "max_auth_age": 61,
         "requires_verified_contact": false, "client_id_source": "client", "takes_id_jag": false,
-        "notices": [{"format": "logout+jwt", "endpoint": "https://a.example/revoke"}],
+        "notices": [{"format": "logout+jwt", "endpoint": "https://a.example/revoke"}], "signing_alg": "RS256",
     });
     [one, other]
 }

@@ -7,7 +7,7 @@ use avouch::flow::compromise::{self, Order};
 use avouch::flow::rotate::{self, Reason};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, NOW, World, both, declarations};
+use crate::harness::{Answer, Engine, NOW, World, both, declarations};
 
 const DAY: Seconds = Seconds(24 * 3600);
 
@@ -336,4 +336,64 @@ both! {
         assert_eq!(post(&world, "prepare", &json!({})).await.status, 201, "and another one can be prepared");
         assert_eq!(post(&world, "nothing/revoke", &json!({"reason": "why"})).await.status, 404);
     }
+}
+
+/// A service that takes RS256 only, and a client that knows nothing else.
+fn with_rsa(service: &str) -> String {
+    let declared = declarations(service);
+    let declared = declared.replacen("revocation_uri", "signing_alg = \"RS256\"\nrevocation_uri", 1);
+    declared.replacen(
+        "client_id = \"desk-agent\"",
+        "client_id = \"desk-agent\"\nid_token_signed_response_alg = \"RS256\"",
+        1,
+    )
+}
+
+async fn rs256_beside_es256(engine: Engine) {
+    let world = World::with(engine, with_rsa).await;
+    let states = states(&world).await;
+    assert_eq!(states.iter().filter(|(_, state)| state == "active").count(), 2, "one of each algorithm");
+    let (_, tokens, id, assertion) = world.delegated().await;
+    let set = Answer::read(world.http.get(format!("{}/jwks.json", world.url)).send().await.unwrap()).await.json();
+    let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(set).unwrap();
+    for token in [assertion.as_str(), tokens["id_token"].as_str().unwrap()] {
+        let header = jsonwebtoken::decode_header(token).unwrap();
+        assert_eq!(header.alg, jsonwebtoken::Algorithm::RS256);
+        let jwk = set.find(header.kid.as_deref().unwrap()).unwrap();
+        let mut rules = jsonwebtoken::Validation::new(header.alg);
+        rules.validate_aud = false;
+        rules.validate_exp = false;
+        jsonwebtoken::decode::<Value>(token, &jwk.try_into().unwrap(), &rules).unwrap();
+    }
+    // An RS256 ID token is a subject token like any other.
+    let by_id_token = [
+        ("subject_token", tokens["id_token"].as_str().unwrap()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+    ];
+    let (status, minted) = world.exchange("desk-agent", &tokens, &by_id_token).await;
+    assert_eq!(status, 200, "{minted}");
+    // The notice is signed with what the service takes.
+    world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;
+    world.settle().await;
+    let told = world.service.received();
+    assert_eq!(jsonwebtoken::decode_header(told.last().unwrap()).unwrap().alg, jsonwebtoken::Algorithm::RS256);
+
+    // Each algorithm rotates for itself.
+    let reason = Reason::parse("test").unwrap();
+    rotate::rotate(&world.host, &world.app.issuer.id, SigningAlg::Rs256, Some(&reason)).await.unwrap();
+    let listed = rotate::list(&world.host, &world.app.issuer.id).await.unwrap();
+    let of = |alg, state| listed.iter().filter(|l| l.key.alg == alg && l.key.state == state).count();
+    assert_eq!(of(SigningAlg::Rs256, KeyState::Retiring), 1);
+    assert_eq!(of(SigningAlg::Es256, KeyState::Active), 1);
+    assert_eq!(of(SigningAlg::Es256, KeyState::Retiring), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rs256_beside_es256_on_sqlite() {
+    rs256_beside_es256(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rs256_beside_es256_on_postgres() {
+    rs256_beside_es256(Engine::Postgres).await;
 }

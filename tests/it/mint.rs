@@ -96,6 +96,7 @@ pub(crate) async fn prepared(world: &World) -> Mint {
         root: world.host.root.clone(),
         provider_client_id: world.app.issuer.client_id.clone(),
         kid: world.app.issuer.ring.active.kid().to_owned(),
+        rs256_kid: None,
         jti: world.app.rng.jti(),
         entry_id: world.app.id(),
         now: world.clock.now(),
@@ -108,7 +109,7 @@ pub(crate) fn another(world: &World, mint: &Mint) -> Mint {
 }
 
 pub(crate) fn is_minted(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Minted(_))
+    matches!(outcome, Outcome::Minted(..))
 }
 
 both! {

@@ -204,6 +204,7 @@ fn prepared(client: Client, n: usize, jti: &str) -> Mint {
         root: IssuerUrl::parse("https://id.example").unwrap(),
         provider_client_id: id_of("https://id.example/agent-auth.json"),
         kid: "kid".into(),
+        rs256_kid: None,
         jti: Jti::parse(jti).unwrap(),
         entry_id: jti.to_owned(),
         now: NOW,
@@ -483,7 +484,7 @@ async fn agreed(all: &store::Database, store: &Store) {
     });
     family(store, 1, "c").await;
     let batches = all.batches();
-    assert!(matches!(mint(store, 1, "c", "j1").await, Ok(Outcome::Minted(_))));
+    assert!(matches!(mint(store, 1, "c", "j1").await, Ok(Outcome::Minted(..))));
     assert!(matches!(mint(store, 2, "c", "j2").await, Ok(Outcome::Refused(Refusal::SubjectToken(_)))));
     assert_eq!(all.batches(), batches + 2);
 }

@@ -133,7 +133,7 @@ impl Tx {
                 sub: claims.sub.clone(),
                 aud: claims.aud.clone(),
                 exp: claims.exp,
-                kid: mint.kid.clone(),
+                kid: mint.signer(grant.alg).cloned().ok_or(StoreError::Broken("kid"))?,
                 scope: claims.scope.clone(),
                 resource: claims.resource.clone(),
                 agent_platform: mint.request.agent_platform.clone(),

@@ -39,7 +39,8 @@ pub(super) struct Rows {
     pub(super) client: usize,
     pub(super) subject: usize,
     pub(super) service: usize,
-    pub(super) key: usize,
+    /// ES256's, and RS256's where there is one.
+    pub(super) keys: (usize, Option<usize>),
 }
 
 /// What one mint needs.
@@ -111,7 +112,10 @@ impl<'a> Wanted<'a> {
             client: self.clients.number((issuer, client)),
             subject: self.subjects.number((issuer, &mint.subject, client, aud)),
             service: self.services.number((issuer, aud)),
-            key: self.keys.number((issuer, &mint.kid)),
+            keys: (
+                self.keys.number((issuer, &mint.kid)),
+                mint.rs256_kid.as_ref().map(|kid| self.keys.number((issuer, kid))),
+            ),
         })
     }
 
@@ -178,6 +182,7 @@ mod tests {
             root: IssuerUrl::parse("https://id.example").unwrap(),
             provider_client_id: ClientId::parse("https://id.example/agent-auth.json").unwrap(),
             kid: "k".into(),
+            rs256_kid: None,
             jti: Jti::parse("j").unwrap(),
             entry_id: String::new(),
             now: Timestamp(1),
