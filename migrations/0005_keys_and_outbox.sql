@@ -1,6 +1,6 @@
 -- Signing keys. The private half is sealed, and destroyed when its key has ended; `state` is pending, active, retiring, removed or revoked.
 CREATE TABLE signing_key (
-    kid TEXT PRIMARY KEY,
+    kid TEXT NOT NULL,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     alg TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -12,7 +12,8 @@ CREATE TABLE signing_key (
     succeeded BIGINT NOT NULL,
     retired_at BIGINT,
     ended_at BIGINT,
-    reason TEXT
+    reason TEXT,
+    PRIMARY KEY (kid, issuer_id)
 );
 CREATE UNIQUE INDEX signing_key_active ON signing_key (issuer_id, alg) WHERE state = 'active';
 CREATE UNIQUE INDEX signing_key_pending ON signing_key (issuer_id, alg) WHERE state = 'pending';

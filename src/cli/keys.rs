@@ -1,18 +1,19 @@
 //! `avouch keys …`: signing keys, on the database of a server that may be running.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Failure;
 use super::config::{cannot_start, load};
 use crate::clock::Clock;
 use crate::domain::ids::Kid;
-use crate::domain::rotation::{KeyState, SigningAlg, Step};
+use crate::domain::rotation::{KeyState, SigningAlg, Step, is_kid};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::compromise::{self, Order, Report};
@@ -81,6 +82,26 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Publish a private key that was made elsewhere (PEM or JWK; ES256 or RS256), so that services need no other key set
+    #[command(after_help = super::help!("avouch keys import key.pem --kid main-2025", "It keeps its name: --kid, or that of the JWK, else its RFC 7638 thumbprint. It signs when it is activated: at once with --force and a reason, where the services know it already. Delete the file afterwards: the key is sealed in the database."))]
+    Import {
+        /// The file; - reads from standard input
+        file: PathBuf,
+        /// The name that its verifiers know it by
+        #[arg(long, value_name = "KID", allow_hyphen_values = true)]
+        kid: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print the public keys of an issuer as a JWK Set, as it is published, or one of them
+    #[command(after_help = super::help!("avouch keys export > jwks.json"))]
+    Export {
+        /// As `keys list` shows it; all that are published unless said
+        #[arg(allow_hyphen_values = true)]
+        kid: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Take the next step of a rotation: publish a key, or let the published one sign
     #[command(after_help = super::help!("avouch keys rotate", "A server does that by itself; see [keys.rotation]."))]
     Rotate {
@@ -117,6 +138,19 @@ pub(super) struct Force {
     reason: Option<String>,
 }
 
+/// Most bytes of a key in text: RSA of 8192 bits takes a tenth of that.
+const MAX_KEY: u64 = 64 * 1024;
+
+fn read(file: &Path) -> std::io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    if file == Path::new("-") {
+        std::io::stdin().take(MAX_KEY).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(file)?.take(MAX_KEY).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
 fn time(text: &str) -> Result<Timestamp, String> {
     let time =
         DateTime::parse_from_rfc3339(text).map_err(|_| "it must be a time such as 2026-11-28T09:00:00Z".to_owned())?;
@@ -150,13 +184,26 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             rotate::retire(&host, &id, &kid, force.as_ref()).await.map_err(failed)?;
             show(&host, &id, &kid, &common).await
         }
+        Command::Import { file, kid, common } => {
+            let wrong = |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", file.display()));
+            let text = read(&file).map_err(|e| wrong(&e))?;
+            let (host, id) = connect(&common).await?;
+            let kid = rotate::import(&host, &id, &text, kid.map(Kid::from).as_ref()).await.map_err(|e| match e {
+                Error::Refused(refusal) => wrong(&refusal),
+                fault @ Error::Fault(_) => failed(fault),
+            })?;
+            show(&host, &id, &kid, &common).await
+        }
+        Command::Export { kid, common } => {
+            let (host, id) = connect(&common).await?;
+            let set = rotate::export(&host, &id, kid.map(Kid::from).as_ref()).await.map_err(failed)?;
+            out!("{set}");
+            Ok(())
+        }
         Command::Revoke { kid, reason, withdraw_since, dry_run, reports, common } => {
             let reason = Reason::parse(&reason).map_err(|problem| Failure::Usage(format!("--reason: {problem}")))?;
             // It names the reports as well.
-            if kid.is_empty()
-                || kid.len() > 100
-                || !kid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-            {
+            if !is_kid(&kid) {
                 return Err(Failure::Usage(
                     "KID: it is not the name of a key; `avouch keys list` shows them".to_owned(),
                 ));

@@ -165,6 +165,12 @@ impl Rotation {
     }
 }
 
+/// Whether a key may be called so: its name goes into headers, key sets and file names.
+#[must_use]
+pub fn is_kid(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
 /// The pending key that would follow.
 #[must_use]
 pub fn successor<'a>(keys: &'a [Key], active: &Key) -> Option<&'a Key> {

@@ -9,12 +9,14 @@ use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::keyring;
 use crate::host::Host;
-use crate::jose::SigningKey;
+use crate::jose::{self, SigningKey};
 use crate::meters;
 use crate::store::{Entry, NewKey, Tx};
 
 /// Keys that are looked at in one go, of one issuer or of all.
 pub(super) const MAX_KEYS: i64 = 100;
+
+const PENDING_ALREADY: Refusal = Refusal::KeyState("there is a pending key already: activate or retire it first");
 
 /// Why a guard is passed over, in an operator's words.
 #[derive(Clone, Debug)]
@@ -81,11 +83,48 @@ pub async fn prepare(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Ki
     let (key, sealed) = generate(host, issuer_id, alg).await?;
     let (mut tx, keys) = begin(host, issuer_id).await?;
     if keys.iter().any(|key| key.state == KeyState::Pending && key.alg == alg) {
-        return Err(Refusal::KeyState("there is a pending key already: activate or retire it first").into());
+        return Err(PENDING_ALREADY.into());
     }
     add(&mut tx, host, &key, &sealed).await?;
     tx.commit().await?;
     Ok(key.kid().clone())
+}
+
+/// Publishes a private key that was made elsewhere, PEM or JWK, under the name that its verifiers know it by: `kid`, or that of the JWK. It
+/// signs when it is activated.
+///
+/// # Errors
+/// [`Refusal::Malformed`] for what is no key that signs here; [`Refusal::KeyState`] when one is pending already, or was ever called so
+/// here; faults.
+pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>) -> Result<Kid, Error> {
+    let imported = jose::import(text).map_err(|e| Refusal::Malformed("the key", e.0))?;
+    let kid = kid.or(imported.kid.as_ref());
+    if kid.is_some_and(|kid| !rotation::is_kid(kid.as_str())) {
+        return Err(Refusal::Malformed("kid", "must be 1 to 100 of a-z, A-Z, 0-9, - and _").into());
+    }
+    let (key, sealed) = SigningKey::adopt(&imported, kid, &host.sealing, issuer_id, &host.rng)?;
+    let (mut tx, keys) = begin(host, issuer_id).await?;
+    if keys.iter().any(|known| known.kid == *key.kid()) {
+        return Err(Refusal::KeyState("there is a key of that name already, or was").into());
+    }
+    if keys.iter().any(|known| known.state == KeyState::Pending && known.alg == key.alg()) {
+        return Err(PENDING_ALREADY.into());
+    }
+    add(&mut tx, host, &key, &sealed).await?;
+    tx.commit().await?;
+    Ok(key.kid().clone())
+}
+
+/// The public keys of an issuer as it publishes them, or one that it ever had, as JSON.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; faults.
+pub async fn export(host: &Host, issuer_id: &str, kid: Option<&Kid>) -> Result<String, Error> {
+    let mut tx = host.database.of(issuer_id.into()).read().await?;
+    match kid {
+        Some(kid) => tx.public_key(kid).await?.ok_or(Refusal::NotFound.into()),
+        None => Ok(keyring::open(&host.sealing, issuer_id, &tx.published_keys().await?)?.jwks.to_string()),
+    }
 }
 
 /// Lets a pending key sign, and the one before retire.
@@ -153,14 +192,12 @@ pub async fn ensure(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(),
     if has(&keys) {
         return Ok(());
     }
-    let kid = match keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg) {
-        Some(pending) => pending.kid.clone(),
-        None => {
-            add(&mut tx, host, &key, &sealed).await?;
-            key.kid().clone()
-        }
-    };
-    take_over(&mut tx, host, &kid, None, Some((Early::First, None))).await?;
+    let pending = keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg);
+    let kid = pending.map_or(key.kid(), |pending| &pending.kid);
+    if pending.is_none() {
+        add(&mut tx, host, &key, &sealed).await?;
+    }
+    take_over(&mut tx, host, kid, None, Some((Early::First, None))).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -13,13 +13,13 @@ use rsa::traits::PublicKeyParts as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{JoseError, SealingKey};
+use super::{Imported, JoseError, SealingKey};
 use crate::domain::ids::Kid;
 use crate::domain::rotation::SigningAlg;
 use crate::rng::Rng;
 use crate::secret::sha256;
 
-/// A key that signs. Parsed once; `kid` is its RFC 7638 thumbprint.
+/// A key that signs. Parsed once; `kid` is its RFC 7638 thumbprint, unless it came from elsewhere with a name of its own.
 pub struct SigningKey {
     kid: Kid,
     public: Jwk,
@@ -49,6 +49,30 @@ impl SigningKey {
         Ok((key, sealed))
     }
 
+    /// Takes over a key that was made elsewhere, under the name that its verifiers know it by.
+    ///
+    /// # Errors
+    /// When the library refuses.
+    pub fn adopt(
+        imported: &Imported,
+        kid: Option<&Kid>,
+        sealing: &SealingKey,
+        issuer_id: &str,
+        rng: &Rng,
+    ) -> Result<(Self, String), JoseError> {
+        let mut key = Self::parse(imported.alg, &imported.pkcs8)?;
+        if let Some(kid) = kid {
+            key.rename(kid);
+        }
+        let sealed = sealing.seal(&imported.pkcs8, &context(issuer_id, &key.kid), rng)?;
+        Ok((key, sealed))
+    }
+
+    fn rename(&mut self, kid: &Kid) {
+        self.kid.clone_from(kid);
+        self.public.prm.kid = Some(kid.as_str().to_owned());
+    }
+
     /// Opens a key from the database.
     ///
     /// # Errors
@@ -60,8 +84,10 @@ impl SigningKey {
         kid: &Kid,
         sealed: &str,
     ) -> Result<Self, JoseError> {
-        let key = Self::parse(alg, &sealing.open(sealed, &context(issuer_id, kid))?)?;
-        if key.kid == *kid { Ok(key) } else { Err(JoseError("a sealed key is not the one its row names")) }
+        // Sealed under its name: another row's would not open.
+        let mut key = Self::parse(alg, &sealing.open(sealed, &context(issuer_id, kid))?)?;
+        key.rename(kid);
+        Ok(key)
     }
 
     fn parse(alg: SigningAlg, pkcs8: &[u8]) -> Result<Self, JoseError> {

@@ -87,6 +87,19 @@ impl Tx {
         })
     }
 
+    /// The public half of a key of this issuer, whatever became of it.
+    pub async fn public_key(&mut self, kid: &Kid) -> Result<Option<String>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query("SELECT public_jwk FROM signing_key WHERE kid = $1 AND issuer_id = $2")
+                .bind(kid)
+                .bind(&*id)
+                .fetch_optional(c)
+                .await?;
+            row.map(|r| r.text("public_jwk")).transpose()
+        })
+    }
+
     /// Whether a key signs.
     pub async fn key_signs(&mut self, kid: &Kid) -> Result<bool> {
         let id = self.issuer.clone();

@@ -397,3 +397,29 @@ async fn rs256_beside_es256_on_sqlite() {
 async fn rs256_beside_es256_on_postgres() {
     rs256_beside_es256(Engine::Postgres).await;
 }
+
+both! {
+    async fn a_key_from_elsewhere_keeps_its_name(world: World) {
+        let jwk = json!({"kty": "EC", "crv": "P-256", "kid": "main-2025", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"});
+        let (text, id) = (jwk.to_string(), &*world.app.issuer.id);
+        let bad = Kid::from("a/b");
+        assert!(rotate::import(&world.host, id, &text, Some(&bad)).await.is_err());
+        assert!(rotate::import(&world.host, id, "{}", None).await.is_err());
+        let kid = rotate::import(&world.host, id, &text, None).await.unwrap();
+        assert_eq!(kid.as_str(), "main-2025");
+        assert!(rotate::import(&world.host, id, &text, Some(&"other".into())).await.is_err(), "one is pending");
+        let reason = Reason::parse("our services know it already").unwrap();
+        rotate::activate(&world.host, id, &kid, Some(&reason)).await.unwrap();
+        assert!(rotate::import(&world.host, id, &text, None).await.is_err(), "there is one of that name");
+        look(&world).await;
+        let (_, tokens, ..) = world.delegated().await;
+        assert_eq!(signed_by(&world, &tokens).await, "main-2025");
+        let set: Value = serde_json::from_str(&rotate::export(&world.host, id, None).await.unwrap()).unwrap();
+        let of_it = set["keys"].as_array().unwrap().iter().find(|key| key["kid"] == "main-2025").unwrap();
+        assert_eq!((&of_it["x"], of_it.get("d")), (&jwk["x"], None));
+        let alone: Value = serde_json::from_str(&rotate::export(&world.host, id, Some(&kid)).await.unwrap()).unwrap();
+        assert_eq!(alone, *of_it);
+        assert!(rotate::export(&world.host, id, Some(&"nothing".into())).await.is_err());
+    }
+}
