@@ -40,7 +40,14 @@ struct Worker {
 }
 
 /// Works until `stop` turns true; what is under way then is finished, and what is not stays in the outbox.
-pub async fn run(host: Host, mut stop: watch::Receiver<bool>) {
+pub async fn run(host: Host, stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = work(host.clone(), stop) => {}
+        () = issuers::listen(&host) => {}
+    }
+}
+
+async fn work(host: Host, mut stop: watch::Receiver<bool>) {
     let name = host.id();
     let mut worker =
         Worker { host: host.clone(), name, lanes: Lanes::new(), cursor: Cursor::default(), under_way: JoinSet::new() };

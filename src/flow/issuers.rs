@@ -1,6 +1,7 @@
 //! Issuers: loaded on first use, kept while they are used, and loaded anew when a process has changed them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -132,6 +133,26 @@ pub fn own_document(url: &IssuerUrl, name: &str, has_logo: bool, members: &Value
     }
     cimd::judge(own_client_id(url)?.as_str(), &document, url.is_loopback()).map_err(|e| e.to_string())?;
     Ok(document)
+}
+
+/// Forgets issuers as soon as any server says that it has changed one, where servers can. Runs until it is dropped.
+pub async fn listen(host: &Host) {
+    const AGAIN: Duration = Duration::from_secs(1);
+    loop {
+        let heard: Result<(), Error> = async {
+            let mut changes = host.database.changes().await?;
+            loop {
+                changes.next().await?;
+                refresh(host).await?;
+            }
+        }
+        .await;
+        // The worker looks each second all the same.
+        if let Err(error) = heard {
+            tracing::debug!(error = &error as &dyn std::error::Error, "changes of other servers are not heard");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Forgets the issuers that any process has changed since the last look.

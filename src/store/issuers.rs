@@ -1,6 +1,7 @@
 //! Issuers, and how other processes hear that one has changed.
 
-use super::{Columns, HostTx, Result, StoreError, Tx, on, word};
+use super::postgres::CHANGED;
+use super::{Columns, Connection, HostTx, Result, StoreError, Tx, on, word};
 use crate::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use crate::domain::time::Timestamp;
 
@@ -176,8 +177,12 @@ impl Tx {
         let revision = self.next_revision().await?;
         on!(self, |c| {
             sqlx::query("UPDATE issuer SET revision = $2 WHERE id = $1").bind(&*id).bind(revision).execute(c).await?;
-            Ok(())
-        })
+        });
+        // The others hear of it when this is committed; whoever does not hears of it at their next look.
+        if let Connection::Postgres(c) = self.connection() {
+            sqlx::query("SELECT pg_notify($1, '')").bind(CHANGED).execute(c).await?;
+        }
+        Ok(())
     }
 
     /// The next revision. Its row stays locked until the transaction ends, so that revisions become visible in their order: whoever

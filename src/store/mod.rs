@@ -92,6 +92,23 @@ pub struct Store {
     issuer: Arc<str>,
 }
 
+/// What is heard of changes to issuers.
+pub struct Changes(Option<sqlx::postgres::PgListener>);
+
+impl Changes {
+    /// Waits for the next one, or until one may have been missed.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn next(&mut self) -> Result<()> {
+        match &mut self.0 {
+            // Nothing comes where the connection was lost, and what was said meanwhile is not said again.
+            Some(listener) => listener.try_recv().await.map(drop).map_err(StoreError::from),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 impl Database {
     /// Opens a SQLite file, creating it if need be, and brings its schema up to date.
     ///
@@ -203,6 +220,18 @@ impl Database {
     /// Whether only this process writes to the database: then a lease found at start is a dead process's.
     pub fn is_private(&self) -> bool {
         matches!(self.pools, Pools::Sqlite(_))
+    }
+
+    /// Hears from now on when any server of this database changes an issuer. On SQLite nothing is ever heard: only a command beside the one
+    /// server changes anything, which looks each second.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn changes(&self) -> Result<Changes> {
+        Ok(match &self.pools {
+            Pools::Sqlite(_) => Changes(None),
+            Pools::Postgres(server) => Changes(Some(server.listen().await?)),
+        })
     }
 
     /// How many transactions the committer has run.

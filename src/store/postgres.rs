@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, Postgres, Row as _, Transaction};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -24,6 +24,8 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 /// wait for them longer than that, and hardly longer. Schema changes go over a connection without.
 const LIMITS: &str =
     "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '5s'; SET statement_timeout = '10s'";
+/// Where servers of one database tell each other that an issuer has changed.
+pub(super) const CHANGED: &str = "avouch_issuer";
 /// Between two heartbeats, and between two tries while there is none.
 const BEAT: Duration = Duration::from_secs(1);
 const BEAT_AGAIN: Duration = Duration::from_millis(200);
@@ -88,6 +90,16 @@ impl Server {
 
     pub(super) async fn read(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.pool()?.acquire().await?)
+    }
+
+    /// Hears from now on of what servers say to each other.
+    pub(super) async fn listen(&self) -> Result<PgListener> {
+        // A connection of its own: it is kept for as long as the server runs.
+        let options = PgConnectOptions::clone(&self.pool()?.connect_options());
+        let own = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen(CHANGED).await?;
+        Ok(listener)
     }
 
     /// Whether it answers and takes writes, as of the last heartbeat.

@@ -7,7 +7,7 @@ use avouch::flow::compromise::{self, Order};
 use avouch::flow::rotate::{self, Reason};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Engine, NOW, World, both, declarations};
+use crate::harness::{Answer, Engine, NOW, World, both, declarations, eventually};
 
 const DAY: Seconds = Seconds(24 * 3600);
 
@@ -422,4 +422,36 @@ both! {
         assert_eq!(alone, *of_it);
         assert!(rotate::export(&world.host, id, Some(&"nothing".into())).await.is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_hear_of_each_others_keys() {
+    let world = World::start(Engine::Postgres).await;
+    let other = world.replica(&declarations(&world.service.url)).await;
+    assert_eq!(key_set(&other).await.0.len(), 1);
+    let host = other.host.clone();
+    let listening = tokio::spawn(async move { avouch::flow::issuers::listen(&host).await });
+    // Before it listens nothing is heard, so keys come and go until it does.
+    let mut pending = Vec::new();
+    eventually("the other server's key set has the new key", async || {
+        for kid in pending.drain(..) {
+            rotate::retire(&world.host, &world.app.issuer.id, &kid, None).await.unwrap();
+        }
+        pending.push(rotate::prepare(&world.host, &world.app.issuer.id, SigningAlg::Es256).await.unwrap());
+        key_set(&other).await.0.len() == 2
+    })
+    .await;
+    // A connection that is cut is made again.
+    world
+        .database
+        .column("SELECT CAST(pg_terminate_backend(pid) AS TEXT) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        .await;
+    eventually("a change is heard after that", async || {
+        rotate::retire(&world.host, &world.app.issuer.id, &pending.pop().unwrap(), None).await.unwrap();
+        let gone = key_set(&other).await.0.len() == 1;
+        pending.push(rotate::prepare(&world.host, &world.app.issuer.id, SigningAlg::Es256).await.unwrap());
+        gone
+    })
+    .await;
+    listening.abort();
 }
