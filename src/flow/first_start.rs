@@ -46,7 +46,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn has_issuer(database: &Database) -> Result<bool, StartError> {
+pub(super) async fn has_issuer(database: &Database) -> Result<bool, StartError> {
     Ok(database.of(DEFAULT_ISSUER.into()).read().await?.issuer().await?.is_some())
 }
 

@@ -128,6 +128,20 @@ fn before_anything_is_made(config: &Config) -> Result<Net, StartError> {
     Ok(net)
 }
 
+/// Whether a server was ever started on the configured database. Makes none.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn was_started(config: &Config) -> Result<bool, StartError> {
+    if !database_is_there(config) {
+        return Ok(false);
+    }
+    let database = open_database(&config.database).await?;
+    let started = first_start::has_issuer(&database).await;
+    database.close().await;
+    started
+}
+
 /// Opens the database of a server, which may be running, for a command that works on it. Makes no database and no key, and applies
 /// nothing of what is declared.
 ///

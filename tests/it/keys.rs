@@ -3,16 +3,15 @@
 use avouch::domain::ids::Kid;
 use avouch::domain::rotation::{KeyState, SigningAlg, kept_for};
 use avouch::domain::time::{Seconds, Timestamp};
-use avouch::flow::compromise::{self, Order};
 use avouch::flow::rotate::{self, Reason};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Engine, NOW, World, both, declarations, eventually};
 
-const DAY: Seconds = Seconds(24 * 3600);
+pub(crate) const DAY: Seconds = Seconds(24 * 3600);
 
 /// What the key set says, and how long it may be kept.
-async fn key_set(world: &World) -> (Vec<String>, String) {
+pub(crate) async fn key_set(world: &World) -> (Vec<String>, String) {
     let answer = Answer::read(world.http.get(format!("{}/jwks.json", world.url)).send().await.unwrap()).await;
     let set = answer.json();
     let kids = set["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned());
@@ -20,19 +19,19 @@ async fn key_set(world: &World) -> (Vec<String>, String) {
 }
 
 /// `kid` and state of each, the newest first.
-async fn states(world: &World) -> Vec<(String, String)> {
+pub(crate) async fn states(world: &World) -> Vec<(String, String)> {
     let list = world.api("GET", "/keys", &world.admin_token()).await.json();
     let text = |item: &Value, name: &str| item[name].as_str().unwrap().to_owned();
     list["items"].as_array().unwrap().iter().map(|item| (text(item, "kid"), text(item, "state"))).collect()
 }
 
-async fn post(world: &World, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post(world: &World, path: &str, body: &Value) -> Answer {
     let url = format!("{}/api/v1/keys/{path}", world.issuer());
     let request = world.http.post(url).bearer_auth(world.admin_token()).header("content-type", "application/json");
     Answer::read(request.body(body.to_string()).send().await.unwrap()).await
 }
 
-async fn signed_by(world: &World, tokens: &Value) -> String {
+pub(crate) async fn signed_by(world: &World, tokens: &Value) -> String {
     let (status, body) = world.exchange("desk-agent", tokens, &[]).await;
     assert_eq!(status, 200, "{body}");
     jsonwebtoken::decode_header(body["access_token"].as_str().unwrap()).unwrap().kid.unwrap()
@@ -44,7 +43,7 @@ fn at(world: &World, time: Timestamp) {
 }
 
 /// Forgets what a change has made stale, as a server does each second.
-async fn look(world: &World) {
+pub(crate) async fn look(world: &World) {
     avouch::flow::issuers::refresh(&world.host).await.unwrap();
 }
 
@@ -258,83 +257,6 @@ both! {
         rotate::rotate(&world.host, "acme", SigningAlg::Es256, Some(&reason)).await.unwrap();
         let of_acme = rotate::list(&world.host, "acme").await.unwrap();
         assert_eq!(of_acme.iter().filter(|listed| listed.key.state == KeyState::Retiring).count(), 1);
-    }
-}
-
-both! {
-    async fn a_revoked_key_signs_nowhere_and_is_in_no_set(world: World) {
-        let (_, tokens, _, assertion) = world.delegated().await;
-        let other = world.replica(&declarations(&world.service.url)).await;
-        assert_eq!(signed_by(&other, &tokens).await, signed_by(&world, &tokens).await);
-        let kid = key_set(&world).await.0.remove(0);
-        let order = |dry_run| Order {
-            kid: Kid::from(kid.as_str()),
-            reason: Reason::parse("a stolen backup").unwrap(),
-            withdraw_since: Some(NOW),
-            dry_run,
-        };
-        let id = &*world.app.issuer.id;
-        let before = world.database.column("SELECT COUNT(*) FROM journal").await;
-        let would = compromise::run(&world.host, id, &order(true), |_, _| {}).await.unwrap();
-        assert_eq!((would.alive, would.withdrawn, would.dry_run), (3, 1, true));
-        assert!(would.successor.unwrap().kid.is_none(), "it would have to be made");
-        assert_eq!(world.database.column("SELECT COUNT(*) FROM journal").await, before, "nothing happened");
-
-        let revoke = format!("{kid}/revoke");
-        assert_eq!(post(&world, &revoke, &json!({})).await.status, 400, "without a reason");
-        assert_eq!(world.api("POST", &format!("/keys/{revoke}"), tokens["access_token"].as_str().unwrap()).await.status, 403);
-        let report = post(&world, &revoke, &json!({"reason": "a stolen backup"})).await;
-        assert_eq!((report.status, &report.json()["alive"]), (200, &json!(3)), "{}", report.body);
-        let successor = report.json()["successor"].as_str().unwrap().to_owned();
-        assert_eq!(key_set(&world).await, (vec![successor.clone()], "public, max-age=30".into()));
-
-        // The other server has not looked yet: the transaction does.
-        let (status, minted) = other.exchange("desk-agent", &tokens, &[]).await;
-        assert_eq!(status, 200, "{minted}");
-        let header = jsonwebtoken::decode_header(minted["access_token"].as_str().unwrap()).unwrap();
-        assert_eq!(header.kid.as_deref(), Some(successor.as_str()));
-        let refreshed = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
-        let late = world.replica(&declarations(&world.service.url)).await;
-        let (status, tokens) = late.token("desk-agent", &refreshed).await;
-        assert_eq!(status, 200, "{tokens}");
-        let header = jsonwebtoken::decode_header(tokens["id_token"].as_str().unwrap()).unwrap();
-        assert_eq!(header.kid.as_deref(), Some(successor.as_str()));
-
-        let bodies = world.database.column("SELECT body FROM journal WHERE kind LIKE 'key.%' ORDER BY id").await;
-        assert_eq!(bodies.len(), 4, "{bodies:?}");
-        assert!(bodies[1].contains("a stolen backup"), "{bodies:?}");
-        assert!(bodies[3].contains(r#""early":"emergency""#), "{bodies:?}");
-        assert_eq!(world.database.column("SELECT COALESCE(sealed, '-') FROM signing_key WHERE state = 'revoked'").await, ["-"]);
-        // Started again, it goes on with what is left.
-        let again = compromise::run(&world.host, id, &order(false), |_, _| {}).await.unwrap();
-        assert_eq!((again.alive, again.withdrawn, again.state_before), (3, 1, KeyState::Revoked));
-        let text = again.markdown();
-        let jti = crate::harness::claims(&assertion)["jti"].as_str().unwrap().to_owned();
-        for part in ["# A signing key was revoked", "a stolen backup", "What to tell services", &jti, &kid] {
-            assert!(text.contains(part), "{part}: {text}");
-        }
-        let (status, refused) = world.exchange("desk-agent", &tokens, &[]).await;
-        assert_eq!((status, &refused["error"]), (400, &json!("consent_required")), "the delegation is withdrawn");
-    }
-}
-
-both! {
-    async fn a_pending_key_takes_over_from_a_revoked_one(world: World) {
-        let pending = post(&world, "prepare", &json!({})).await.json()["kid"].as_str().unwrap().to_owned();
-        let first = states(&world).await.into_iter().find(|(_, state)| state == "active").unwrap().0;
-        world.clock.advance(DAY + Seconds(5));
-        let report = post(&world, &format!("{first}/revoke"), &json!({"reason": "why"})).await.json();
-        assert_eq!(report["successor"], json!(pending));
-        let body = world.database.column("SELECT body FROM journal WHERE kind = 'key.activated' ORDER BY id DESC LIMIT 1").await;
-        assert!(!body[0].contains("early"), "it was published long enough: {body:?}");
-        // One that does not sign changes nothing for the others.
-        let third = post(&world, "prepare", &json!({})).await.json()["kid"].as_str().unwrap().to_owned();
-        let report = post(&world, &format!("{third}/revoke"), &json!({"reason": "why"})).await.json();
-        assert_eq!(report["successor"], Value::Null);
-        look(&world).await;
-        assert_eq!(key_set(&world).await.0, [pending]);
-        assert_eq!(post(&world, "prepare", &json!({})).await.status, 201, "and another one can be prepared");
-        assert_eq!(post(&world, "nothing/revoke", &json!({"reason": "why"})).await.status, 404);
     }
 }
 

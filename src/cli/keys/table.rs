@@ -1,0 +1,95 @@
+//! Keys as they are shown: where each stands, how old it is, what comes next and when.
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+
+use super::{Common, failed};
+use crate::cli::Failure;
+use crate::domain::ids::Kid;
+use crate::domain::rotation::{KeyState, Step};
+use crate::domain::time::{Seconds, Timestamp};
+use crate::flow::rotate::{self, Listed};
+use crate::host::Host;
+
+pub(super) async fn list(host: &Host, id: &str, common: &Common) -> Result<(), Failure> {
+    let keys = rotate::list(host, id).await.map_err(failed)?;
+    if common.json {
+        out!("{}", json!({ "items": keys.iter().map(item).collect::<Vec<_>>() }));
+        return Ok(());
+    }
+    out!("{:<43}  {:<5}  {:<8}  {:>6}  NEXT", "KID", "ALG", "STATE", "AGE");
+    for listed in &keys {
+        out!("{}", line(listed, host.now()));
+    }
+    Ok(())
+}
+
+pub(super) async fn show(host: &Host, id: &str, kid: &Kid, common: &Common) -> Result<(), Failure> {
+    let keys = rotate::list(host, id).await.map_err(failed)?;
+    let Some(listed) = keys.iter().find(|listed| listed.key.kid == *kid) else { return Ok(()) };
+    let text = if common.json { item(listed).to_string() } else { line(listed, host.now()) };
+    out!("{text}");
+    Ok(())
+}
+
+fn line(listed: &Listed, now: Timestamp) -> String {
+    let key = &listed.key;
+    let since = key.ended_at.or(key.retired_at).or(key.activated_at).unwrap_or(key.created_at);
+    format!(
+        "{:<43}  {:<5}  {:<8}  {:>6}  {}",
+        key.kid.as_str(),
+        key.alg.as_str(),
+        key.state.as_str(),
+        span(now - since),
+        next(listed, now)
+    )
+}
+
+/// What comes next, in words.
+fn next(listed: &Listed, now: Timestamp) -> String {
+    let key = &listed.key;
+    let planned = listed.next.map(|(step, at)| {
+        let what = match step {
+            Step::Prepare => "its successor is published",
+            Step::Activate => "its successor takes over",
+            Step::Remove => "leaves the key set",
+        };
+        format!("{what} {}", when(at, now))
+    });
+    match key.state {
+        KeyState::Pending => {
+            let at = listed.allowed_at.unwrap_or(key.created_at);
+            if at <= now { "may sign now".to_owned() } else { format!("may sign {}", when(at, now)) }
+        }
+        KeyState::Active => planned.unwrap_or_else(|| "signs until another is activated".to_owned()),
+        KeyState::Retiring => planned.unwrap_or_default(),
+        KeyState::Removed | KeyState::Revoked => key.reason.clone().unwrap_or_else(|| "-".to_owned()),
+    }
+}
+
+fn when(at: Timestamp, now: Timestamp) -> String {
+    let date = DateTime::from_timestamp(at.0, 0);
+    let date = date.map_or_else(|| at.to_string(), |date| date.format("%-d %b %Y %H:%M UTC").to_string());
+    if at <= now { format!("at any moment (was due {date})") } else { format!("in {}, on {date}", span(at - now)) }
+}
+
+/// The largest unit that tells enough.
+fn span(of: Seconds) -> String {
+    match of.0.max(0) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+fn item(listed: &Listed) -> Value {
+    let key = &listed.key;
+    json!({
+        "kid": key.kid, "alg": key.alg, "state": key.state, "created_at": key.created_at.rfc3339(),
+        "activated_at": key.activated_at.map(Timestamp::rfc3339), "retired_at": key.retired_at.map(Timestamp::rfc3339),
+        "ended_at": key.ended_at.map(Timestamp::rfc3339), "reason": key.reason,
+        "allowed_at": listed.allowed_at.map(Timestamp::rfc3339),
+        "next": listed.next.map(|(step, _)| step), "next_at": listed.next.map(|(_, at)| at.rfc3339()),
+    })
+}
