@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -271,28 +272,59 @@ fn failed(error: Error) -> Failure {
 }
 
 async fn revoke(order: &Order, folder: &Path, common: &Common) -> Result<(), Failure> {
-    // Told before anything is done: afterwards somebody needs the report.
-    let name = |ending: &str| folder.join(format!("key-revoked-{}.{ending}", order.kid));
-    let made = |path: PathBuf| {
-        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.map(|file| (path.clone(), file)).map_err(|e| Failure::Usage(format!("--reports: {}: {e}", path.display())))
+    let files = if order.dry_run {
+        None
+    } else {
+        Some((ReportFile::open(order, folder, "md")?, ReportFile::open(order, folder, "json")?))
     };
-    let files = if order.dry_run { None } else { Some((made(name("md"))?, made(name("json"))?)) };
-    let outcome = revoke_on(order, common).await;
-    if outcome.is_err()
-        && let Some(((md, _), (json, _))) = &files
-    {
-        let _ = (std::fs::remove_file(md), std::fs::remove_file(json));
-    }
-    let report = outcome?;
+    let report = match revoke_on(order, common).await {
+        Ok(report) => report,
+        Err(failure) => {
+            if let Some((text, json)) = &files {
+                text.give_up();
+                json.give_up();
+            }
+            return Err(failure);
+        }
+    };
     let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::Unable(e.to_string()))?;
-    if let Some(((md, mut md_file), (js, mut json_file))) = files {
-        let wrote = md_file.write_all(report.markdown().as_bytes()).and_then(|()| json_file.write_all(json.as_bytes()));
-        wrote.map_err(|e| Failure::Unable(format!("the reports could not be written: {e}")))?;
-        say!("written: {} and {}", md.display(), js.display());
+    let text = report.markdown();
+    out!("{}", if common.json { &json } else { &text });
+    if let Some((text_file, json_file)) = files {
+        text_file.write(&text)?;
+        json_file.write(&json)?;
     }
-    out!("{}", if common.json { json } else { report.markdown() });
     Ok(())
+}
+
+/// Opened before anything is done, for afterwards somebody needs it; what is in it stays until there is something to write.
+struct ReportFile {
+    path: PathBuf,
+    file: File,
+    was_there: bool,
+}
+
+impl ReportFile {
+    fn open(order: &Order, folder: &Path, ending: &str) -> Result<Self, Failure> {
+        let path = folder.join(format!("key-revoked-{}.{ending}", order.kid));
+        let was_there = path.exists();
+        let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = opened.map_err(|e| Failure::Usage(format!("--reports: {}: {e}", path.display())))?;
+        Ok(Self { path, file, was_there })
+    }
+
+    fn give_up(&self) {
+        if !self.was_there {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    fn write(mut self, text: &str) -> Result<(), Failure> {
+        let wrote = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
+        wrote.map_err(|e| Failure::Unable(format!("{} could not be written: {e}", self.path.display())))?;
+        say!("written: {}", self.path.display());
+        Ok(())
+    }
 }
 
 async fn revoke_on(order: &Order, common: &Common) -> Result<Report, Failure> {

@@ -23,6 +23,14 @@ vocabulary! {
     }
 }
 
+impl KeyState {
+    /// Whether it is in the key set, so that what it signed is taken.
+    #[must_use]
+    pub fn is_published(self) -> bool {
+        matches!(self, Self::Pending | Self::Active | Self::Retiring)
+    }
+}
+
 vocabulary! {
     /// What a key signs with (RFC 7518 section 3.1).
     pub enum SigningAlg {

@@ -63,7 +63,8 @@ pub async fn decide(
 
 /// Whom an `id_token_hint` names (OpenID Connect Core section 3.1.2.1): an ID token that this client got here, however long ago.
 fn hinted(app: &App, client: &Client, hint: &str) -> Result<Subject, Refusal> {
-    let claims = id_token::verify(app, hint).ok().filter(|claims| claims.aud == client.client_id);
+    let claims =
+        id_token::verify(app, hint).ok().map(|(claims, _)| claims).filter(|claims| claims.aud == client.client_id);
     claims
         .map(|claims| claims.sub)
         .ok_or(Refusal::Malformed("id_token_hint", "is not an ID token that this client got here"))

@@ -8,7 +8,7 @@ use crate::domain::ids::{ClientKey, Jti, Kid, Subject};
 use crate::domain::journal::{Event, Why};
 use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{self, Early, Key, KeyState, SigningAlg};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::rotate::{self, Reason};
 use crate::flow::{issuers, withdraw};
@@ -17,6 +17,8 @@ use crate::store::Entry;
 
 /// Rows that are read, and delegations that are ended, at a time.
 const AT_ONCE: i64 = 200;
+/// By how much another server's clock may be ahead: what it wrote down under the key may bear a later time than the revocation.
+const SKEW: Seconds = Seconds(60);
 /// Most assertions that a report lists.
 const MAX_LISTED: usize = 1000;
 
@@ -165,8 +167,8 @@ async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestam
             rotate::add(&mut tx, host, &spare.0, &spare.1).await?;
             (spare.0.kid().clone(), false, None)
         };
-        let early = (!usable).then_some((Early::Emergency, Some(&order.reason)));
-        rotate::take_over(&mut tx, host, &kid, Some(&revoked), early).await?;
+        let early = (!usable).then_some(Early::Emergency);
+        rotate::take_over(&mut tx, host, &kid, Some(&revoked), (early, Some(&order.reason))).await?;
         successor = Some(Successor { kid: Some(kid), published_since: since });
     }
     tx.commit().await?;
@@ -179,7 +181,11 @@ async fn list_alive(host: &Host, issuer_id: &str, kid: &Kid, at: Timestamp, repo
     let mut after = None;
     let mut services = std::collections::BTreeSet::new();
     loop {
-        let page = store.read().await?.assertions_since(at - ASSERTION_LIFETIME, after.as_deref(), AT_ONCE).await?;
+        let page = store
+            .read()
+            .await?
+            .assertions_between((at - ASSERTION_LIFETIME, at + SKEW), after.as_deref(), AT_ONCE)
+            .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
         for row in page.into_iter().filter(|row| row.assertion.kid == *kid && row.assertion.exp > at) {

@@ -127,14 +127,14 @@ fn minted(app: &App, key: Option<&Arc<SigningKey>>, request: &Request, claims: &
 /// An ID token of ours, for this client (ID-JAG draft section 4.3.3).
 fn by_id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToken, Refusal> {
     let refuse = Refusal::SubjectToken;
-    let claims = id_token::verify(app, token.expose()).map_err(refuse)?;
+    let (claims, kid) = id_token::verify(app, token.expose()).map_err(refuse)?;
     if claims.aud != client.client_id {
         return Err(refuse("it was not issued to this client"));
     }
     if claims.exp <= app.now() {
         return Err(refuse("it has expired"));
     }
-    Ok(SubjectToken::Id { session_id: claims.sid, sub: claims.sub })
+    Ok(SubjectToken::Id { session_id: claims.sid, sub: claims.sub, kid })
 }
 
 /// Finds or asks the question of this request, and says what to tell the agent; `None` when the user has decided in the meantime.

@@ -97,7 +97,7 @@ pub async fn prepare(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Ki
 /// [`Refusal::Malformed`] for what is no key that signs here; [`Refusal::KeyState`] when one is pending already, or was ever called so
 /// here; faults.
 pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>) -> Result<Kid, Error> {
-    let imported = jose::import(text).map_err(|e| Refusal::Malformed("the key", e.0))?;
+    let imported = jose::import(text).map_err(|e| Refusal::TextMalformed("key", e.0))?;
     let kid = kid.or(imported.kid.as_ref());
     if kid.is_some_and(|kid| !rotation::is_kid(kid.as_str())) {
         return Err(Refusal::Malformed("kid", "must be 1 to 100 of a-z, A-Z, 0-9, - and _").into());
@@ -144,8 +144,8 @@ pub async fn activate(host: &Host, issuer_id: &str, kid: &Kid, force: Option<&Re
         return Err(Refusal::KeyNotYet { what: "it may sign", at }.into());
     }
     let after = active(&keys, key.alg).cloned();
-    let early = early.then_some((Early::Forced, force));
-    take_over(&mut tx, host, &key.kid, after.as_ref(), early).await?;
+    let early = early.then_some(Early::Forced);
+    take_over(&mut tx, host, &key.kid, after.as_ref(), (early, force)).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -197,7 +197,7 @@ pub async fn ensure(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(),
     if pending.is_none() {
         add(&mut tx, host, &key, &sealed).await?;
     }
-    take_over(&mut tx, host, kid, None, Some((Early::First, None))).await?;
+    take_over(&mut tx, host, kid, None, (Some(Early::First), None)).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -277,7 +277,7 @@ async fn activate_due(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(
         (at <= now).then_some((active, pending))
     });
     if let Some((active, pending)) = due {
-        take_over(&mut tx, host, &pending.kid, Some(active), None).await?;
+        take_over(&mut tx, host, &pending.kid, Some(active), (None, None)).await?;
         tx.commit().await?;
     }
     Ok(())
@@ -350,7 +350,7 @@ pub(super) async fn take_over(
     host: &Host,
     kid: &Kid,
     after: Option<&Key>,
-    early: Option<(Early, Option<&Reason>)>,
+    (early, reason): (Option<Early>, Option<&Reason>),
 ) -> Result<(), Error> {
     let now = host.now();
     if let Some(after) = after
@@ -365,8 +365,8 @@ pub(super) async fn take_over(
     let event = Event::KeyActivated {
         kid: kid.clone(),
         after: after.map(|key| key.kid.clone()),
-        early: early.map(|(early, _)| early),
-        reason: early.and_then(|(_, reason)| reason).map(|reason| reason.as_str().to_owned()),
+        early,
+        reason: reason.map(|reason| reason.as_str().to_owned()),
     };
     tx.record(Entry::new(host.id(), now, event)).await?;
     Ok(())

@@ -140,24 +140,26 @@ impl Tx {
         })
     }
 
-    /// The assertions of this issuer since a time, in their order, after a row. It goes through the rows of all issuers since then: there is no
-    /// index that every mint would have to pay for, and this is asked when a key is compromised.
-    pub async fn assertions_since(
+    /// The assertions of this issuer between two times, in their order, after a row. It goes through the rows of all issuers between them:
+    /// there is no index that every mint would have to pay for, and this is asked when a key is compromised.
+    pub async fn assertions_between(
         &mut self,
-        since: Timestamp,
+        (since, until): (Timestamp, Timestamp),
         after: Option<&str>,
         limit: i64,
     ) -> Result<Vec<AssertionRow>> {
         let id = self.issuer.clone();
         // A row's id begins with its time, in milliseconds.
-        let first = format!("{:012x}", since.0.max(0).saturating_mul(1000));
+        let bound = |at: Timestamp| format!("{:012x}", at.0.max(0).saturating_mul(1000));
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT id, client_id, jti, body FROM journal WHERE id > $2 AND issuer_id = $1 AND kind = 'assertion' ORDER BY id LIMIT $3",
+                "SELECT id, client_id, jti, body FROM journal WHERE id > $2 AND id < $4 AND issuer_id = $1 AND kind = 'assertion'
+                  ORDER BY id LIMIT $3",
             )
             .bind(&*id)
-            .bind(after.unwrap_or(&first))
+            .bind(after.map_or_else(|| bound(since), str::to_owned))
             .bind(limit)
+            .bind(bound(until))
             .fetch_all(c)
             .await?;
             rows.iter().map(assertion_row).collect()

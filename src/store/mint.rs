@@ -77,6 +77,8 @@ pub enum SubjectToken {
         session_id: String,
         /// Its `sub`.
         sub: Subject,
+        /// The key that signed it, as far as this server has heard.
+        kid: Kid,
     },
 }
 
@@ -212,6 +214,11 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
         Some(client) if !client.disabled && client.version == mint.client.version => {}
         Some(client) if !client.disabled => return Ok(Verdict::Said(Outcome::ClientChanged)),
         _ => return refused(Refusal::ClientAuthenticationFailed),
+    }
+    if let Some(key) = rows.subject_key
+        && !facts.is_published(key)?
+    {
+        return refused(Refusal::SubjectToken("it is not signed by a key of this issuer"));
     }
     let Some(subject) = facts.subject(rows.subject)? else {
         return refused(Refusal::SubjectToken(match mint.subject {

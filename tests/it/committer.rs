@@ -23,7 +23,13 @@ const SPOILT: [Spoilt; 12] = [
     ("no such token", |m| m.subject = SubjectToken::Access { hash: "another".into() }, is_nobody),
     (
         "no such session",
-        |m| m.subject = SubjectToken::Id { session_id: "another".into(), sub: Subject::parse("another").unwrap() },
+        |m| {
+            m.subject = SubjectToken::Id {
+                session_id: "another".into(),
+                sub: Subject::parse("another").unwrap(),
+                kid: m.kid.clone(),
+            }
+        },
         is_nobody,
     ),
     ("another's token", |m| Arc::make_mut(&mut m.client).key = "another".into(), is_unknown),

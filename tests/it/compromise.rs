@@ -14,6 +14,8 @@ both! {
     async fn a_revoked_key_signs_nowhere_and_is_in_no_set(world: World) {
         let (_, tokens, _, assertion) = world.delegated().await;
         let other = world.replica(&declarations(&world.service.url)).await;
+        let stale = world.replica(&declarations(&world.service.url)).await;
+        assert_eq!(key_set(&stale).await.0.len(), 1, "it has loaded its keys");
         assert_eq!(signed_by(&other, &tokens).await, signed_by(&world, &tokens).await);
         let kid = key_set(&world).await.0.remove(0);
         let order = |dry_run| Order {
@@ -42,6 +44,13 @@ both! {
         assert_eq!(status, 200, "{minted}");
         let header = jsonwebtoken::decode_header(minted["access_token"].as_str().unwrap()).unwrap();
         assert_eq!(header.kid.as_deref(), Some(successor.as_str()));
+        // Nor does it take an ID token by that key, whoever made it.
+        let forged = [
+            ("subject_token", tokens["id_token"].as_str().unwrap()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+        ];
+        let stale = stale.exchange("desk-agent", &tokens, &forged).await;
+        assert_eq!((stale.0, &stale.1["error"]), (400, &json!("invalid_grant")), "{}", stale.1);
         let refreshed = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
         let late = world.replica(&declarations(&world.service.url)).await;
         let (status, tokens) = late.token("desk-agent", &refreshed).await;

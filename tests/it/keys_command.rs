@@ -53,6 +53,9 @@ fn keys_from_the_first_to_a_revoked_one() {
         |ending: &str| std::fs::read_to_string(folder.path().join(format!("key-revoked-{kid}.{ending}"))).unwrap();
     assert_eq!(written("md").trim(), report.trim());
     assert_eq!(serde_json::from_str::<Value>(&written("json")).unwrap()["reason"], "a stolen laptop");
+    let (code, _, said) = keys(&[&revoke[..], &["--issuer", "nobody"]].concat());
+    assert_eq!(code, 2, "{said}");
+    assert_eq!(written("md").trim(), report.trim(), "a run that fails leaves what one before it wrote");
 
     let jwk = r#"{"kty":"EC","crv":"P-256","kid":"main-2025","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
         "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}"#;

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use super::wanted::Wanted;
 use crate::domain::consent::Consent;
 use crate::domain::exchange::Record;
+use crate::domain::rotation::KeyState;
 use crate::domain::service::Declared;
 use crate::domain::session::Account;
 use crate::domain::time::Timestamp;
@@ -12,7 +13,7 @@ use crate::store::accounts::account;
 use crate::store::consents::{consent, consent_columns};
 use crate::store::json_row::{JsonRow, elements, object, pairs};
 use crate::store::services::{declared, service_columns};
-use crate::store::{Columns as _, Result, StoreError, Tx, on, per_engine};
+use crate::store::{Columns as _, Result, StoreError, Tx, on, per_engine, word};
 
 /// The subjects of `$1` (by access token) and `$2` (by session) that are alive at `$3`, as `who`. An ID token names no family, but it dies
 /// with the last that the sign-in to its client gave in its session. A family that is offline outlives that.
@@ -117,8 +118,8 @@ pub(super) struct Facts {
     subjects: Vec<Found<SubjectFacts>>,
     clients: Vec<Found<ClientState>>,
     services: Vec<Found<Declared>>,
-    /// Whether the key signs.
-    keys: Vec<Found<bool>>,
+    /// Where the key stands.
+    keys: Vec<Found<KeyState>>,
 }
 
 fn there<T>(found: &Found<T>) -> Result<Option<&T>> {
@@ -144,7 +145,11 @@ impl Facts {
     }
 
     pub(super) fn signs(&self, n: usize) -> Result<bool> {
-        Ok(there(&self.keys[n])?.is_some_and(|signs| *signs))
+        Ok(there(&self.keys[n])? == Some(&KeyState::Active))
+    }
+
+    pub(super) fn is_published(&self, n: usize) -> Result<bool> {
+        Ok(there(&self.keys[n])?.is_some_and(|state| state.is_published()))
     }
 
     pub(super) fn subject(&self, n: usize) -> Result<Option<&SubjectFacts>> {
@@ -193,7 +198,7 @@ impl Facts {
                 let row = JsonRow::parse(body)?;
                 declared(&row)
             }),
-            "key" => put(&mut self.keys, n, || Ok(JsonRow::parse(body)?.text("state")? == "active")),
+            "key" => put(&mut self.keys, n, || word(&JsonRow::parse(body)?, "state", KeyState::parse)),
             _ => Err(StoreError::Broken("kind")),
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Rows {
     pub(super) service: usize,
     /// ES256's, and RS256's where there is one.
     pub(super) keys: (usize, Option<usize>),
+    /// What signed the ID token, if it is one.
+    pub(super) subject_key: Option<usize>,
 }
 
 /// What one mint needs.
@@ -116,6 +118,10 @@ impl<'a> Wanted<'a> {
                 self.keys.number((issuer, &mint.kid)),
                 mint.rs256_kid.as_ref().map(|kid| self.keys.number((issuer, kid))),
             ),
+            subject_key: match &mint.subject {
+                SubjectToken::Access { .. } => None,
+                SubjectToken::Id { kid, .. } => Some(self.keys.number((issuer, kid))),
+            },
         })
     }
 
@@ -136,7 +142,7 @@ impl<'a> Wanted<'a> {
     pub(super) fn by_session(&self) -> String {
         let rows = self.subjects.iter().filter_map(|((issuer, subject, client, aud), n)| match subject {
             SubjectToken::Access { .. } => None,
-            SubjectToken::Id { session_id, sub } => Some((n, issuer, client, aud, session_id, sub)),
+            SubjectToken::Id { session_id, sub, .. } => Some((n, issuer, client, aud, session_id, sub)),
         });
         json(&rows.collect::<Vec<_>>())
     }
