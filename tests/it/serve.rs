@@ -76,7 +76,10 @@ impl Server {
     async fn connect_held(&self) -> Peer {
         let mut peer = self.connect().await;
         peer.send("GET /held HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        self.held.acquire().await.unwrap().forget();
+        tokio::select! {
+            permit = self.held.acquire() => permit.unwrap().forget(),
+            () = peer.closed() => panic!("a connection was ended whose request was on its way"),
+        }
         peer
     }
 }

@@ -37,6 +37,13 @@ struct Held {
     by_owner: HashMap<IpAddr, usize>,
 }
 
+/// Who is not ended to make room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spared {
+    Nobody,
+    TheYoung,
+}
+
 #[derive(Default)]
 struct Taken {
     owner: Option<IpAddr>,
@@ -91,7 +98,7 @@ impl Connections {
         let mut held = self.held();
         if let Some(owner) = owner
             && held.by_owner.get(&owner).is_some_and(|count| *count >= self.per_address)
-            && !self.end_longest_waiting(&mut held, Some(owner))
+            && !self.end_longest_waiting(&mut held, Some(owner), Spared::Nobody)
         {
             return None;
         }
@@ -102,7 +109,7 @@ impl Connections {
         }
         // One makes room before the next one comes.
         if held.free.len() + held.ending < self.slots.len().div_ceil(64) {
-            self.end_longest_waiting(&mut held, None);
+            self.end_longest_waiting(&mut held, None, Spared::Nobody);
         }
         let state = &self.slots[slot];
         state.blocked.store(0, Ordering::Relaxed);
@@ -134,10 +141,15 @@ impl Connections {
     /// Ends the connection that has been idle longest, else the one that has waited longest for its peer in the middle of something, and
     /// of those that have not waited for long only where there are no others. `false` when each is being worked for.
     pub(super) fn make_room(&self) -> bool {
-        self.end_longest_waiting(&mut self.held(), None)
+        self.end_longest_waiting(&mut self.held(), None, Spared::Nobody)
     }
 
-    fn end_longest_waiting(&self, held: &mut Held, owner: Option<IpAddr>) -> bool {
+    /// The same for somebody who may be about to come: no reason to end one that has only just come, and whose request is on its way.
+    pub(super) fn make_room_early(&self) -> bool {
+        self.end_longest_waiting(&mut self.held(), None, Spared::TheYoung)
+    }
+
+    fn end_longest_waiting(&self, held: &mut Held, owner: Option<IpAddr>, spared: Spared) -> bool {
         let young = self.now().saturating_sub(self.young);
         let rank = |phase, since: u64| match phase {
             _ if since > young => 2,
@@ -150,6 +162,7 @@ impl Connections {
                 let since = slot.waiting(state).filter(|_| owner.is_none() || taken.owner == owner)?;
                 (taken.task.is_some() && !taken.ended).then(|| (rank(state.phase(), since), since, n, state))
             });
+            let longest = longest.filter(|(rank, ..)| spared == Spared::Nobody || *rank < 2);
             let Some((_, _, slot, state)) = longest.min() else { return false };
             if self.end(held, slot, state) {
                 return true;
@@ -339,7 +352,7 @@ mod tests {
             (Phase::Head, 20),
             (Phase::Answering, 90_000),
         ];
-        let order = |owner: Option<IpAddr>| {
+        let order = |owner: Option<IpAddr>, spared| {
             let mut connections = Connections::new(&Limits { connections: 1000, ..Limits::default() });
             Arc::get_mut(&mut connections).unwrap().began -= Duration::from_mins(10);
             let now = connections.now();
@@ -354,17 +367,18 @@ mod tests {
             // The last one takes its answer.
             places[5].slot().blocked.store(now - 4000 * MS, Ordering::Relaxed);
             let mut order = Vec::new();
-            while connections.end_longest_waiting(&mut connections.held(), owner) {
+            while connections.end_longest_waiting(&mut connections.held(), owner, spared) {
                 let gone = |n: &usize| places[*n].phase() == Phase::Ended && !order.contains(n);
                 order.push((0..at.len()).find(gone).unwrap());
             }
             order
         };
         assert_eq!(
-            order(None),
+            order(None, Spared::Nobody),
             [6, 2, 1, 4, 5, 7, 0],
             "idle, then in the middle, then the young; none that is at work"
         );
-        assert_eq!(order("192.0.2.2".parse().ok()), [1, 5, 7]);
+        assert_eq!(order(None, Spared::TheYoung), [6, 2, 1, 4, 5], "nobody is there yet who needs the room");
+        assert_eq!(order("192.0.2.2".parse().ok(), Spared::Nobody), [1, 5, 7]);
     }
 }

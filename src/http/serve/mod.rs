@@ -51,7 +51,7 @@ pub async fn serve_within(limits: Limits, listener: TcpListener, router: Router,
             _ = look.tick() => {
                 server.connections.end_the_late(&server.limits);
                 if !room {
-                    server.connections.make_room();
+                    server.connections.make_room_early();
                 }
             }
             asked = stop.changed() => if asked.is_err() { break },
