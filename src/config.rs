@@ -24,6 +24,7 @@ use crate::domain::issuer::IssuerId;
 use crate::domain::members::quote;
 use crate::domain::rotation::Rotation;
 use crate::domain::service_policy::ServicePolicy;
+use crate::domain::spelling::printable;
 use crate::secret::{Secret, same};
 pub use grants::Grants;
 use issuers::Homes;
@@ -31,7 +32,6 @@ pub use issuers::{Declared, IssuerDecl};
 pub use log::{Log, LogFormat, LogLevel};
 use section::{NEARLY_PREFIX, PREFIX, Section, Source};
 pub(crate) use users::password_hash;
-use wording::printable;
 
 mod clients;
 mod grants;
@@ -51,7 +51,6 @@ pub(crate) fn postgresql_for_tests() -> String {
 mod tests;
 mod users;
 mod values;
-mod wording;
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "avouch.toml";

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::section::Section;
-use super::wording::nearest;
 use super::{ClientDecl, Config, ConfigError, ServiceDecl, UserDecl};
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::issuer::{Colour, IssuerId};
 use crate::domain::members::quote;
+use crate::domain::spelling::nearest;
 
 /// A further issuer declared in the file; it lives at `/{id}` of the default one.
 #[derive(Debug, Clone)]

@@ -12,9 +12,9 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use super::ConfigError;
-use super::wording::{nearest, printable};
 use crate::domain::display_name::DisplayName;
 use crate::domain::members::{MemberError, quote};
+use crate::domain::spelling::{nearest, printable};
 use crate::secret::Secret;
 
 /// What every variable of ours begins with; a single underscore is somebody else's.

@@ -13,6 +13,8 @@ use super::rotation::SigningAlg;
 pub const AUTHORIZATION_CODE: &str = "authorization_code";
 /// RFC 6749 section 6.
 pub const REFRESH_TOKEN: &str = "refresh_token";
+/// RFC 7523 section 2.1.
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// RFC 8693 section 2.1.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 

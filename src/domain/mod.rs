@@ -67,5 +67,7 @@ pub mod scope;
 pub mod service;
 pub mod service_policy;
 pub mod session;
+pub mod spelling;
 pub mod ticket;
 pub mod time;
+pub mod understood;

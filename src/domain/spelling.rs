@@ -1,18 +1,21 @@
-//! Words of the operator's, put into messages of ours.
+//! Words of other people's, put into messages of ours: what they hold, and what they are likely to mean.
 
 /// A name that fits on one line of a terminal, whatever it holds.
-pub(super) fn printable(name: &str) -> String {
+#[must_use]
+pub fn printable(name: &str) -> String {
     let short: String = name.chars().take(100).collect();
     short.escape_debug().to_string()
 }
 
 /// The candidate that looks most like what was written.
-pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates.min_by_key(|candidate| distance(written, candidate))
 }
 
 /// Edit distance (insert, delete, replace), bounded by looking at no more than 64 characters.
-fn distance(a: &str, b: &str) -> usize {
+#[must_use]
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().take(64).enumerate() {
