@@ -19,7 +19,7 @@ use crate::domain::rotation::Rotation;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::jose::{Jwks, Keyring, SealingKey};
-use crate::net::Net;
+use crate::net::{Documents, Net, Turns};
 use crate::passwords::Hashing;
 use crate::rng::Rng;
 use crate::store::{Database, Store};
@@ -47,6 +47,10 @@ pub struct Process {
     pub database: Database,
     /// The way out.
     pub net: Net,
+    /// What others publish, fetched and kept for as long as they let it.
+    pub documents: Documents,
+    /// Turns at looking for that.
+    pub looks: Turns,
     /// The time.
     pub clock: Clock,
     /// The randomness.

@@ -89,6 +89,19 @@
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
 //!
+//! # What services publish: RFC 8414 and RFC 9728, metadata; auth.md, `agent_auth`
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | 8414 §3.1 inserted, and appended as auth.md's client does it; Discovery §4; 9728 §3.1 | [`understood::places`](crate::domain::understood::places) | `domain::understood::tests::where_documents_are`, `discover::every_place_is_looked_at_and_each_is_told_of` |
+//! | 8414 §3.3 a document proves the issuer that it names, at that one's address, byte for byte; one that differs by a slash at its end is known by the service's own spelling | [`understood::understand`](crate::domain::understood::understand) | `domain::understood::tests::documents_that_are_not_where_they_should_be`, `domain::understood::tests::a_slash_at_the_end_is_an_alias` |
+//! | 9728 §2, §3.3, §5 `authorization_servers` of a resource is followed once | [`understood::hint`](crate::domain::understood::hint), [`flow::discover::discover`](crate::flow::discover::discover) | `domain::understood::tests::a_resource_leads_to_its_authorization_server_once`, `discover::what_a_resource_names_is_followed_once` |
+//! | 8414 §3.2 `application/json`; bounded in size and time, no redirect, no special-use address | [`net::Documents`](crate::net::Documents) | `discover::bad_documents_prove_nothing_and_cost_little`, `net::documents::tests` |
+//! | 9111 §4.2, §5 freshness, within bounds of our own | [`net::Documents`](crate::net::Documents) | `net::documents::tests` |
+//! | `agent_auth` in every spelling that is published: what cannot be used is passed over and the reason kept; ID-JAG draft §7.2 grant profiles | [`understood::understand`](crate::domain::understood::understand) | `domain::understood::tests::what_the_documents_of_others_come_out_as`, `domain::understood::tests::variations`, `domain::understood::tests::what_a_plain_server_says_of_id_jags`, `domain::understood::tests::what_is_kept_is_bounded`, `discover::real_documents_as_a_service_publishes_them` |
+//! | endpoints are at the service's host or under it, https, and for nothing else | [`understood::understand`](crate::domain::understood::understand) | `domain::understood::tests::variations` |
+//! | `avouch service discover`, `POST /api/v1/services/discover` | [`flow::services::discover`](crate::flow::services::discover) | `discover::on_the_command_line`, `discover::only_an_administrator_has_a_service_looked_at` |
+//!
 //! # Client ID Metadata Document draft -02
 //!
 //! | section | item | test |
@@ -170,6 +183,10 @@
 //! - **A refresh token that comes again** (RFC 9700 §4.14.2 ends the family): the last one, of the same client, is answered with another
 //!   pair for `[grants] refresh_retry` (10 s) while nothing that it gave was used: answers get lost, and two tabs ask at once. As soon as
 //!   two of those pairs are used, the family ends, so a thief is noticed one turn later at most.
+//! - **A service's own list of scopes** (8414 §2 `scopes_supported`) is shown and not enforced: it need not be whole. **Its name** (9728 §2
+//!   `resource_name`) is shown as its own words only. **A resource's word for its authorization server** counts where the server lists the
+//!   resource too, or they share a host: any resource can name any server (ID-JAG draft §9.4).
+//! - **A block of `agent_auth` that only prose holds** (a fence in `auth.md`) is not read: the text is for agents, and proves nothing.
 //! - **Clients that bring their own document** (CIMD §5) cannot sign users in yet, and metadata does not promise it (§6).
 //! - **Access token as subject token**: an extension of ours, under its own `subject_token_type`. ID-JAG §4.3 knows ID tokens, SAML
 //!   assertions and refresh tokens. There is no SAML sign-on here, so no SAML assertion to take.

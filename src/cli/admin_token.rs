@@ -36,7 +36,7 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
     let host = start::connect(&config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
     let rotated = admin_token::rotate(&host, &config, id).await.map_err(|e| match cannot_start(&e) {
         Failure::Usage(text) => Failure::Usage(format!("{id}: {text}")),
-        unable @ Failure::Unable(_) => unable,
+        other => other,
     })?;
     match rotated {
         Rotated::In(file) => out!("{}", file.display()),

@@ -48,7 +48,7 @@ pub(super) async fn check(file: Option<&Path>) -> Result<(), Failure> {
         Err(error) => match cannot_start(&error) {
             Failure::Usage(text) => Err(stopped(&text)),
             // The file may be checked where the database is out of reach.
-            Failure::Unable(text) => {
+            Failure::Unable(text) | Failure::Short(text) => {
                 out!("What a start would change is not known: {text}");
                 Ok(())
             }

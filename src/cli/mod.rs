@@ -37,6 +37,7 @@ mod log;
 mod reload;
 mod sandbox;
 mod serve;
+mod service;
 mod stop;
 mod user;
 
@@ -55,6 +56,8 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AVOUCH_COMM
 pub(crate) enum Failure {
     /// Wrong usage or configuration: exit 2.
     Usage(String),
+    /// What was examined fell short: exit 1.
+    Short(String),
     /// It could not run: exit 3.
     Unable(String),
 }
@@ -62,6 +65,7 @@ pub(crate) enum Failure {
 impl Failure {
     fn code(&self) -> u8 {
         match self {
+            Self::Short(_) => 1,
             Self::Usage(_) => 2,
             Self::Unable(_) => 3,
         }
@@ -69,7 +73,7 @@ impl Failure {
 
     fn text(&self) -> &str {
         match self {
-            Self::Usage(text) | Self::Unable(text) => text,
+            Self::Usage(text) | Self::Short(text) | Self::Unable(text) => text,
         }
     }
 }
@@ -154,6 +158,9 @@ enum Command {
     /// Issuers by path, on the database of a server that may be running
     #[command(subcommand)]
     Issuer(issuer::Command),
+    /// Relying services: what is understood of them
+    #[command(subcommand)]
+    Service(service::Command),
     /// Users
     #[command(subcommand)]
     User(user::Command),
@@ -196,6 +203,7 @@ pub fn run() -> ExitCode {
             }
             Command::Keys(command) => keys::run(command).await,
             Command::Issuer(command) => issuer::run(command).await,
+            Command::Service(command) => service::run(command).await,
             Command::User(command) => user::run(&command),
         }
     });

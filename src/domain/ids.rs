@@ -223,6 +223,12 @@ impl Audience {
         Ok(Self(text.to_owned()))
     }
 
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        Url::parse(&self.0).is_ok_and(|url| is_loopback_host(&url))
+    }
+
     /// The host, the port if it is unusual, and the path if there is one, since services may share a host: what a person is shown. Punycode
     /// stays punycode, so look-alikes show.
     #[must_use]

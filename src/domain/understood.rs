@@ -7,6 +7,7 @@
 
 mod documents;
 mod endpoint;
+mod members;
 mod offers;
 mod reader;
 mod remarks;

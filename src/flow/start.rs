@@ -16,7 +16,7 @@ use crate::flow::starting::own_document;
 pub use crate::flow::starting::{Accepted, StartError, StartReport};
 use crate::flow::{admin_token, keyfile};
 use crate::host::{DEFAULT_ISSUER, Host, Process, Revision};
-use crate::net::{Net, NetError, Policy};
+use crate::net::{Documents, Net, NetError, Policy, Turns};
 use crate::passwords::Hashing;
 use crate::rng::Rng;
 use crate::store::{Database, FileLock};
@@ -25,6 +25,8 @@ use crate::store::{Database, FileLock};
 const CLIENTS_LIFETIME: Seconds = Seconds(2);
 /// Issuers kept in memory lie between this number and twice it; each takes a few kilobytes.
 const ISSUERS_KEPT: usize = 1024;
+/// Services that are looked at together: altogether, and by one client. Each takes a few connections, for ten seconds at most.
+const LOOKS: (usize, usize) = (64, 4);
 
 /// Opens everything. On an empty database makes the sealing key, the admin token and the first signing key; on any other a missing or
 /// unreadable sealing key stops the start, for a new one could open none of the old keys.
@@ -156,7 +158,11 @@ pub async fn connect(config: &Config, clock: Clock, rng: Rng) -> Result<Host, St
     host(config, open_database(&config.database).await?, net(config)?, clock, rng).await
 }
 
-fn net(config: &Config) -> Result<Net, NetError> {
+/// The way out that the configuration opens.
+///
+/// # Errors
+/// [`NetError`]
+pub fn net(config: &Config) -> Result<Net, NetError> {
     Net::new(Policy {
         allow_private_addresses: config.network.allow_private_addresses,
         allowed_networks: config.network.allowed_networks.clone(),
@@ -169,6 +175,8 @@ async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: 
         root: config.issuer.clone(),
         revision: Revision::at(database.read().await?.issuer_revision().await?),
         database,
+        documents: Documents::new(net.clone()),
+        looks: Turns::new(LOOKS.0, LOOKS.1),
         net,
         clock,
         rng,

@@ -82,6 +82,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/api/v1/keys/{kid}/activate", post(api::keys::activate)),
         (Everywhere, "/api/v1/keys/{kid}/retire", post(api::keys::retire)),
         (Everywhere, "/api/v1/keys/{kid}/revoke", post(api::keys::revoke)),
+        (Everywhere, "/api/v1/services/discover", post(api::services::discover)),
         (Everywhere, "/api/v1/openapi.json", get(api::openapi::get)),
         (Root, "/api/v1/issuers", get(api::issuers::list).post(api::issuers::post)),
         (Root, "/api/v1/issuers/{id}", get(api::issuers::get).patch(api::issuers::patch).delete(api::issuers::delete)),

@@ -52,8 +52,8 @@ pub enum DocumentError {
     #[error("the document's server answered {0}")]
     Status(u16),
     /// Not `application/json` or `application/…+json`.
-    #[error("the document is not served as JSON")]
-    ContentType,
+    #[error("the document is served as {0:?}, not as application/json")]
+    ContentType(String),
     /// Not JSON.
     #[error("the document is not JSON")]
     Malformed(#[source] Arc<serde_json::Error>),

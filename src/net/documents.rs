@@ -4,7 +4,10 @@
 //! 200 is success, no redirect is followed, nothing that failed is kept, the server's caching headers count within bounds of our own.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
 
+use http_cache_semantics::{CacheOptions, CachePolicy};
+use hyper::header;
 use url::Url;
 
 use super::cache::{BOUNDS, Bounds, Cache, Key, Outcome, Slot, key, lock};
@@ -104,15 +107,16 @@ impl Documents {
         if response.status != 200 {
             return Err(DocumentError::Status(response.status));
         }
-        if !response.header("content-type").is_some_and(is_json) {
-            return Err(DocumentError::ContentType);
+        let kind = response.header("content-type").unwrap_or_default();
+        if !is_json(kind) {
+            return Err(DocumentError::ContentType(kind.chars().take(100).collect()));
         }
         let parsed = serde_json::from_slice(&response.body);
         let body: serde_json::Value = parsed.map_err(|e| DocumentError::Malformed(Arc::new(e)))?;
         if !body.is_object() {
             return Err(DocumentError::NotAnObject);
         }
-        let fresh_until = now + lifetime(&response.headers, *limits);
+        let fresh_until = now + lifetime(&response.headers, now, *limits);
         Ok((Arc::new(Document { body, fetched_at: now, fresh_until }), response.body.len()))
     }
 }
@@ -124,24 +128,24 @@ fn is_json(content_type: &str) -> bool {
     subtype == "json" || subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty())
 }
 
-/// Seconds a document stays fresh: `max-age` less `Age` (RFC 9111 sections 4.2 and 5.1), within our own bounds. Without
-/// a usable `max-age`, or where its server wants it not kept, it is the floor.
-fn lifetime(headers: &Headers, limits: Limits) -> Seconds {
-    let mut max_age = None;
-    for directive in headers.all("cache-control").flat_map(|value| value.split(',')) {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-store" | "no-cache" => max_age = Some(0),
-            // The first one counts; a repeated or unreadable one only shortens.
-            "max-age" => {
-                let seconds = value.trim().trim_matches('"').parse().unwrap_or(0);
-                max_age = Some(max_age.map_or(seconds, |known: i64| known.min(seconds)));
-            }
-            _ => {}
+/// Seconds a document stays fresh by the rules of HTTP (RFC 9111 sections 4.2 and 5), within our own bounds.
+fn lifetime(headers: &Headers, now: Timestamp, limits: Limits) -> Seconds {
+    let mut answer = hyper::Response::new(());
+    // What it knows of directives it knows in small letters only.
+    for value in headers.all("cache-control").filter_map(|value| value.to_ascii_lowercase().try_into().ok()) {
+        answer.headers_mut().append(header::CACHE_CONTROL, value);
+    }
+    for name in [header::AGE, header::DATE, header::EXPIRES, header::LAST_MODIFIED, header::PRAGMA, header::VARY] {
+        if let Some(value) = headers.0.get(&name) {
+            answer.headers_mut().insert(name, value.clone());
         }
     }
-    let age = headers.get("age").and_then(|age| age.trim().parse().ok()).unwrap_or(0).max(0);
-    Seconds(max_age.unwrap_or(0).saturating_sub(age)).max(limits.floor).min(limits.ceiling)
+    let since = u64::try_from(now.0).unwrap_or_default();
+    let received = UNIX_EPOCH.checked_add(Duration::from_secs(since)).unwrap_or(UNIX_EPOCH);
+    let options = CacheOptions { shared: false, ..CacheOptions::default() };
+    let policy = CachePolicy::new_options(&hyper::Request::new(()), &answer, received, options);
+    let fresh = i64::try_from(policy.time_to_live(received).as_secs()).unwrap_or(i64::MAX);
+    Seconds(fresh).max(limits.floor).min(limits.ceiling)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod guard;
 mod message;
 #[cfg(test)]
 mod testing;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub use document::{Document, DocumentError, Limits};
 pub use documents::Documents;
 pub use guard::{Denied, Policy};
 pub use message::{Headers, Method, Request, Response};
+pub use turns::{Turn, Turns};
 
 use client::Client;
 use guard::{Guard, Lookup, Way};

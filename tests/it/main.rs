@@ -16,6 +16,7 @@ mod crossing;
 mod delivery;
 mod demo;
 mod disclosure;
+mod discover;
 mod discovery;
 mod edge;
 mod ending;

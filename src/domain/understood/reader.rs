@@ -1,6 +1,6 @@
 //! Reads the documents that count, field by field.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::claims::REVOKED_EVENT;
 use super::super::client_metadata::JWT_BEARER;
@@ -8,9 +8,10 @@ use super::super::display_name::DisplayName;
 use super::super::ids::{Audience, absolute};
 use super::super::members::quote;
 use super::super::scope;
-use super::documents::{Document, Proof};
+use super::documents::Proof;
 use super::endpoint::{is_under, usable};
-use super::{Channel, Dialect, ID_JAG_PROFILE, MAX_ENTRIES, Said, Takes, Understood, is_slash_apart, offers, remarks};
+use super::members::{Found, Members};
+use super::{Channel, Dialect, ID_JAG_PROFILE, Said, Takes, Understood, is_slash_apart, offers, remarks};
 
 /// Where assertions go, in the order of preference: the newest name, that of v0.1, that of a draft that was never released.
 const IDENTITY: [&str; 3] = ["identity_endpoint", "register_uri", "registration_endpoint"];
@@ -22,95 +23,29 @@ const CREDENTIAL_TYPES: [&str; 3] = ["credential_types_supported", "supported_cr
 const ID_JAG_NAMES: [&str; 3] = ["urn:ietf:params:oauth:token-type:id-jag", "id_jag", "id-jag"];
 /// The grant that v0.4 to v0.7 add at the token endpoint.
 const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
-/// Blocks in which some put what belongs beside them.
-const BLOCKS: [&str; 2] = ["identity_assertion", "anonymous"];
 /// Where a document says something else than an endpoint by an address.
 const NOT_FOR_NOTICES: [&str; 3] = ["authorization_endpoint", "token_endpoint", "service_documentation"];
 
-/// A member that is there, null included.
-#[derive(Clone)]
-pub(super) struct Found<'a> {
-    pub(super) document: &'a str,
-    pub(super) member: String,
-    pub(super) value: &'a Value,
-}
-
-impl Found<'_> {
-    fn said<T>(&self, value: T, why: impl Into<String>) -> Said<T> {
-        Said { value, document: Some(self.document.to_owned()), member: Some(self.member.clone()), why: why.into() }
-    }
-
-    /// The words that it lists; a bare text is a list of one. Whatever is no word is left out.
-    pub(super) fn words(&self) -> Option<Vec<String>> {
-        let items = match self.value {
-            Value::Array(items) => items.as_slice(),
-            Value::String(_) => std::slice::from_ref(self.value),
-            _ => return None,
-        };
-        let word = |text: &&str| (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        let words = items.iter().filter_map(Value::as_str).filter(word).map(str::to_owned);
-        Some(words.take(MAX_ENTRIES).collect())
-    }
-}
-
-/// The documents of one service.
+/// Reads the documents of one service.
 pub(super) struct Reader<'a> {
-    pub(super) issuer: &'a Audience,
-    /// Those that prove, in their order.
-    proving: &'a [Document<'a>],
-    /// Those of its resources.
-    resource: &'a [Document<'a>],
-    /// Where the block of auth.md is, and the block.
-    pub(super) agent: Option<(&'a str, &'a Map<String, Value>)>,
+    members: Members<'a>,
     remarks: remarks::Remarks,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(issuer: &'a Audience, proof: &'a Proof<'a>) -> Self {
-        let block = |document: &Document<'a>| Some((document.url, document.body.get("agent_auth")?.as_object()?));
-        let all = || proof.proving.iter().chain(&proof.resource);
-        let agent = all().find_map(block);
-        let (proving, resource) = (&proof.proving[..], &proof.resource[..]);
-        Self { issuer, proving, resource, agent, remarks: remarks::Remarks::of(all(), agent) }
-    }
-
-    /// A member of the documents that prove: the first that has it.
-    pub(super) fn top(&self, name: &str) -> Option<Found<'a>> {
-        self.proving.iter().find_map(|document| {
-            let value = document.body.get(name)?;
-            Some(Found { document: document.url, member: name.to_owned(), value })
-        })
-    }
-
-    /// A member of the block, or of a block inside it.
-    pub(super) fn agent(&self, name: &str) -> Option<Found<'a>> {
-        let (document, block) = self.agent?;
-        let direct = block.get(name).map(|value| (format!("agent_auth.{name}"), value));
-        let inside = || {
-            BLOCKS.iter().find_map(|inner| {
-                Some((format!("agent_auth.{inner}.{name}"), block.get(*inner)?.as_object()?.get(name)?))
-            })
-        };
-        let (member, value) = direct.or_else(inside)?;
-        Some(Found { document, member, value })
-    }
-
-    fn agent_words(&self, names: &[&str]) -> Option<(Found<'a>, Vec<String>)> {
-        names.iter().find_map(|name| {
-            let found = self.agent(name)?;
-            let words = found.words()?;
-            Some((found, words))
-        })
+        let members = Members::new(issuer, proof);
+        Self { members, remarks: remarks::Remarks::of(&members) }
     }
 
     /// The address that a member holds, if it can be used; else why not is kept.
     fn address(&mut self, found: &Found<'a>) -> Option<String> {
-        usable(found.value, self.issuer).map_err(|why| self.remarks.add(found, why)).ok()
+        usable(found.value, self.members.issuer).map_err(|why| self.remarks.add(found, why)).ok()
     }
 
     pub(super) fn read(mut self, asked: &Audience, proof: &Proof<'_>) -> Understood {
         let endpoint = self.endpoint();
-        let token_endpoint = self.top("token_endpoint");
+        let token_endpoint = self.members.top("token_endpoint");
         let token_endpoint = token_endpoint.and_then(|found| Some((self.address(&found)?, found)));
         let id_jag = self.id_jag(endpoint.is_some());
         let dialect = self.dialect(endpoint.as_ref(), token_endpoint.as_ref().map(|(_, found)| found), &id_jag);
@@ -132,14 +67,14 @@ impl<'a> Reader<'a> {
             _ => Said::nowhere(None, "no document names one that can be used"),
         };
         if id_jag.value == Takes::No
-            && let Some(found) = self.agent("events_endpoint")
+            && let Some(found) = self.members.agent("events_endpoint")
         {
             self.remarks.add(&found, "it is offered although no assertions are taken");
         }
-        let takes_instead = (id_jag.value == Takes::No).then(|| offers::instead(&self)).flatten();
+        let takes_instead = (id_jag.value == Takes::No).then(|| offers::instead(&self.members)).flatten();
         Understood {
             asked: asked.as_str().to_owned(),
-            issuer: Some(self.issuer.as_str().to_owned()),
+            issuer: Some(self.members.issuer.as_str().to_owned()),
             documents: proof.readings.clone(),
             dialect,
             id_jag,
@@ -158,10 +93,10 @@ impl<'a> Reader<'a> {
 
     /// Where assertions are posted, by the first name whose address can be used.
     fn endpoint(&mut self) -> Option<Said<Option<String>>> {
-        let claim = ["claim_endpoint", "claim_uri"].iter().find_map(|name| self.agent(name));
+        let claim = ["claim_endpoint", "claim_uri"].iter().find_map(|name| self.members.agent(name));
         let mut chosen: Option<Said<Option<String>>> = None;
         for name in IDENTITY {
-            let Some(found) = self.agent(name) else { continue };
+            let Some(found) = self.members.agent(name) else { continue };
             let Some(url) = self.address(&found) else { continue };
             if claim.as_ref().is_some_and(|claim| claim.value == found.value) {
                 let same = claim.as_ref().map(|claim| claim.member.clone()).unwrap_or_default();
@@ -171,7 +106,7 @@ impl<'a> Reader<'a> {
                 );
                 continue;
             }
-            if self.top("authorization_endpoint").is_some_and(|page| page.value == found.value) {
+            if self.members.top("authorization_endpoint").is_some_and(|page| page.value == found.value) {
                 self.remarks.add(&found, "it is the authorization endpoint, where people sign in");
                 continue;
             }
@@ -192,7 +127,7 @@ impl<'a> Reader<'a> {
         token_endpoint: Option<&Found<'a>>,
         id_jag: &Said<Takes>,
     ) -> Said<Dialect> {
-        let grants = self.top("grant_types_supported");
+        let grants = self.members.top("grant_types_supported");
         let Some(endpoint) = endpoint else {
             return match token_endpoint {
                 Some(found) if id_jag.value != Takes::No => {
@@ -216,7 +151,7 @@ impl<'a> Reader<'a> {
         if let (true, Some(grants)) = (is_flat, &grants) {
             return grants.said(Dialect::Flat, "only v0.4 to v0.7 have the claim grant");
         }
-        if self.agent("events_endpoint").is_none() && self.agent("revocation_uri").is_some() {
+        if self.members.agent("events_endpoint").is_none() && self.members.agent("revocation_uri").is_some() {
             return said(Dialect::Flat, "it has the endpoint of v0.2 and later beside the notices of v0.1");
         }
         said(Dialect::Nested, "it has the members of the newest revision; those of v0.2 and v0.3 look the same")
@@ -227,25 +162,25 @@ impl<'a> Reader<'a> {
         let names = |words: &[String], more: &[&str]| {
             words.iter().any(|word| ID_JAG_NAMES.contains(&word.as_str()) || more.contains(&word.as_str()))
         };
-        if let Some(found) = self.agent("available").filter(|found| *found.value == Value::Bool(false)) {
+        if let Some(found) = self.members.agent("available").filter(|found| *found.value == Value::Bool(false)) {
             return found.said(Takes::No, "it says that it is not available");
         }
-        if let Some((found, words)) = self.agent_words(&["unsupported_identity_types"])
+        if let Some((found, words)) = self.members.agent_words(&["unsupported_identity_types"])
             && names(&words, &["identity_assertion", "cross_app_access"])
         {
             return found.said(Takes::No, "it says that it does not support them");
         }
-        if let Some((found, words)) = self.agent_words(&["assertion_types_supported"]) {
+        if let Some((found, words)) = self.members.agent_words(&["assertion_types_supported"]) {
             return if names(&words, &[]) {
                 found.said(Takes::Yes, "it lists them among the assertions it takes")
             } else {
                 found.said(Takes::No, "it lists the assertions it takes, and ID-JAGs are not among them")
             };
         }
-        let profiles = self.top("authorization_grant_profiles_supported");
+        let profiles = self.members.top("authorization_grant_profiles_supported");
         let profile =
             profiles.filter(|found| found.words().is_some_and(|words| words.iter().any(|w| w == ID_JAG_PROFILE)));
-        if let Some((found, words)) = self.agent_words(&IDENTITY_TYPES) {
+        if let Some((found, words)) = self.members.agent_words(&IDENTITY_TYPES) {
             if names(&words, &["identity_assertion"]) {
                 return found.said(Takes::Yes, "it takes identity assertions, and does not say of which kind");
             }
@@ -257,7 +192,7 @@ impl<'a> Reader<'a> {
         if let Some(found) = profile {
             return found.said(Takes::Yes, "it lists the grant profile of ID-JAGs");
         }
-        match self.top("grant_types_supported").and_then(|found| Some((found.words()?, found))) {
+        match self.members.top("grant_types_supported").and_then(|found| Some((found.words()?, found))) {
             Some((words, found)) if words.iter().any(|word| word == JWT_BEARER) => {
                 found.said(Takes::Unsaid, "it takes JWT bearer grants, and does not say of which kind")
             }
@@ -273,16 +208,16 @@ impl<'a> Reader<'a> {
     fn notices(&mut self, identity: Option<&str>) -> Vec<Said<Channel>> {
         let named = self.names_the_withdrawal();
         let mut notices = Vec::new();
-        if let Some(found) = self.agent("events_endpoint")
+        if let Some(found) = self.members.agent("events_endpoint")
             && let Some(url) = self.notice_address(&found, identity)
         {
             let why = "events_endpoint takes security event tokens (auth.md v0.3 and later)";
             notices.push(found.said(Channel { format: "secevent+jwt".into(), endpoint: url, named: true }, why));
         }
         for name in ["revocation_uri", "revocation_endpoint"] {
-            let Some(found) = self.agent(name) else { continue };
+            let Some(found) = self.members.agent(name) else { continue };
             let Some(url) = self.notice_address(&found, identity) else { continue };
-            let rfc7009 = self.top("revocation_endpoint").is_some_and(|top| top.value == found.value);
+            let rfc7009 = self.members.top("revocation_endpoint").is_some_and(|top| top.value == found.value);
             if named != Some(true) && (rfc7009 || name == "revocation_endpoint") {
                 self.remarks.add(&found, "it is for clients that revoke their own tokens (RFC 7009): events_supported does not name the withdrawal");
                 continue;
@@ -299,7 +234,7 @@ impl<'a> Reader<'a> {
                 .push(found.said(Channel { format: "logout+jwt".into(), endpoint: url, named: named.is_some() }, why));
             break;
         }
-        if let Some(found) = self.top("global_token_revocation_endpoint")
+        if let Some(found) = self.members.top("global_token_revocation_endpoint")
             && let Some(url) = self.notice_address(&found, identity)
         {
             let channel = Channel { format: "global-token-revocation+jwt".into(), endpoint: url, named: true };
@@ -310,7 +245,7 @@ impl<'a> Reader<'a> {
 
     /// Whether `events_supported` names the withdrawal, in any of the words that are used for it; `None` where there is no such list.
     fn names_the_withdrawal(&self) -> Option<bool> {
-        let (_, words) = self.agent_words(&["events_supported"])?;
+        let (_, words) = self.members.agent_words(&["events_supported"])?;
         let without_auth = REVOKED_EVENT.replace("/agent/auth/identity/", "/agent/identity/");
         Some(words.iter().any(|word| *word == REVOKED_EVENT || *word == without_auth || word == "revocation"))
     }
@@ -318,10 +253,11 @@ impl<'a> Reader<'a> {
     /// An address that is for nothing else.
     fn notice_address(&mut self, found: &Found<'a>, identity: Option<&str>) -> Option<String> {
         let url = self.address(found)?;
-        let other = NOT_FOR_NOTICES.iter().find_map(|name| self.top(name).filter(|other| other.value == found.value));
+        let other =
+            NOT_FOR_NOTICES.iter().find_map(|name| self.members.top(name).filter(|other| other.value == found.value));
         let other = other.or_else(|| {
             let names = ["claim_uri", "claim_endpoint"].iter().chain(&IDENTITY);
-            names.filter_map(|name| self.agent(name)).find(|other| other.value == found.value)
+            names.filter_map(|name| self.members.agent(name)).find(|other| other.value == found.value)
         });
         if let Some(other) = other
             .map(|other| other.member)
@@ -337,7 +273,7 @@ impl<'a> Reader<'a> {
     /// resource can name any authorization server (ID-JAG draft section 9.4).
     fn resources(&mut self) -> Said<Vec<String>> {
         let own = ["protected_resources", "resource"].iter().find_map(|name| {
-            let found = self.top(name).filter(|found| !found.value.is_null())?;
+            let found = self.members.top(name).filter(|found| !found.value.is_null())?;
             let listed = found.words()?;
             Some((found, listed))
         });
@@ -350,11 +286,11 @@ impl<'a> Reader<'a> {
                 return found.said(good, "the authorization server says that it guards these");
             }
         }
-        for document in self.resource {
+        for document in self.members.resource {
             let Some(value) = document.body.get("resource") else { continue };
             let found = Found { document: document.url, member: "resource".into(), value };
             match value.as_str().filter(|uri| absolute(uri).is_ok()).map(str::to_owned) {
-                Some(uri) if is_under(&uri, self.issuer) => {
+                Some(uri) if is_under(&uri, self.members.issuer) => {
                     return found.said(
                         vec![uri],
                         "it is a resource at the service's own host that names this authorization server",
@@ -369,8 +305,11 @@ impl<'a> Reader<'a> {
     }
 
     fn scopes(&self) -> Said<Vec<String>> {
-        let places =
-            [self.top("scopes_supported"), self.agent("scopes_supported"), self.resource_member("scopes_supported")];
+        let places = [
+            self.members.top("scopes_supported"),
+            self.members.agent("scopes_supported"),
+            self.members.resource("scopes_supported"),
+        ];
         for found in places.into_iter().flatten() {
             let words =
                 found.words().unwrap_or_default().into_iter().filter(|word| scope::is_token(word)).collect::<Vec<_>>();
@@ -382,7 +321,7 @@ impl<'a> Reader<'a> {
     }
 
     fn credential_types(&self) -> Said<Vec<String>> {
-        let block = self.agent.and_then(|(document, block)| {
+        let block = self.members.agent.and_then(|(document, block)| {
             let value = block.get("identity_assertion")?.get("credential_types_supported")?;
             let member = "agent_auth.identity_assertion.credential_types_supported".to_owned();
             Some(Found { document, member, value })
@@ -394,7 +333,7 @@ impl<'a> Reader<'a> {
     }
 
     fn list(&self, names: &[&str], why: &str) -> Said<Vec<String>> {
-        match self.agent_words(names) {
+        match self.members.agent_words(names) {
             Some((found, words)) if found.member.rsplit('.').next() == names.first().copied() => found.said(words, why),
             Some((found, words)) => found.said(words, format!("{why}, in a member of its own making")),
             None => Said::nowhere(Vec::new(), "none are named"),
@@ -403,7 +342,7 @@ impl<'a> Reader<'a> {
 
     /// What it calls itself. Anyone can choose any name, so it is shown as that.
     fn name(&mut self) -> Said<Option<String>> {
-        let Some(found) = self.resource_member("resource_name").or_else(|| self.top("resource_name")) else {
+        let Some(found) = self.members.resource("resource_name").or_else(|| self.members.top("resource_name")) else {
             return Said::nowhere(None, "it gives itself no name");
         };
         match found.value.as_str().map(DisplayName::parse) {
@@ -414,12 +353,5 @@ impl<'a> Reader<'a> {
             }
             None => Said::nowhere(None, "it gives itself no name"),
         }
-    }
-
-    fn resource_member(&self, name: &str) -> Option<Found<'a>> {
-        self.resource.iter().find_map(|document| {
-            let value = document.body.get(name)?;
-            Some(Found { document: document.url, member: name.to_owned(), value })
-        })
     }
 }

@@ -4,8 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::members::quote;
 use super::super::spelling::{distance, nearest};
-use super::documents::Document;
-use super::reader::Found;
+use super::members::{Found, Members};
 use super::{MAX_REMARKS, Remark};
 
 /// Members of RFC 8414, RFC 9728 and OpenID Connect Discovery that somebody may have meant.
@@ -61,16 +60,13 @@ pub(super) struct Remarks(Vec<Remark>);
 
 impl Remarks {
     /// What is odd whatever becomes of the documents.
-    pub(super) fn of<'a>(
-        documents: impl Iterator<Item = &'a Document<'a>>,
-        agent: Option<(&str, &Map<String, Value>)>,
-    ) -> Self {
+    pub(super) fn of(members: &Members<'_>) -> Self {
         let mut remarks = Self::default();
-        for document in documents {
+        for document in members.documents() {
             remarks.look_at(document.url, "", document.body, &KNOWN);
             remarks.look_at_server(document.url, document.body);
         }
-        if let Some((url, block)) = agent {
+        if let Some((url, block)) = members.agent {
             remarks.look_at(url, "agent_auth.", block, &KNOWN_AGENT);
         }
         remarks

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::super::extract::Segment;
 use super::super::reply::private_json;
-use super::{List, Refused, json, json_or_nothing, word_of};
+use super::{List, Refused, admin_only, json, json_or_nothing, word_of};
 use crate::domain::ids::Kid;
 use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{KeyState, SigningAlg, Step};
@@ -111,13 +111,6 @@ pub(in crate::http) async fn revoke(
     let order = Order { kid: Kid::from(kid), reason, withdraw_since: None, dry_run };
     let report = compromise::run(&app.host, &app.issuer.id, &order, |_, _| {}).await?;
     Ok(private_json(StatusCode::OK, &RevocationReport::of(&report)))
-}
-
-fn admin_only(caller: &Caller) -> Result<(), Refusal> {
-    match caller {
-        Caller::Root | Caller::Admin => Ok(()),
-        Caller::User(_) => Err(Refusal::AdminOnly),
-    }
 }
 
 async fn items(app: &App) -> Result<Vec<KeyItem>, Error> {

@@ -4,6 +4,7 @@ pub(super) mod delegations;
 pub(super) mod issuers;
 pub(super) mod keys;
 pub(super) mod openapi;
+pub(super) mod services;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
@@ -16,6 +17,7 @@ use super::error::Problem;
 use super::form::{Pairs, whole};
 use crate::domain::Vocabulary;
 use crate::domain::refusal::Refusal;
+use crate::flow::bearer::Caller;
 
 /// Rows of a page, unless `limit` says less or more.
 const USUAL: usize = 50;
@@ -65,6 +67,13 @@ fn known(query: &Pairs, filters: &[&str]) -> Result<(), Refusal> {
     match query.unknown(filters) {
         Some(unknown) => Err(Refusal::BadQuery(format!("there is no filter {unknown}"))),
         None => Ok(()),
+    }
+}
+
+fn admin_only(caller: &Caller) -> Result<(), Refusal> {
+    match caller {
+        Caller::Root | Caller::Admin => Ok(()),
+        Caller::User(_) => Err(Refusal::AdminOnly),
     }
 }
 

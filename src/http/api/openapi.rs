@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi as _};
 
 use super::super::error::Problem;
 use super::super::reply;
-use super::{Refused, delegations, issuers, keys};
+use super::{Refused, delegations, issuers, keys, services};
 use crate::error::Error;
 use crate::host::App;
 
@@ -19,6 +19,7 @@ use crate::host::App;
         delegations::list, delegations::get, delegations::delete,
         issuers::list, issuers::get, issuers::post, issuers::patch, issuers::delete,
         keys::list, keys::prepare, keys::activate, keys::retire, keys::revoke,
+        services::discover,
     ),
     components(schemas(Problem), responses(Refused)),
     security(("bearer" = [])),

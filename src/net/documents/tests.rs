@@ -41,7 +41,13 @@ async fn only_a_small_json_object_with_status_200_is_a_document() {
         ("not found", 404, JSON, "{}".into(), |e| matches!(e, DocumentError::Status(404))),
         ("other success", 203, JSON, "{}".into(), |e| matches!(e, DocumentError::Status(203))),
         ("redirect", 302, JSON, "{}".into(), |e| matches!(e, DocumentError::Status(302))),
-        ("page", 200, "text/html", "{}".into(), |e| matches!(e, DocumentError::ContentType)),
+        (
+            "page",
+            200,
+            "text/html",
+            "{}".into(),
+            |e| matches!(e, DocumentError::ContentType(kind) if kind == "text/html"),
+        ),
         ("cut", 200, JSON, r#"{"a":"#.into(), |e| matches!(e, DocumentError::Malformed(_))),
         ("two", 200, JSON, "{}{}".into(), |e| matches!(e, DocumentError::Malformed(_))),
         ("deep", 200, JSON, "[".repeat(5000), |e| matches!(e, DocumentError::Malformed(_))),
@@ -96,6 +102,15 @@ async fn freshness_is_the_servers_within_our_bounds() {
         ("cache-control: max-age=99999\r\n", 1000),
         ("cache-control: max-age=x\r\n", 60),
         ("cache-control: s-maxage=500\r\n", 60),
+        ("cache-control: max-age=500\r\nage: 99999999999999999999\r\n", 500),
+        ("cache-control: max-age=500\r\nage: 18446744073709551615\r\n", 60),
+        ("pragma: no-cache\r\nexpires: Fri, 15 Jan 2027 08:05:00 GMT\r\n", 60),
+        // NOW is 08:00:00 of that day.
+        ("expires: Fri, 15 Jan 2027 08:05:00 GMT\r\n", 300),
+        ("expires: 0\r\n", 60),
+        ("cache-control: max-age=70\r\nexpires: Fri, 15 Jan 2027 08:05:00 GMT\r\n", 70),
+        // A tenth of the time since it was changed (RFC 9111 section 4.2.2).
+        ("last-modified: Fri, 15 Jan 2027 07:00:00 GMT\r\n", 360),
     ];
     for (headers, expected) in table {
         let (_server, url) = counting(headers).await;

@@ -26,7 +26,7 @@ mod wire;
 pub(crate) use browser::{Answer, Browser, hidden_fields};
 
 pub(crate) use process::{Log, Serving, avouch, run, text};
-pub(crate) use service::{Behaviour, FakeService};
+pub(crate) use service::{Behaviour, FakeService, Published};
 pub(crate) use wire::{Line, Wire, pooler};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -467,6 +467,14 @@ impl World {
     pub(crate) async fn api(&self, method: &str, path: &str, bearer: &str) -> Answer {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(bearer);
+        Answer::read(request.send().await.unwrap()).await
+    }
+
+    /// A call of the API with a body.
+    pub(crate) async fn api_json(&self, method: &str, path: &str, bearer: &str, body: &Value) -> Answer {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = self.http.request(method, format!("{}/api/v1{path}", self.url)).bearer_auth(bearer);
+        let request = request.header("content-type", "application/json").body(body.to_string());
         Answer::read(request.send().await.unwrap()).await
     }
 

@@ -1,5 +1,6 @@
 //! The service that is told of withdrawals.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
@@ -16,11 +17,27 @@ pub(crate) enum Behaviour {
     Stream,
 }
 
+/// A document as a service publishes it.
+#[derive(Clone, Debug)]
+pub(crate) enum Published {
+    Json(serde_json::Value),
+    /// Status, headers, body.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// No answer ever comes.
+    Hanging,
+    /// The body goes on for ever.
+    Endless,
+}
+
 /// A relying service that keeps what it is told: a real listener.
 #[derive(Clone)]
 pub(crate) struct FakeService {
     pub(crate) url: String,
     pub(crate) behaviour: Arc<Mutex<Behaviour>>,
+    /// What it publishes, by path: status, content type, body. Elsewhere there is nothing.
+    pub(crate) documents: Arc<Mutex<HashMap<String, Published>>>,
+    /// The paths that were asked for, in order.
+    pub(crate) fetched: Arc<Mutex<Vec<String>>>,
     /// Content type and body of each notice, in order.
     pub(crate) notices: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -38,7 +55,13 @@ impl FakeService {
     async fn start_at(address: &str) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
-        let service = Self { url, behaviour: Arc::new(Mutex::new(Behaviour::Status(200))), notices: Arc::default() };
+        let service = Self {
+            url,
+            behaviour: Arc::new(Mutex::new(Behaviour::Status(200))),
+            documents: Arc::default(),
+            fetched: Arc::default(),
+            notices: Arc::default(),
+        };
         let handler = service.clone();
         let router =
             axum::Router::new().fallback(move |request: axum::extract::Request| handler.clone().answer(request));
@@ -54,7 +77,46 @@ impl FakeService {
         self.notices.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
     }
 
+    /// Publishes a document at a path.
+    pub(crate) fn publish(&self, path: &str, document: Published) {
+        self.documents.lock().unwrap().insert(path.to_owned(), document);
+    }
+
+    /// Publishes authorization server metadata, and nothing else.
+    pub(crate) fn publish_server(&self, body: serde_json::Value) {
+        self.documents.lock().unwrap().clear();
+        self.publish("/.well-known/oauth-authorization-server", Published::Json(body));
+    }
+
+    /// How often something was asked for.
+    pub(crate) fn fetches(&self) -> usize {
+        self.fetched.lock().unwrap().len()
+    }
+
+    async fn document(self, path: &str) -> axum::response::Response {
+        self.fetched.lock().unwrap().push(path.to_owned());
+        let found = self.documents.lock().unwrap().get(path).cloned();
+        let json = vec![("content-type", "application/json".to_owned())];
+        let (status, headers, body) = match found {
+            None => (404, json, axum::body::Body::from("{}")),
+            Some(Published::Json(body)) => (200, json, axum::body::Body::from(body.to_string())),
+            Some(Published::Answer(status, headers, body)) => (status, headers, axum::body::Body::from(body)),
+            Some(Published::Hanging) => std::future::pending().await,
+            Some(Published::Endless) => (200, json, axum::body::Body::new(Endless)),
+        };
+        let mut response = axum::response::Response::new(body);
+        *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap();
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        response
+    }
+
     async fn answer(self, request: axum::extract::Request) -> axum::response::Response {
+        if request.method() == axum::http::Method::GET {
+            let path = request.uri().path().to_owned();
+            return self.document(&path).await;
+        }
         let kind = request.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
         let body = axum::body::to_bytes(request.into_body(), 65_536).await.unwrap();
         self.notices.lock().unwrap().push((kind, String::from_utf8(body.to_vec()).unwrap()));
