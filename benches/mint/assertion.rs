@@ -1,5 +1,7 @@
 //! What is signed here: by the server, by the floor, and alone.
 
+use std::task::{Context, Poll, Waker};
+
 use avouch::domain::claims::{ASSERTION_LIFETIME, IdJag};
 use avouch::domain::ids::{ClientId, Subject};
 use avouch::domain::rotation::SigningAlg;
@@ -14,6 +16,15 @@ pub(crate) const AUDIENCE: &str = "https://service.example";
 pub(crate) fn key() -> SigningKey {
     let sealing = SealingKey::from_bytes(&[7; 32]).expect("32 bytes are a key");
     SigningKey::generate(SigningAlg::Es256, &sealing, "bench", &Rng::Os).expect("a key is made").0
+}
+
+/// A token by such a key, which is in memory and signs at once.
+pub(crate) fn signed(key: &SigningKey, typ: &str, claims: &(impl serde::Serialize + Sync)) -> String {
+    let token = std::pin::pin!(key.sign(typ, claims));
+    match token.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(token) => token.expect("claims are signed"),
+        Poll::Pending => unreachable!("the key is in memory"),
+    }
 }
 
 /// The claims of an assertion as the server makes them here.

@@ -21,7 +21,7 @@ pub(crate) async fn serve() -> Outcome<()> {
     let json = || [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     let bare = move || async move { (json(), r#"{"status":"ok"}"#) };
     let signed = move || async move {
-        let token = key.sign(ID_JAG, &claims(&Rng::Os, Clock::System.now())).expect("claims are signed");
+        let token = key.sign(ID_JAG, &claims(&Rng::Os, Clock::System.now())).await.expect("claims are signed");
         (json(), json!({"access_token": token, "token_type": "N_A", "expires_in": ASSERTION_LIFETIME}).to_string())
     };
     axum::serve(listener, Router::new().route("/", get(bare)).route("/signed", get(signed))).await?;

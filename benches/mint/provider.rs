@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Outcome;
-use crate::assertion::AUDIENCE;
+use crate::assertion::{AUDIENCE, signed};
 use crate::client::{Browser, Connection, form, request};
 use crate::machine::command_on;
 
@@ -240,7 +240,7 @@ impl Provider {
                 let now = avouch::clock::Clock::System.now();
                 let jti = avouch::rng::Rng::Os.token();
                 let claims = json!({"iss": client.id(), "sub": client.id(), "aud": self.issuer(), "iat": now, "exp": now + Seconds(60), "jti": jti});
-                let assertion = self.key.sign("JWT", &claims).expect("claims are signed");
+                let assertion = signed(&self.key, "JWT", &claims);
                 let mut pairs = pairs.to_vec();
                 pairs.extend([("client_assertion_type", JWT_BEARER), ("client_assertion", &assertion)]);
                 request("POST", "/token", self.port, &[], &form(&pairs))

@@ -48,7 +48,7 @@ pub async fn run(app: &App, client: &AuthenticatedClient, request: &Request) -> 
     let scope = family.scope.clone();
     let tokens = issue(app, &mut tx, client, &family, &scope).await?;
     tx.commit().await?;
-    Ok(tokens)
+    tokens.sign().await
 }
 
 /// A verifier where there was no challenge is refused as well: somebody may have taken the challenge out (RFC 9700 section 4.8.2).

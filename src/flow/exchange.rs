@@ -78,7 +78,7 @@ pub async fn run(
             now: app.now(),
         };
         match app.store.mint(mint, unspent.take()).await? {
-            Outcome::Minted(claims, alg) => return minted(&app, ring.signer(alg), &request, &claims),
+            Outcome::Minted(claims, alg) => return minted(&app, ring.signer(alg), &request, &claims).await,
             Outcome::Refused(refusal) => {
                 return Err(said_better(&app, refusal, &subject, (&client, &request)).await?.into());
             }
@@ -115,9 +115,9 @@ async fn said_better(
     })
 }
 
-fn minted(app: &App, key: Option<&Arc<SigningKey>>, request: &Request, claims: &IdJag) -> Result<Minted, Error> {
+async fn minted(app: &App, key: Option<&Arc<SigningKey>>, request: &Request, claims: &IdJag) -> Result<Minted, Error> {
     let key = key.ok_or(Error::invariant("what was minted was minted for a key that is at hand"))?;
-    let assertion = Secret::new(keyring::sign_assertion(app, key, claims)?);
+    let assertion = Secret::new(keyring::sign_assertion(app, key, claims).await?);
     let told = request.scope.is_some() || claims.scope.is_some();
     let scope = told.then(|| claims.scope.clone()).flatten();
     meters::minted();

@@ -80,8 +80,8 @@ pub fn json(key: &SigningKey) -> Result<String, Error> {
 ///
 /// # Errors
 /// A fault of ours.
-pub fn sign_assertion(app: &App, key: &SigningKey, claims: &IdJag) -> Result<String, Error> {
-    let token = key.sign(ID_JAG, claims)?;
+pub async fn sign_assertion(app: &App, key: &SigningKey, claims: &IdJag) -> Result<String, Error> {
+    let token = key.sign(ID_JAG, claims).await?;
     let payload = token.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
     let signed: Option<IdJag> = payload.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     match signed {

@@ -172,7 +172,7 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let jti = app.rng.jti();
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
     let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
-    let token = key.sign(LOGOUT, &claims)?;
+    let token = key.sign(LOGOUT, &claims).await?;
     let sent = match url {
         Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),
         None => Err("the endpoint is no URL"),

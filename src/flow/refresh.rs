@@ -51,5 +51,5 @@ pub async fn run(
     }
     let tokens = issue(app, &mut tx, client, &family, narrowed).await?;
     tx.commit().await?;
-    Ok(tokens)
+    tokens.sign().await
 }

@@ -1,5 +1,7 @@
 //! The tokens of a sign-in: ID token, access token, refresh token.
 
+use std::sync::Arc;
+
 use crate::domain::authorize::{ACCESS_LIFETIME, REFRESH_LIFETIME};
 use crate::domain::claims::{ID_TOKEN, ID_TOKEN_LIFETIME, IdToken, UserInfo};
 use crate::domain::client::Client;
@@ -10,6 +12,7 @@ use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::keyring;
 use crate::host::App;
+use crate::jose::SigningKey;
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, Family, Tx};
 
@@ -28,11 +31,38 @@ pub struct TokenSet {
     pub scope: Scope,
 }
 
+/// Tokens whose rows are written, and whose ID token waits for its signature: no transaction waits for a signer.
+#[derive(Debug)]
+pub(super) struct Unsigned {
+    tokens: TokenSet,
+    id_token: Option<(Arc<SigningKey>, IdToken)>,
+}
+
+impl Unsigned {
+    /// What the client gets; to be called once the rows are durable.
+    ///
+    /// # Errors
+    /// Faults.
+    pub(super) async fn sign(self) -> Result<TokenSet, Error> {
+        let Self { mut tokens, id_token } = self;
+        if let Some((key, claims)) = id_token {
+            tokens.id_token = Some(Secret::new(key.sign(ID_TOKEN, &claims).await?));
+        }
+        Ok(tokens)
+    }
+}
+
 /// Makes the tokens of a family and writes their hashes.
 ///
 /// # Errors
 /// Faults.
-pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, scope: &Scope) -> Result<TokenSet, Error> {
+pub(super) async fn issue(
+    app: &App,
+    tx: &mut Tx,
+    client: &Client,
+    family: &Family,
+    scope: &Scope,
+) -> Result<Unsigned, Error> {
     let now = app.now();
     let access_token = app.rng.token();
     tx.add_access_token(&token_hash(&access_token), &family.id, scope, now, now + ACCESS_LIFETIME).await?;
@@ -49,15 +79,12 @@ pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, sco
     let mut id_token = None;
     if scope.has("openid") {
         let key = keyring::signer(app, tx, client.metadata.id_token_signed_response_alg).await?;
-        id_token = Some(Secret::new(key.sign(ID_TOKEN, &claims(app, client, family, scope))?));
+        id_token = Some((key, claims(app, client, family, scope)));
     }
-    Ok(TokenSet {
-        access_token: Secret::new(access_token),
-        expires_in: ACCESS_LIFETIME,
-        refresh_token,
-        id_token,
-        scope: scope.clone(),
-    })
+    let access_token = Secret::new(access_token);
+    let tokens =
+        TokenSet { access_token, expires_in: ACCESS_LIFETIME, refresh_token, id_token: None, scope: scope.clone() };
+    Ok(Unsigned { tokens, id_token })
 }
 
 fn claims(app: &App, client: &Client, family: &Family, scope: &Scope) -> IdToken {

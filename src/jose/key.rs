@@ -139,15 +139,15 @@ impl SigningKey {
     /// Signs `claims` as a compact JWS (RFC 7515 section 7.1) with `typ`, `alg` and `kid` in its header.
     ///
     /// # Errors
-    /// When the claims are no JSON or the library refuses; both are faults of ours.
-    pub fn sign(&self, typ: &str, claims: &impl Serialize) -> Result<String, JoseError> {
+    /// When the claims are no JSON or the signer refuses; both are faults of ours.
+    pub async fn sign(&self, typ: &str, claims: &(impl Serialize + Sync)) -> Result<String, JoseError> {
         let header = format!(r#"{{"typ":"{typ}","alg":"{}","kid":"{}"}}"#, self.alg().as_str(), self.kid);
         let payload = serde_json::to_vec(claims).map_err(|_| JoseError("claims are not JSON"))?;
         let mut token = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 360);
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.pair.sign(token.as_bytes()).ok_or(JoseError("signing failed"))?;
+        let signature = self.pair.sign(token.as_bytes()).await.ok_or(JoseError("signing failed"))?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
@@ -155,7 +155,8 @@ impl SigningKey {
 }
 
 impl Pair {
-    fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    #[expect(clippy::unused_async, reason = "a key in memory signs at once; one in a device does not")]
+    async fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Es256(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),
             Self::Rs256(pair) => {
@@ -222,8 +223,8 @@ mod tests {
     use super::*;
     use crate::jose::{PublicKey, Unverified};
 
-    #[test]
-    fn both_algorithms_sign_what_their_public_half_verifies() {
+    #[tokio::test]
+    async fn both_algorithms_sign_what_their_public_half_verifies() {
         let (sealing, rng) = (SealingKey::from_bytes(&[1; 32]).unwrap(), Rng::seeded(1));
         for alg in [SigningAlg::Es256, SigningAlg::Rs256] {
             let (key, sealed) = SigningKey::generate(alg, &sealing, "i", &rng).unwrap();
@@ -235,7 +236,7 @@ mod tests {
             for private in ["d", "p", "q", "dp", "dq", "qi"] {
                 assert!(jwk.get(private).is_none(), "{private}");
             }
-            let token = again.sign("x+jwt", &serde_json::json!({"sub": "u"})).unwrap();
+            let token = again.sign("x+jwt", &serde_json::json!({"sub": "u"})).await.unwrap();
             let public = PublicKey::from_jwk(&jwk).unwrap();
             let claims: serde_json::Value = Unverified::parse(&token).unwrap().verify(&public, Some("x+jwt")).unwrap();
             assert_eq!(claims["sub"], "u");

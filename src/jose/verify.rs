@@ -155,11 +155,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn only_what_the_key_signed() {
+    #[tokio::test]
+    async fn only_what_the_key_signed() {
         let key = key();
         let public = PublicKey::from_jwk(&serde_json::to_value(key.public_jwk()).unwrap()).unwrap();
-        let token = key.sign("x+jwt", &json!({"sub": "u"})).unwrap();
+        let token = key.sign("x+jwt", &json!({"sub": "u"})).await.unwrap();
         let verify = |token: &str| Unverified::parse(token).and_then(|t| t.verify::<Claims>(&public, Some("x+jwt")));
         assert_eq!(verify(&token).unwrap().sub, "u");
 
@@ -180,14 +180,14 @@ mod tests {
         for (name, token) in cases {
             assert!(verify(&token).is_err(), "{name}");
         }
-        assert!(verify(&key.sign("x+jwt", &Twice).unwrap()).is_err(), "repeated claim");
+        assert!(verify(&key.sign("x+jwt", &Twice).await.unwrap()).is_err(), "repeated claim");
         let other = PublicKey::from_jwk(&serde_json::to_value(self::key().public_jwk()).unwrap()).unwrap();
         assert!(Unverified::parse(&token).unwrap().verify::<Claims>(&other, Some("x+jwt")).is_err(), "another key");
     }
 
-    #[test]
-    fn a_member_that_is_null_is_there() {
-        let token = key().sign("x+jwt", &json!({"sub": "u"})).unwrap();
+    #[tokio::test]
+    async fn a_member_that_is_null_is_there() {
+        let token = key().sign("x+jwt", &json!({"sub": "u"})).await.unwrap();
         let parses = |header| Unverified::parse(&with_header(&token, &header)).is_ok();
         assert!(parses(json!({"alg": "ES256"})) && parses(json!({"alg": "ES256", "x5u": null})));
         for name in ["crit", "b64", "kid", "typ"] {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     ACCESS_TOKEN, ALICE, BOB, Engine, ID_JAG, ID_TOKEN, NOW, World, both, changed, claims, declarations, encode,
+    sign_by,
 };
 
 /// Everything that is written when something is minted or asked.
@@ -256,14 +257,14 @@ async fn forged_id_tokens() {
     let sign = |change: fn(&mut IdToken)| {
         let mut claims = good.clone();
         change(&mut claims);
-        ring.active.sign(ID_TOKEN_TYP, &claims).unwrap()
+        sign_by(&ring.active, ID_TOKEN_TYP, &claims)
     };
     refused(&world, &tokens, "expired", &sign(|c| c.exp = NOW)).await;
     refused(&world, &tokens, "another issuer", &sign(|c| c.iss = "https://id.example".into())).await;
     refused(&world, &tokens, "another client", &sign(|c| c.aud = ClientId::parse("travel-agent").unwrap())).await;
     refused(&world, &tokens, "no such session", &sign(|c| c.sid = "0".repeat(32))).await;
     refused(&world, &tokens, "another user", &sign(|c| c.sub = Subject::parse("somebody").unwrap())).await;
-    refused(&world, &tokens, "a notice", &ring.active.sign("logout+jwt", &good).unwrap()).await;
+    refused(&world, &tokens, "a notice", &sign_by(&ring.active, "logout+jwt", &good)).await;
     assert_eq!(rows(&world).await, before);
     let subject = [("subject_token", sign(|c| c.exp = NOW + Seconds(1))), ("subject_token_type", ID_TOKEN.to_owned())];
     let subject: Vec<(&str, &str)> = subject.iter().map(|(n, v)| (*n, v.as_str())).collect();

@@ -1,6 +1,7 @@
 //! A tiny issuer and a client for the sandbox's tests: real sockets on 127.0.0.1, real signatures.
 
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
@@ -23,6 +24,15 @@ pub(super) const NOW: Timestamp = Timestamp(1_800_000_000);
 
 pub(super) fn key() -> SigningKey {
     SigningKey::generate(SigningAlg::Es256, &SealingKey::from_bytes(&[1; 32]).unwrap(), "i", &Rng::seeded(1)).unwrap().0
+}
+
+/// A token by a key that is in memory, and so signs at once.
+pub(super) fn signed(key: &SigningKey, typ: &str, claims: &(impl serde::Serialize + Sync)) -> String {
+    let token = std::pin::pin!(key.sign(typ, claims));
+    match token.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(token) => token.unwrap(),
+        Poll::Pending => panic!("the key is not in memory"),
+    }
 }
 
 /// A router on a free port for as long as the test's runtime lives; the router is made when the origin is known.
@@ -107,14 +117,14 @@ impl World {
     }
 
     pub(super) fn assertion(&self, changes: Value) -> String {
-        self.provider.key.sign(ID_JAG, &self.claims(changes)).unwrap()
+        signed(&self.provider.key, ID_JAG, &self.claims(changes))
     }
 
     pub(super) fn notice(&self, changes: Value) -> String {
         let now = self.clock.now();
         let base = json!({"iss": self.provider.origin, "sub": "user-1", "aud": self.aud, "jti": self.rng.id(now),
             "iat": now, "events": {REVOKED_EVENT: {}}});
-        self.provider.key.sign(LOGOUT, &merged(base, changes)).unwrap()
+        signed(&self.provider.key, LOGOUT, &merged(base, changes))
     }
 
     pub(super) async fn send(

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::testing::{NOW, World, envelope, key, merged, read, refusal};
+use super::testing::{NOW, World, envelope, key, merged, read, refusal, signed};
 use super::*;
 use crate::net::Method;
 
@@ -185,7 +185,7 @@ async fn headers_and_signatures_that_are_refused() {
         format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()))
     };
     let claims = w.claims(json!({}));
-    let of_type = |typ: &str| w.provider.key.sign(typ, &claims).unwrap();
+    let of_type = |typ: &str| signed(&w.provider.key, typ, &claims);
     let (cut, _) = good.rsplit_once('.').unwrap();
     for (name, token, code) in [
         ("typ of another kind", of_type("logout+jwt"), "invalid_request"),
@@ -198,8 +198,8 @@ async fn headers_and_signatures_that_are_refused() {
         ("no kid", headed(json!({"alg": "ES256", "typ": typ})), "invalid_signature"),
         ("a changed header", headed(json!({"alg": "ES256", "typ": typ, "kid": kid, "x": 1})), "invalid_signature"),
         ("a short signature", format!("{cut}.AAAA"), "invalid_signature"),
-        ("nobody's key", key().sign(typ, &claims).unwrap(), "invalid_signature"),
-        ("a claim twice", w.provider.key.sign(typ, &Twice(claims.clone())).unwrap(), "invalid_request"),
+        ("nobody's key", signed(&key(), typ, &claims), "invalid_signature"),
+        ("a claim twice", signed(&w.provider.key, typ, &Twice(claims.clone())), "invalid_request"),
         ("too long", w.assertion(json!({"name": "x".repeat(16 * 1024)})), "invalid_request"),
     ] {
         assert_eq!(refusal(w.register(&token, "api_key").await), (400, code.into()), "{name}");
@@ -238,7 +238,7 @@ async fn an_unknown_key_is_looked_for_once() {
     w.clock.advance(Seconds(31));
     let unpublished = key();
     for _ in 0..3 {
-        let token = unpublished.sign(ID_JAG, &w.claims(json!({}))).unwrap();
+        let token = signed(&unpublished, ID_JAG, &w.claims(json!({})));
         assert_eq!(refusal(w.register(&token, "api_key").await), (400, "invalid_signature".into()));
     }
     assert_eq!(w.provider.fetched(JWKS), 3, "an unknown key costs the issuer one fetch in 30 s");
@@ -365,7 +365,7 @@ async fn notices_that_are_refused_change_nothing() {
     }
     let good = w.notice(json!({}));
     assert_eq!(refusal(w.revoke(&w.assertion(json!({}))).await), (400, "invalid_request".into()), "an assertion");
-    let forged = key().sign(LOGOUT, &w.claims(json!({}))).unwrap();
+    let forged = signed(&key(), LOGOUT, &w.claims(json!({})));
     assert_eq!(refusal(w.revoke(&forged).await), (400, "invalid_signature".into()));
     for content_type in ["application/jwt", "application/logout+jwt; charset=utf-8"] {
         let response = w.send(Method::Post, "/agent/auth/revoke", &[("content-type", content_type)], &good).await;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use avouch::clock::Clock;
@@ -146,6 +147,15 @@ pub(crate) struct World {
     pub(crate) database: Arc<Database>,
     pub(crate) http: reqwest::Client,
     pub(crate) stop: watch::Sender<bool>,
+}
+
+/// A token by a key that is in memory, and so signs at once.
+pub(crate) fn sign_by(key: &SigningKey, typ: &str, claims: &(impl serde::Serialize + Sync)) -> String {
+    let token = std::pin::pin!(key.sign(typ, claims));
+    match token.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(token) => token.unwrap(),
+        Poll::Pending => panic!("the key is not in memory"),
+    }
 }
 
 /// The key of the client `jwt-agent`.
@@ -428,7 +438,7 @@ impl World {
                 claims[name] = value.clone();
             }
         }
-        client_key().sign("JWT", &claims).unwrap()
+        sign_by(client_key(), "JWT", &claims)
     }
 
     /// The token exchange for the fake service with an access token, with changes.
