@@ -137,7 +137,8 @@ mod tests {
     use super::*;
     use crate::domain::client_metadata::{AUTHORIZATION_CODE, TOKEN_EXCHANGE};
 
-    const EC: &str = r#"{"kty":"EC","crv":"P-256","x":"eA","y":"eQ"}"#;
+    /// RFC 7517 appendix A.1.
+    const EC: &str = r#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
 
     fn jwks(keys: &str) -> String {
         format!("jwks = '''{{\"keys\":[{keys}]}}'''")
@@ -157,8 +158,8 @@ mod tests {
         assert_eq!(auth(&secret).secret.unwrap().expose(), SECRET);
         assert_eq!(method(&post), AuthMethod::SecretPost);
         assert_eq!(method(&jwks(EC)), AuthMethod::PrivateKeyJwt);
-        let table = "jwks = { keys = [{ kty = 'EC', crv = 'P-256', x = 'eA', y = 'eQ' }] }";
-        assert_eq!(auth(table).metadata.jwks.unwrap().as_json()["keys"][0]["crv"], "P-256");
+        let table = format!("jwks = {{ keys = [{}] }}", EC.replace(':', "="));
+        assert_eq!(auth(&table).metadata.jwks.unwrap().as_json()["keys"][0]["crv"], "P-256");
     }
 
     #[test]
@@ -284,6 +285,7 @@ mod tests {
                 jwks(r#"{"kty":"EC","crv":"P-256","x":"eA","y":"eQ","d":"hunter2"}"#),
                 "clients[0].jwks: it holds a private",
             ),
+            (jwks(&EC.replace("\"x\":\"M", "\"x\":\"N")), "clients[0].jwks: its point is not on the curve"),
             (
                 jwks(r#"{"kty":"EC","crv":"P-384","x":"eA","y":"eQ"}"#),
                 "clients[0].jwks: none of its keys is of a kind used here",

@@ -220,7 +220,8 @@ mod tests {
 
     /// Metadata that keeps every rule of every door, with some members replaced.
     fn with(changes: &Value) -> Value {
-        let ec = json!({"kty": "EC", "crv": "P-256", "x": "eA", "y": "eQ"});
+        let ec = json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
         let mut members = json!({
             "client_name": "Desk Agent",
             "token_endpoint_auth_method": "private_key_jwt",

@@ -58,6 +58,7 @@ pub mod journal;
 pub mod members;
 pub mod notice;
 pub mod public_jwks;
+pub mod public_key;
 pub mod redirect_uri;
 pub mod refresh;
 pub mod refusal;

@@ -5,10 +5,13 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::domain::ids::Kid;
 use crate::domain::public_jwks::{MAX_KEYS, holds_private_key};
+use crate::domain::public_key;
 
 /// A key that verifies. The algorithm belongs to the key, never to the token.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub enum PublicKey {
     /// P-256; the point was checked to lie on the curve.
     Es256(Box<ParsedPublicKey>),
     /// RSA of at least 2048 bits: modulus and exponent.
-    Rs256(Vec<u8>, Vec<u8>),
+    Rs256(Box<[u8]>, Box<[u8]>),
 }
 
 impl PublicKey {
@@ -24,37 +27,27 @@ impl PublicKey {
     /// `use` or `alg`, a weak modulus, a point off the curve.
     #[must_use]
     pub fn from_jwk(jwk: &Value) -> Option<Self> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let bytes = |name: &str| text(name).and_then(|v| URL_SAFE_NO_PAD.decode(v).ok());
         if jwk.as_object().is_none_or(holds_private_key) {
             return None;
         }
-        if text("use").is_some_and(|u| u != "sig") {
-            return None;
-        }
-        if let Some(ops) = jwk.get("key_ops")
-            && !ops.as_array().is_some_and(|ops| ops.iter().any(|op| op == "verify"))
+        let Jwk { common, algorithm } = Jwk::deserialize(jwk).ok()?;
+        if common.public_key_use.is_some_and(|used| used != PublicKeyUse::Signature)
+            || common.key_operations.is_some_and(|operations| !operations.contains(&KeyOperations::Verify))
         {
             return None;
         }
-        match (text("kty")?, text("alg")) {
-            ("EC", None | Some("ES256")) if text("crv") == Some("P-256") => {
-                let (x, y) = (bytes("x")?, bytes("y")?);
-                if x.len() != 32 || y.len() != 32 {
-                    return None;
-                }
-                let point = [&[4], x.as_slice(), y.as_slice()].concat();
+        let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+        match (&algorithm, common.key_algorithm) {
+            (AlgorithmParameters::EllipticCurve(key), None | Some(KeyAlgorithm::ES256))
+                if key.curve == EllipticCurve::P256 =>
+            {
+                let point = public_key::p256_point(&bytes(&key.x)?, &bytes(&key.y)?).ok()?;
                 let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?;
                 Some(Self::Es256(Box::new(key)))
             }
-            ("RSA", None | Some("RS256")) => {
-                let (n, e) = (bytes("n")?, bytes("e")?);
-                let bits = n
-                    .iter()
-                    .position(|b| *b != 0)
-                    .map_or(0, |zeros| (n.len() - zeros) * 8 - n[zeros].leading_zeros() as usize);
-                let odd = e.last().is_some_and(|b| b % 2 == 1);
-                ((2048..=8192).contains(&bits) && odd && e != [1] && e.len() <= 8).then_some(Self::Rs256(n, e))
+            (AlgorithmParameters::RSA(key), None | Some(KeyAlgorithm::RS256)) => {
+                let (n, e) = public_key::rsa_numbers(&bytes(&key.n)?, &bytes(&key.e)?).ok()?;
+                Some(Self::Rs256(n, e))
             }
             _ => None,
         }
@@ -84,7 +77,7 @@ impl PublicKey {
 pub struct Jwks(Vec<(Option<Kid>, PublicKey)>);
 
 impl Jwks {
-    /// Reads a set. Keys we cannot use are passed over, so that one new kind of key does not silence the others.
+    /// Reads a set, each key by itself: what we cannot use is passed over, so that one new kind of key does not silence the others.
     #[must_use]
     pub fn parse(document: &Value) -> Self {
         let keys = document.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -20,7 +20,14 @@ const OURS: [&str; 6] = ["id", "issuer_id", "origin", "version", "created_at", "
 
 /// Everything that a client says, in two ways.
 fn clients() -> [Value; 2] {
-    let jwks = |x: &str| json!({"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": "eQ"}]});
+    // RFC 7517 appendix A.1.
+    let key = json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"});
+    let jwks = |kid: &str| {
+        let mut key = key.clone();
+        key["kid"] = kid.into();
+        json!({"keys": [key]})
+    };
     let client = |metadata: Value, audience: &str, flag: bool, secret_hash: &str| {
         let mut said =
             json!({"audiences": [audience], "first_party": flag, "require_pkce": flag, "secret_hash": secret_hash});
@@ -28,12 +35,12 @@ fn clients() -> [Value; 2] {
         said
     };
     let one = json!({
-        "client_name": "One", "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks("eA"),
+        "client_name": "One", "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks("one"),
         "redirect_uris": ["https://one.example/cb"], "grant_types": ["authorization_code"],
         "id_token_signed_response_alg": "ES256",
     });
     let other = json!({
-        "client_name": "Other", "token_endpoint_auth_method": "client_secret_basic", "jwks": jwks("eQ"),
+        "client_name": "Other", "token_endpoint_auth_method": "client_secret_basic", "jwks": jwks("other"),
         "redirect_uris": [], "grant_types": ["refresh_token"],
         "id_token_signed_response_alg": "RS256",
     });

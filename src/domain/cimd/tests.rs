@@ -141,7 +141,8 @@ fn secrets_and_methods() {
 
 #[test]
 fn key_sets() {
-    let ec = json!({"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "kid": "1"});
+    let ec = json!({"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+        "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM", "kid": "1"});
     let inline = |keys: Value| json!({"jwks_uri": null, "jwks": {"keys": keys}});
     let good = judge(URL, &document(inline(json!([ec]))), false).unwrap();
     assert_eq!(good.metadata.jwks.unwrap().as_json(), &json!({"keys": [ec]}));
