@@ -57,3 +57,16 @@ CREATE INDEX delivery_age ON delivery (created_at) WHERE state = 'queued';
 CREATE INDEX delivery_delegation ON delivery (delegation_id);
 -- What is being withdrawn: few of those that are over.
 CREATE INDEX delivery_waiting ON delivery (issuer_id, delegation_id) WHERE state = 'queued';
+
+-- Who has fetched which key lately (`kid` is empty for the document about ourselves), so that an operator sees whether a rotation reaches
+-- everybody. Not for judging anything by.
+CREATE TABLE key_fetch (
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    address TEXT NOT NULL,
+    user_agent TEXT NOT NULL,
+    kid TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    last_at BIGINT NOT NULL,
+    PRIMARY KEY (issuer_id, address, user_agent, kid)
+);
+CREATE INDEX key_fetch_over ON key_fetch (last_at);

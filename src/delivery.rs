@@ -12,7 +12,7 @@ use crate::domain::notice::Delivery;
 use crate::error::Error;
 use crate::flow::lanes::{Lanes, Place};
 use crate::flow::notify::{self, Cursor};
-use crate::flow::{issuers, measure, rotate, sweep, withdraw};
+use crate::flow::{fetches, issuers, measure, rotate, sweep, withdraw};
 use crate::host::Host;
 
 /// How often to look for what replicas enqueued and changed, and what has come due.
@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MEASURE: Duration = Duration::from_secs(5);
 /// How often to look for keys that are to rotate.
 const ROTATE: Duration = Duration::from_secs(5);
+/// How often it is written down who has fetched keys.
+const FETCHES: Duration = Duration::from_secs(10);
 /// How often expired rows are deleted.
 const SWEEP: Duration = Duration::from_mins(10);
 
@@ -54,6 +56,7 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
     // By time and not by looks: where withdrawals never pause, no look waits out its second.
     let (mut look, mut clock) = (Instant::now(), Instant::now());
     let (mut measure_at, mut rotate_at, mut sweep_at) = (Instant::now(), Instant::now(), Instant::now());
+    let mut fetches_at = Instant::now();
     while !*stop.borrow() {
         let now = Instant::now();
         if now >= look {
@@ -72,6 +75,10 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
         if now >= rotate_at {
             rotate_at = now + ROTATE;
             answered(&host, "rotating keys", Box::pin(rotate::run(&host))).await;
+        }
+        if now >= fetches_at {
+            fetches_at = now + FETCHES;
+            write_down_fetches(&host).await;
         }
         if now >= sweep_at {
             sweep_at = now + SWEEP;
@@ -92,6 +99,11 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
         tokio::time::sleep(PAUSE).await;
     }
     while worker.under_way.join_next().await.is_some() {}
+    write_down_fetches(&host).await;
+}
+
+async fn write_down_fetches(host: &Host) {
+    answered(host, "writing down who fetched keys", Box::pin(fetches::write_down(host))).await;
 }
 
 impl Worker {

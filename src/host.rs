@@ -18,6 +18,7 @@ use crate::domain::issuer::Colour;
 use crate::domain::rotation::Rotation;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
+use crate::fetches::Fetches;
 use crate::jose::{Jwks, Keyring, SealingKey};
 use crate::net::{Documents, Net, Turns};
 use crate::passwords::Hashing;
@@ -75,6 +76,8 @@ pub struct Process {
     pub revision: Revision,
     /// Issuers that were used lately, by our key.
     pub issuers: Recent<Arc<Issuer>>,
+    /// Who has fetched keys and documents since that was last written down.
+    pub fetches: Fetches,
     /// Registered clients, by issuer and `client_id`.
     pub clients: Cache<(Arc<str>, ClientId), Arc<Registered>>,
 }

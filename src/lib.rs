@@ -22,6 +22,7 @@ pub mod config;
 pub mod delivery;
 pub mod domain;
 pub mod error;
+pub mod fetches;
 pub mod flow;
 pub mod host;
 pub mod http;

@@ -1,6 +1,8 @@
 //! `avouch keys …`: signing keys, on the database of a server that may be running.
 
+mod fetchers;
 mod table;
+mod words;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -36,6 +38,9 @@ pub(super) enum Command {
     /// Show the keys of an issuer: where each stands, how old it is, what comes next and when
     #[command(after_help = super::help!("avouch keys list --issuer acme"))]
     List {
+        /// Also show who has fetched the keys in the last week
+        #[arg(long)]
+        fetchers: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -173,9 +178,9 @@ fn alg(text: &str) -> Result<SigningAlg, String> {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { common } => init(&common).await,
-        Command::List { common } => {
+        Command::List { fetchers, common } => {
             let (host, id) = connect(&common).await?;
-            list(&host, &id, &common).await
+            list(&host, &id, fetchers, &common).await
         }
         Command::Prepare { alg, common } => {
             let (host, id) = connect(&common).await?;
@@ -261,7 +266,7 @@ async fn init(common: &Common) -> Result<(), Failure> {
         drop(claim);
     }
     let (host, id) = connect(common).await?;
-    list(&host, &id, common).await
+    list(&host, &id, false, common).await
 }
 
 fn failed(error: Error) -> Failure {

@@ -52,6 +52,7 @@ pub mod delegation;
 pub mod disclosure;
 pub mod display_name;
 pub mod exchange;
+pub mod fetcher;
 pub mod ids;
 pub mod issuer;
 pub mod journal;

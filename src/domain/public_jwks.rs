@@ -169,7 +169,7 @@ mod tests {
         json!({"kty": "RSA", "n": format!("_{}w", "_".repeat(340)), "e": "AQAB", "kid": "2"})
     }
 
-    fn with(mut key: Value, members: Value) -> Value {
+    fn with(mut key: Value, members: &Value) -> Value {
         key.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         key
     }
@@ -184,16 +184,16 @@ mod tests {
             (json!([okp]), false),
             (json!([okp, ec()]), true),
             (json!([{"kty": "AKP", "alg": "ML-DSA-44", "pub": "x"}, ec()]), true),
-            (json!([with(ec(), json!({"crv": "P-384"}))]), false),
-            (json!([with(ec(), json!({"crv": "brainpoolP256r1"})), rsa()]), true),
-            (json!([with(ec(), json!({"use": "enc"}))]), false),
-            (json!([with(ec(), json!({"use": "sig", "alg": "ES256", "key_ops": ["verify"]}))]), true),
-            (json!([with(ec(), json!({"alg": "ECDH-ES"}))]), false),
-            (json!([with(ec(), json!({"alg": "ESP256"}))]), false),
-            (json!([with(ec(), json!({"use": "tls"}))]), false),
-            (json!([with(rsa(), json!({"alg": "PS256"}))]), false),
-            (json!([with(rsa(), json!({"alg": "RSA-OAEP", "use": "enc"})), ec()]), true),
-            (json!([with(rsa(), json!({"key_ops": ["wrapKey"]}))]), false),
+            (json!([with(ec(), &json!({"crv": "P-384"}))]), false),
+            (json!([with(ec(), &json!({"crv": "brainpoolP256r1"})), rsa()]), true),
+            (json!([with(ec(), &json!({"use": "enc"}))]), false),
+            (json!([with(ec(), &json!({"use": "sig", "alg": "ES256", "key_ops": ["verify"]}))]), true),
+            (json!([with(ec(), &json!({"alg": "ECDH-ES"}))]), false),
+            (json!([with(ec(), &json!({"alg": "ESP256"}))]), false),
+            (json!([with(ec(), &json!({"use": "tls"}))]), false),
+            (json!([with(rsa(), &json!({"alg": "PS256"}))]), false),
+            (json!([with(rsa(), &json!({"alg": "RSA-OAEP", "use": "enc"})), ec()]), true),
+            (json!([with(rsa(), &json!({"key_ops": ["wrapKey"]}))]), false),
             (json!([{"kty": "RSA", "n": rsa()["n"], "e": "AQAB"}]), true),
         ] {
             let set = json!({"keys": keys});
@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_set() {
         for name in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
-            let problem = PublicJwks::parse(json!({"keys": [ec(), with(ec(), json!({name: "hunter2"}))]})).unwrap_err();
+            let problem =
+                PublicJwks::parse(json!({"keys": [ec(), with(ec(), &json!({name: "hunter2"}))]})).unwrap_err();
             assert!(problem.0.contains("private or symmetric"), "{name}");
         }
         let without_kid = || json!({"kty": "RSA", "n": rsa()["n"], "e": "AQAB"});
@@ -219,20 +220,23 @@ mod tests {
             (json!("x"), "1 to 32 keys"),
             (json!({"keys": ["x"]}), "must be an object"),
             (json!({"keys": [{"kid": "1"}]}), "kty"),
-            (json!({"keys": [with(ec(), json!({"x": "eA"}))]}), "32 bytes each"),
-            (json!({"keys": [with(ec(), json!({"x": ""}))]}), "32 bytes each"),
-            (json!({"keys": [with(ec(), json!({"x": null}))]}), "missing"),
-            (json!({"keys": [with(ec(), json!({"y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM="}))]}), "missing"),
-            (json!({"keys": [with(ec(), json!({"y": ec()["x"]}))]}), "not on the curve"),
-            (json!({"keys": [rsa(), with(ec(), json!({"alg": "RS256"}))]}), "alg"),
-            (json!({"keys": [with(ec(), json!({"alg": "ES384"}))]}), "alg"),
-            (json!({"keys": [with(ec(), json!({"alg": "HS256"}))]}), "alg"),
-            (json!({"keys": [with(rsa(), json!({"alg": "ES256"}))]}), "alg"),
-            (json!({"keys": [with(ec(), json!({"use": "enc", "alg": "ES256"}))]}), "contradicts its alg"),
-            (json!({"keys": [with(ec(), json!({"use": "sig", "key_ops": ["deriveKey"]}))]}), "contradicts its key_ops"),
-            (json!({"keys": [with(ec(), json!({"use": 1}))]}), "missing"),
-            (json!({"keys": [with(rsa(), json!({"n": short}))]}), "shorter than 2048 bits"),
-            (json!({"keys": [with(rsa(), json!({"e": "AQ"}))]}), "no RSA key"),
+            (json!({"keys": [with(ec(), &json!({"x": "eA"}))]}), "32 bytes each"),
+            (json!({"keys": [with(ec(), &json!({"x": ""}))]}), "32 bytes each"),
+            (json!({"keys": [with(ec(), &json!({"x": null}))]}), "missing"),
+            (json!({"keys": [with(ec(), &json!({"y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM="}))]}), "missing"),
+            (json!({"keys": [with(ec(), &json!({"y": ec()["x"]}))]}), "not on the curve"),
+            (json!({"keys": [rsa(), with(ec(), &json!({"alg": "RS256"}))]}), "alg"),
+            (json!({"keys": [with(ec(), &json!({"alg": "ES384"}))]}), "alg"),
+            (json!({"keys": [with(ec(), &json!({"alg": "HS256"}))]}), "alg"),
+            (json!({"keys": [with(rsa(), &json!({"alg": "ES256"}))]}), "alg"),
+            (json!({"keys": [with(ec(), &json!({"use": "enc", "alg": "ES256"}))]}), "contradicts its alg"),
+            (
+                json!({"keys": [with(ec(), &json!({"use": "sig", "key_ops": ["deriveKey"]}))]}),
+                "contradicts its key_ops",
+            ),
+            (json!({"keys": [with(ec(), &json!({"use": 1}))]}), "missing"),
+            (json!({"keys": [with(rsa(), &json!({"n": short}))]}), "shorter than 2048 bits"),
+            (json!({"keys": [with(rsa(), &json!({"e": "AQ"}))]}), "no RSA key"),
             (json!({"keys": [ec(), ec()]}), "a kid of its own"),
             (json!({"keys": [without_kid(), without_kid()]}), "a kid of its own"),
         ] {

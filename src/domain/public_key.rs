@@ -11,6 +11,9 @@ const COORDINATE: usize = 32;
 /// Bits of a modulus. RFC 7518 section 3.3 asks for the fewest.
 const MODULUS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// Modulus and exponent, big-endian, without leading zeros.
+pub type RsaNumbers = (Box<[u8]>, Box<[u8]>);
+
 /// The point that an EC key on P-256 names, uncompressed (SEC 1 section 2.3.3).
 ///
 /// # Errors
@@ -27,11 +30,11 @@ pub fn p256_point(x: &[u8], y: &[u8]) -> Result<[u8; 1 + 2 * COORDINATE], IdErro
     on_curve.then_some(point).ok_or(IdError("its point is not on the curve"))
 }
 
-/// Modulus and exponent of an RSA key, as numbers without leading zeros.
+/// The numbers of an RSA key.
 ///
 /// # Errors
 /// When the modulus is too short or too long, or they are no public key.
-pub fn rsa_numbers(n: &[u8], e: &[u8]) -> Result<(Box<[u8]>, Box<[u8]>), IdError> {
+pub fn rsa_numbers(n: &[u8], e: &[u8]) -> Result<RsaNumbers, IdError> {
     // The library's limits count bits; whatever is longer than any key is not even read.
     if n.len() > MODULUS.end() / 8 + 1 || e.len() > n.len() {
         return Err(IdError("its modulus is longer than 8192 bits, or its exponent longer than that"));

@@ -13,6 +13,7 @@ pub mod consent;
 pub mod declare;
 pub mod discover;
 pub mod exchange;
+pub mod fetches;
 mod first_start;
 mod guesses;
 pub mod id_token;

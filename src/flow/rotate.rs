@@ -7,7 +7,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{self, Early, GRACE, Key, KeyState, SigningAlg};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
-use crate::flow::keyring;
+use crate::flow::{fetches, keyring};
 use crate::host::Host;
 use crate::jose::{self, SigningKey};
 use crate::meters;
@@ -55,6 +55,8 @@ pub struct Listed {
     pub allowed_at: Option<Timestamp>,
     /// What happens by itself, and when.
     pub next: Option<(rotation::Step, Timestamp)>,
+    /// How many of those that fetched a key set in the last week have this key, and how many there are.
+    pub seen_by: (usize, usize),
 }
 
 /// The keys of an issuer: those at work, and the last that have ended.
@@ -63,6 +65,7 @@ pub struct Listed {
 /// Faults.
 pub async fn list(host: &Host, issuer_id: &str) -> Result<Vec<Listed>, Error> {
     let keys = host.database.of(issuer_id.into()).read().await?.keys(MAX_KEYS).await?;
+    let fetchers = fetches::lately(host, issuer_id).await?;
     let listed = keys.iter().map(|key| Listed {
         key: key.clone(),
         allowed_at: match key.state {
@@ -71,6 +74,7 @@ pub async fn list(host: &Host, issuer_id: &str) -> Result<Vec<Listed>, Error> {
             _ => None,
         },
         next: host.rotation.next(key, rotation::successor(&keys, key)),
+        seen_by: fetchers.have_seen(&key.kid),
     });
     Ok(listed.collect())
 }

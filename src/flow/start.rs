@@ -10,6 +10,7 @@ use crate::cache::{Cache, Recent};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::time::Seconds;
+use crate::fetches::Fetches;
 use crate::flow::first_start::{self, judge_known, never_started, sealing_key, sealing_path};
 use crate::flow::plan::Plan;
 use crate::flow::starting::own_document;
@@ -189,6 +190,7 @@ async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: 
         hashing: Hashing::default(),
         passwords_ready: watch::Sender::new(false),
         issuers: Recent::new(ISSUERS_KEPT),
+        fetches: Fetches::default(),
         clients: Cache::new(CLIENTS_LIFETIME),
     }))
 }

@@ -1,12 +1,17 @@
 //! Metadata, keys, and the document about ourselves.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
 
+use super::client_address::ClientAddress;
 use super::extract::Segment;
 use super::{pages, reply};
+use crate::domain::ids::Kid;
 use crate::domain::issuer::Colour;
 use crate::domain::refusal::Refusal;
 use crate::domain::rotation::max_age;
@@ -71,8 +76,10 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
 }
 
 /// RFC 7517 section 5. Nobody who honours `max-age` keeps it beyond a change that is planned.
-pub(super) async fn jwks(app: App, headers: HeaderMap) -> Response {
+pub(super) async fn jwks(app: App, ClientAddress(address): ClientAddress, headers: HeaderMap) -> Response {
     let issuer = &app.issuer;
+    let kids = || issuer.ring.published.iter().map(|(kid, _)| kid.clone()).collect();
+    count_fetch(&app, &issuer.ring.etag, address, &headers, kids);
     let age = max_age(app.now(), issuer.next_key_change, issuer.key_revoked_at);
     let mut response = document_of(&headers, JSON, issuer.ring.jwks.to_string(), &issuer.ring.etag);
     if let Ok(kept) = HeaderValue::try_from(format!("public, max-age={age}")) {
@@ -82,8 +89,22 @@ pub(super) async fn jwks(app: App, headers: HeaderMap) -> Response {
 }
 
 /// Our Client ID Metadata Document: the `client_id` that auth.md services see in our assertions.
-pub(super) async fn cimd(app: App, headers: HeaderMap) -> Response {
+pub(super) async fn cimd(app: App, ClientAddress(address): ClientAddress, headers: HeaderMap) -> Response {
+    count_fetch(&app, &app.issuer.cimd, address, &headers, || [].into());
     document_of(&headers, JSON, app.issuer.cimd.to_string(), &etag(&app.issuer.cimd))
+}
+
+/// Whoever is told that it has the current version has it.
+fn count_fetch(
+    app: &App,
+    version: &Arc<str>,
+    address: Option<IpAddr>,
+    headers: &HeaderMap,
+    kids: impl FnOnce() -> Arc<[Kid]>,
+) {
+    let Some(address) = address else { return };
+    let user_agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    app.fetches.count((&app.issuer.id, version), (address, user_agent), kids, app.now());
 }
 
 /// The issuer's logo, as pages and the services that read its Client ID Metadata Document show it.

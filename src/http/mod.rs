@@ -78,6 +78,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/api/v1/delegations", get(api::delegations::list)),
         (Everywhere, "/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete)),
         (Everywhere, "/api/v1/keys", get(api::keys::list)),
+        (Everywhere, "/api/v1/keys/fetchers", get(api::keys::fetchers)),
         (Everywhere, "/api/v1/keys/prepare", post(api::keys::prepare)),
         (Everywhere, "/api/v1/keys/{kid}/activate", post(api::keys::activate)),
         (Everywhere, "/api/v1/keys/{kid}/retire", post(api::keys::retire)),

@@ -15,12 +15,13 @@ mod message;
 mod testing;
 mod turns;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 pub use document::{Document, DocumentError, Limits};
 pub use documents::Documents;
@@ -31,6 +32,8 @@ pub use turns::{Turn, Turns};
 use client::Client;
 use guard::{Guard, Lookup, Way};
 
+/// Threads that may wait for a resolver only to know an address.
+const LOOKUPS: usize = 8;
 /// How long the rest of an answer is waited for that nobody wants to know.
 const REST: Duration = Duration::from_millis(100);
 
@@ -80,6 +83,8 @@ pub struct Net(Arc<Inner>);
 struct Inner {
     policy: Arc<Policy>,
     lookup: Lookup,
+    /// Names that are looked up at the same time for nothing but to know.
+    lookups: Arc<Semaphore>,
     // One client for each way, and so one pool and one resolver: a connection made for https is never found by http, and
     // what http may reach is judged by a stricter rule. Made on first use, because reading the machine's root
     // certificates takes longer than all the rest of a start.
@@ -99,7 +104,8 @@ impl Net {
     fn with_lookup(policy: Policy, lookup: Lookup) -> Result<Self, NetError> {
         policy.check()?;
         let (tls, plain) = (OnceCell::new(), OnceCell::new());
-        Ok(Self(Arc::new(Inner { policy: Arc::new(policy), lookup, tls, plain })))
+        let lookups = Arc::new(Semaphore::new(LOOKUPS));
+        Ok(Self(Arc::new(Inner { policy: Arc::new(policy), lookup, lookups, tls, plain })))
     }
 
     /// Sends one request and reads the whole answer. It must run in a tokio runtime with time and I/O.
@@ -124,6 +130,21 @@ impl Net {
         let (head, body) = answer.into_parts();
         let body = tokio::time::timeout(REST, read(body, limit)).await.ok().and_then(Result::ok).unwrap_or_default();
         Ok(Response { status: head.status.as_u16(), headers: Headers(head.headers), body })
+    }
+
+    /// The addresses that a name has now; none where nobody knows it. For comparing, not for going there.
+    pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let name = name.trim_matches(['[', ']']).to_owned();
+        if let Ok(ip) = name.parse() {
+            return vec![ip];
+        }
+        let lookup = self.0.lookup.clone();
+        let Ok(permit) = self.0.lookups.clone().acquire_owned().await else { return Vec::new() };
+        let found = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            lookup(&name)
+        });
+        found.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// Sends a request and waits for the head of its answer.

@@ -10,6 +10,7 @@ mod commit;
 mod consents;
 mod delegations;
 mod error;
+mod fetches;
 mod grants;
 mod issuers;
 mod journal;

@@ -4,7 +4,7 @@ use super::{Columns as _, HostTx, Result, json, on, per_engine};
 use crate::domain::time::{Seconds, Timestamp};
 
 /// What is swept: a table, and which of its rows are over, given a time.
-pub const SWEPT: [Swept; 7] = [
+pub const SWEPT: [Swept; 8] = [
     Swept("used_jti", "expires_at < $1", DAY),
     Swept("access_token", "expires_at < $1", DAY),
     Swept("authorization_code", "expires_at < $1", DAY),
@@ -12,6 +12,7 @@ pub const SWEPT: [Swept; 7] = [
     // Nothing is counted together for longer, and whoever guesses from many addresses makes many.
     Swept("throttle", "failed_at < $1 AND blocked_until < $1", HOUR),
     Swept("ticket", "expires_at < $1", DAY),
+    Swept("key_fetch", "last_at < $1", FORTNIGHT),
     // After its tokens.
     Swept(
         "token_family",
@@ -24,6 +25,7 @@ pub const SWEPT: [Swept; 7] = [
 
 const HOUR: Seconds = Seconds(3600);
 const DAY: Seconds = Seconds(86_400);
+const FORTNIGHT: Seconds = Seconds(14 * 86_400);
 
 /// A table, a condition, and how long rows stay that are over.
 #[derive(Clone, Copy, Debug)]

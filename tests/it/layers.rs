@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const FLOOR: [&str; 6] = ["cache", "config", "secret", "clock", "rng", "meters"];
+const FLOOR: [&str; 7] = ["cache", "config", "fetches", "secret", "clock", "rng", "meters"];
 
 /// Module → the modules of ours it may name, and the libraries it may not.
 fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
@@ -15,6 +15,7 @@ fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
         ("config", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("secret", (vec![], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("cache", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("fetches", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("clock", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("meters", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("rng", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),

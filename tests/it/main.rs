@@ -22,6 +22,7 @@ mod edge;
 mod ending;
 mod errors;
 mod exchange;
+mod fetchers;
 mod harness;
 mod issued;
 mod issuers;

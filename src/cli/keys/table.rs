@@ -1,27 +1,34 @@
 //! Keys as they are shown: where each stands, how old it is, what comes next and when.
 
-use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::{Common, failed};
+use super::words::{span, when};
+use super::{Common, failed, fetchers};
 use crate::cli::Failure;
 use crate::domain::ids::Kid;
 use crate::domain::rotation::{KeyState, Step};
-use crate::domain::time::{Seconds, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::flow::rotate::{self, Listed};
 use crate::host::Host;
 
-pub(super) async fn list(host: &Host, id: &str, common: &Common) -> Result<(), Failure> {
+pub(super) async fn list(host: &Host, id: &str, with_fetchers: bool, common: &Common) -> Result<(), Failure> {
     let keys = rotate::list(host, id).await.map_err(failed)?;
     if common.json {
-        out!("{}", json!({ "items": keys.iter().map(item).collect::<Vec<_>>() }));
+        let mut document = json!({ "items": keys.iter().map(item).collect::<Vec<_>>() });
+        if with_fetchers {
+            document["fetchers"] = fetchers::items(host, id).await.map_err(failed)?;
+        }
+        out!("{document}");
         return Ok(());
     }
     out!("{:<43}  {:<5}  {:<8}  {:>6}  NEXT", "KID", "ALG", "STATE", "AGE");
     for listed in &keys {
         out!("{}", line(listed, host.now()));
     }
-    Ok(())
+    for listed in keys.iter().filter(|listed| listed.key.state == KeyState::Pending) {
+        out!("\n{}", fetchers::sentence(listed));
+    }
+    if with_fetchers { fetchers::show(host, id).await.map_err(failed) } else { Ok(()) }
 }
 
 pub(super) async fn show(host: &Host, id: &str, kid: &Kid, common: &Common) -> Result<(), Failure> {
@@ -67,22 +74,6 @@ fn next(listed: &Listed, now: Timestamp) -> String {
     }
 }
 
-fn when(at: Timestamp, now: Timestamp) -> String {
-    let date = DateTime::from_timestamp(at.0, 0);
-    let date = date.map_or_else(|| at.to_string(), |date| date.format("%-d %b %Y %H:%M UTC").to_string());
-    if at <= now { format!("at any moment (was due {date})") } else { format!("in {}, on {date}", span(at - now)) }
-}
-
-/// The largest unit that tells enough.
-fn span(of: Seconds) -> String {
-    match of.0.max(0) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s @ 7200..172_800 => format!("{} h", s / 3600),
-        s => format!("{} d", s / 86_400),
-    }
-}
-
 fn item(listed: &Listed) -> Value {
     let key = &listed.key;
     json!({
@@ -91,5 +82,6 @@ fn item(listed: &Listed) -> Value {
         "ended_at": key.ended_at.map(Timestamp::rfc3339), "reason": key.reason,
         "allowed_at": listed.allowed_at.map(Timestamp::rfc3339),
         "next": listed.next.map(|(step, _)| step), "next_at": listed.next.map(|(_, at)| at.rfc3339()),
+        "seen_by": {"fetchers": listed.seen_by.0, "of": listed.seen_by.1},
     })
 }

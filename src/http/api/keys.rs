@@ -16,6 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::compromise::{self, Order, Report};
+use crate::flow::fetches;
 use crate::flow::rotate::{self, Listed, Reason};
 use crate::host::App;
 
@@ -31,6 +32,27 @@ pub(in crate::http) async fn list(app: App, caller: Caller) -> Result<Response, 
     admin_only(&caller)?;
     let items = items(&app).await?;
     Ok(private_json(StatusCode::OK, &List { items, next: None }))
+}
+
+/// Who has fetched the issuer's keys and its Client ID Metadata Document in the last week, as told apart by address and user agent.
+#[utoipa::path(
+    get, path = "/api/v1/keys/fetchers", tag = "keys", operation_id = "list_key_fetchers",
+    responses((status = 200, body = inline(List<FetcherItem>)), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn fetchers(app: App, caller: Caller) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let fetchers = fetches::lately(&app.host, &app.issuer.id).await?;
+    let mut services = fetches::services(&app.host, &app.issuer.id, &fetchers).await?;
+    let items = fetchers.0.into_iter().map(|(fetcher, seen)| FetcherItem {
+        services: services.remove(&fetcher).unwrap_or_default(),
+        address: fetcher.address.into(),
+        user_agent: fetcher.user_agent.into(),
+        fetches: seen.count,
+        last_at: seen.last_at.rfc3339(),
+        kids: seen.kids.iter().map(|kid| kid.as_str().to_owned()).collect(),
+        client_document: seen.client_document,
+    });
+    Ok(private_json(StatusCode::OK, &List { items: items.collect(), next: None }))
 }
 
 /// Publishes a new key, which does not sign yet.
@@ -234,10 +256,39 @@ struct KeyItem {
     /// When.
     #[schema(format = DateTime)]
     next_at: Option<String>,
+    /// Who has it, as far as anybody can tell.
+    seen_by: SeenBy,
+}
+
+#[derive(Serialize, ToSchema)]
+struct SeenBy {
+    /// How many have fetched a key set with this key in the last week.
+    fetchers: usize,
+    /// How many have fetched a key set in the last week.
+    of: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyFetcher)]
+struct FetcherItem {
+    /// Its address; of IPv6 the network of 64 bits.
+    address: String,
+    /// What it calls itself.
+    user_agent: String,
+    /// The audiences of declared services whose host has that address now.
+    services: Vec<String>,
+    /// How often it fetched the key set, or the document about this issuer if that is more.
+    fetches: i64,
+    #[schema(format = DateTime)]
+    last_at: String,
+    /// The keys that were in what it fetched.
+    kids: Vec<String>,
+    /// Whether it fetched the Client ID Metadata Document.
+    client_document: bool,
 }
 
 impl KeyItem {
-    fn of(Listed { key, allowed_at, next }: Listed) -> Self {
+    fn of(Listed { key, allowed_at, next, seen_by: (fetchers, of) }: Listed) -> Self {
         Self {
             kid: key.kid.as_str().to_owned(),
             alg: key.alg,
@@ -250,6 +301,7 @@ impl KeyItem {
             allowed_at: allowed_at.map(Timestamp::rfc3339),
             next: next.map(|(step, _)| step),
             next_at: next.map(|(_, at)| at.rfc3339()),
+            seen_by: SeenBy { fetchers, of },
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::host::App;
     paths(
         delegations::list, delegations::get, delegations::delete,
         issuers::list, issuers::get, issuers::post, issuers::patch, issuers::delete,
-        keys::list, keys::prepare, keys::activate, keys::retire, keys::revoke,
+        keys::list, keys::fetchers, keys::prepare, keys::activate, keys::retire, keys::revoke,
         services::discover,
     ),
     components(schemas(Problem), responses(Refused)),
