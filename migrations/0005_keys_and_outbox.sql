@@ -6,6 +6,7 @@ CREATE TABLE signing_key (
     state TEXT NOT NULL,
     public_jwk TEXT NOT NULL,
     sealed TEXT,
+    sealed_by TEXT,
     created_at BIGINT NOT NULL,
     activated_at BIGINT,
     rotates_from BIGINT,
@@ -23,6 +24,26 @@ CREATE INDEX signing_key_issuer ON signing_key (issuer_id);
 CREATE INDEX signing_key_age ON signing_key (activated_at) WHERE state = 'active';
 CREATE INDEX signing_key_rotates ON signing_key (succeeded, rotates_from) WHERE state = 'active';
 CREATE INDEX signing_key_retiring ON signing_key (retired_at) WHERE state = 'retiring';
+-- What a sealing key opens, and the next sealing key that opens something.
+CREATE INDEX signing_key_sealed ON signing_key (sealed_by, issuer_id, kid) WHERE sealed_by IS NOT NULL;
+
+-- Sealing keys by name; the keys themselves are in no row. One seals, and one may be announced: servers have to have it before it does.
+CREATE TABLE sealing_key (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    since BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX sealing_key_one ON sealing_key (state) WHERE state IN ('next', 'current');
+
+-- Servers that run, or did when they were last heard of.
+CREATE TABLE server (
+    id TEXT PRIMARY KEY,
+    place TEXT NOT NULL,
+    sealing_keys TEXT NOT NULL,
+    beats BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL
+);
+CREATE INDEX server_seen ON server (seen_at);
 
 -- Notices on their way: one row until the service has answered 2xx or seven days are over.
 CREATE TABLE delivery (

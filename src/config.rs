@@ -29,6 +29,7 @@ use crate::secret::{Secret, same};
 pub use grants::Grants;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
+pub use keys::SealingCommands;
 pub use log::{Log, LogFormat, LogLevel};
 use section::{NEARLY_PREFIX, PREFIX, Section, Source};
 pub(crate) use users::password_hash;
@@ -88,6 +89,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where the sealing key lives.
     pub keys_dir: PathBuf,
+    /// Programs that print it instead.
+    pub sealing_commands: SealingCommands,
     /// How signing keys rotate.
     pub rotation: Rotation,
     /// Where the administrator's token lives; made at first start.
@@ -284,7 +287,7 @@ impl Config {
             Some(url) => values::database(&url).map_err(|problem| root.wrong("database_url", problem))?,
             None => Database::Sqlite(PathBuf::from("data/avouch.db")),
         };
-        let (keys_dir, rotation) = keys::read(keys)?;
+        let (keys_dir, sealing_commands, rotation) = keys::read(keys)?;
         let admin_token_file = token_file(admin, &keys_dir)?;
         refuse_later_sections(dynamic, login)?;
         let developing = issuer_is_default && listen.ip().is_loopback();
@@ -306,6 +309,7 @@ impl Config {
             listen,
             database,
             keys_dir,
+            sealing_commands,
             rotation,
             admin_token_file,
         };

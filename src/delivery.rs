@@ -12,7 +12,8 @@ use crate::domain::notice::Delivery;
 use crate::error::Error;
 use crate::flow::lanes::{Lanes, Place};
 use crate::flow::notify::{self, Cursor};
-use crate::flow::{fetches, issuers, measure, rotate, sweep, withdraw};
+use crate::flow::sealing::Heart;
+use crate::flow::{fetches, issuers, measure, rotate, sealing, sweep, withdraw};
 use crate::host::Host;
 
 /// How often to look for what replicas enqueued and changed, and what has come due.
@@ -57,11 +58,14 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
     let (mut look, mut clock) = (Instant::now(), Instant::now());
     let (mut measure_at, mut rotate_at, mut sweep_at) = (Instant::now(), Instant::now(), Instant::now());
     let mut fetches_at = Instant::now();
+    let mut heart = Heart::new(&host);
     while !*stop.borrow() {
         let now = Instant::now();
         if now >= look {
             look = now + POLL_INTERVAL;
             answered(&host, "looking for changed issuers", Box::pin(issuers::refresh(&host))).await;
+            answered(&host, "looking for sealing keys", Box::pin(sealing::follow(&host))).await;
+            answered(&host, "saying that this server runs", Box::pin(heart.beat(&host))).await;
             worker.start_hung().await;
         }
         if now >= clock {
@@ -100,6 +104,7 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
     }
     while worker.under_way.join_next().await.is_some() {}
     write_down_fetches(&host).await;
+    answered(&host, "saying that this server has ended", Box::pin(heart.end(&host))).await;
 }
 
 async fn write_down_fetches(host: &Host) {

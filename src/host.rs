@@ -3,6 +3,8 @@
 //! [`Host`] is what all issuers of a process share. [`App`] is one of them at work, which is what every flow takes; nothing in it
 //! reaches the rows of another.
 
+mod sealing;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Once};
@@ -19,11 +21,12 @@ use crate::domain::rotation::Rotation;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::fetches::Fetches;
-use crate::jose::{Jwks, Keyring, SealingKey};
+use crate::jose::{Jwks, Keyring};
 use crate::net::{Documents, Net, Turns};
 use crate::passwords::Hashing;
 use crate::rng::Rng;
 use crate::store::{Database, Store};
+pub use sealing::{Given, Place, Placed, Sealing};
 
 /// The default issuer's key in the database: the one at the root of the origin. No path issuer may be called that.
 pub const DEFAULT_ISSUER: &str = "default";
@@ -57,7 +60,7 @@ pub struct Process {
     /// The randomness.
     pub rng: Rng,
     /// Opens signing keys.
-    pub sealing: SealingKey,
+    pub sealing: Sealing,
     /// How signing keys rotate.
     pub rotation: Rotation,
     /// Whose `X-Forwarded-For` is believed.

@@ -169,6 +169,8 @@
 //! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |
 //! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |
 //! | a line in the log for each event and each failed sign-in, none for what was rolled back | `store::journal`, [`flow::sign_in`](crate::flow::sign_in) | `logs` |
+//! | the sealing key is another while servers run: both are there, every server has the new one before it seals, and what was cut short is gone on with | [`flow::reseal`](crate::flow::reseal), [`SealingKeys`](crate::jose::SealingKeys) | `reseal::everything_goes_on_under_another_sealing_key`, `reseal::nothing_is_sealed_by_a_key_that_a_server_lacks`, `killed_keys::resealing_killed_midway_on_postgres`, `killed_keys::resealing_killed_anywhere_on_sqlite` |
+//! | a sealing key from a command, and none is made in its place | [`flow::start::open`](crate::flow::start::open) | `sealing_command::a_command_gives_the_sealing_key`, `sealing_command::a_command_that_gives_no_key_stops_the_start` |
 //! | no secret at rest | [`secret`](crate::secret), [`SealingKey`](crate::jose::SealingKey) | `sign_in::no_bearer_is_in_the_database`, `start::nobody_else_reads_the_database` |
 //! | rows that are over are swept | [`flow::sweep`](crate::flow::sweep) | `sign_ins::what_is_over_is_swept`, `throttle::what_was_counted_is_swept_after_an_hour`, `start::what_a_killed_start_left_is_swept_at_the_next` |
 //! | no secret in a log | [`secret`](crate::secret) | `process::no_secret_is_logged` |

@@ -6,7 +6,7 @@ use super::Failure;
 use crate::config::{Config, Database};
 use crate::flow::backup;
 use crate::flow::changes::{self, Outlook};
-use crate::flow::start;
+use crate::flow::{sealing, start};
 
 /// Names that are shown of each kind.
 const SHOWN: usize = 20;
@@ -115,6 +115,14 @@ pub(super) async fn backup(copy: &Path, file: Option<&Path>) -> Result<(), Failu
     let config = load(file)?;
     backup::run(&config, copy).await.map_err(|e| cannot_start(&e))?;
     out!("{}", copy.display());
-    say!("The sealing key is not in it: keep a copy of {} elsewhere.", config.keys_dir.join("sealing.key").display());
+    match &config.sealing_commands.main {
+        None => say!(
+            "The sealing key is not in it: keep a copy of {} elsewhere.",
+            sealing::path(&config.keys_dir).display()
+        ),
+        Some(_) => say!(
+            "The sealing key is not in it: see that sealing_key_command can give that of now for as long as you keep this."
+        ),
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `avouch keys …`: signing keys, on the database of a server that may be running.
 
 mod fetchers;
+mod reseal;
 mod table;
 mod words;
 
@@ -116,6 +117,18 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Change the sealing key while servers run: what it has sealed is sealed anew by another. Run it again after it was cut short
+    #[command(after_help = super::help!("avouch keys reseal --dry-run", "The new key is made as sealing-next.key in [keys] dir, or printed by next_sealing_key_command. Nothing is sealed by it before every server has it: where they do not share that folder, run `avouch keys reseal --prepare` first and bring the file to each. At the end it takes the place of sealing.key, and the old one is kept as sealing-ID.key, with which older backups open."))]
+    Reseal {
+        /// Only make the new key, for bringing it to other servers first
+        #[arg(long, conflicts_with = "dry_run")]
+        prepare: bool,
+        /// Say what would happen, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        common: All,
+    },
     /// Take the next step of a rotation: publish a key, or let the published one sign
     #[command(after_help = super::help!("avouch keys rotate", "A server does that by itself; see [keys.rotation]."))]
     Rotate {
@@ -134,6 +147,17 @@ pub(super) struct Common {
     /// The issuer, as in its path [default: the one at the root]
     #[arg(long, value_name = "ID")]
     issuer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Configuration file [default: avouch.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What concerns all issuers.
+#[derive(Args)]
+pub(super) struct All {
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -226,6 +250,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let order = Order { kid: Kid::from(kid), reason, withdraw_since, dry_run };
             revoke(&order, &reports, &common).await
         }
+        Command::Reseal { prepare, dry_run, common } => {
+            if prepare {
+                reseal::prepare(&common).await
+            } else {
+                reseal::run(dry_run, &common).await
+            }
+        }
         Command::Rotate { alg, force, common } => {
             let force = force.reason()?;
             let (host, id) = connect(&common).await?;
@@ -302,31 +333,31 @@ async fn revoke(order: &Order, folder: &Path, common: &Common) -> Result<(), Fai
     Ok(())
 }
 
-/// Opened before anything is done, for afterwards somebody needs it; what is in it stays until there is something to write.
+/// Begun before anything is done, for afterwards somebody needs it. It has its name when it is whole: a run that was cut short leaves a
+/// part, which the next one writes anew.
 struct ReportFile {
     path: PathBuf,
+    part: PathBuf,
     file: File,
-    was_there: bool,
 }
 
 impl ReportFile {
     fn open(order: &Order, folder: &Path, ending: &str) -> Result<Self, Failure> {
         let path = folder.join(format!("key-revoked-{}.{ending}", order.kid));
-        let was_there = path.exists();
-        let opened = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = opened.map_err(|e| Failure::Usage(format!("--reports: {}: {e}", path.display())))?;
-        Ok(Self { path, file, was_there })
+        let part = folder.join(format!("key-revoked-{}.{ending}.part", order.kid));
+        let opened = File::options().write(true).create(true).truncate(true).mode(0o600).open(&part);
+        let file = opened.map_err(|e| Failure::Usage(format!("--reports: {}: {e}", part.display())))?;
+        Ok(Self { path, part, file })
     }
 
     fn give_up(&self) {
-        if !self.was_there {
-            let _ = std::fs::remove_file(&self.path);
-        }
+        let _ = std::fs::remove_file(&self.part);
     }
 
     fn write(mut self, text: &str) -> Result<(), Failure> {
-        let wrote = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
-        wrote.map_err(|e| Failure::Unable(format!("{} could not be written: {e}", self.path.display())))?;
+        let wrote = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
+        let named = wrote.and_then(|()| std::fs::rename(&self.part, &self.path));
+        named.map_err(|e| Failure::Unable(format!("{} could not be written: {e}", self.path.display())))?;
         say!("written: {}", self.path.display());
         Ok(())
     }

@@ -11,9 +11,20 @@ use crate::domain::time::Seconds;
 const HOUR: Seconds = Seconds(3600);
 const DAY: Seconds = Seconds(24 * 3600);
 
+/// Programs that print a sealing key, with their arguments; without one it is a file of `[keys] dir`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SealingCommands {
+    /// For the one that is there without fail: `sealing_key_command`.
+    pub main: Option<Vec<String>>,
+    /// For the one that is to follow it: `next_sealing_key_command`.
+    pub next: Option<Vec<String>>,
+}
+
 /// Where the sealing key lives, and how signing keys rotate.
-pub(super) fn read(mut keys: Section<'_>) -> Result<(PathBuf, Rotation), ConfigError> {
+pub(super) fn read(mut keys: Section<'_>) -> Result<(PathBuf, SealingCommands, Rotation), ConfigError> {
     let dir = PathBuf::from(keys.text("dir")?.unwrap_or_else(|| "keys".to_owned()));
+    let commands =
+        SealingCommands { main: keys.command("sealing_key_command")?, next: keys.command("next_sealing_key_command")? };
     let mut section = keys.section("rotation")?;
     keys.finish()?;
     let (interval, ahead) = (section.span("interval")?, section.span("publish_ahead")?);
@@ -39,13 +50,40 @@ pub(super) fn read(mut keys: Section<'_>) -> Result<(PathBuf, Rotation), ConfigE
         );
         return Err(wrong("interval", problem));
     }
-    Ok((dir, rotation))
+    Ok((dir, commands, rotation))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{load, refuses_with};
     use super::*;
+
+    #[test]
+    fn where_sealing_keys_come_from() {
+        let commands = |text: &str| load(text).unwrap().sealing_commands;
+        assert_eq!(commands(""), SealingCommands::default());
+        let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        assert_eq!(
+            commands("[keys]\nsealing_key_command = ['kms', 'a b', '', 'a b']\nnext_sealing_key_command = ['/bin/x']"),
+            SealingCommands { main: words(&["kms", "a b", "", "a b"]), next: words(&["/bin/x"]) }
+        );
+        refuses_with(
+            "[keys]",
+            &[
+                (
+                    "sealing_key_command = 'kms unwrap'",
+                    "keys.sealing_key_command: expected a program and its arguments",
+                ),
+                ("sealing_key_command = []", "keys.sealing_key_command: expected a program and its arguments"),
+                ("sealing_key_command = ['']", "keys.sealing_key_command: expected a program and its arguments"),
+                ("sealing_key_command = ['a', 1]", "keys.sealing_key_command: expected a program and its arguments"),
+                (
+                    "sealing_key_command = [\"a\", \"b\\u0000\"]",
+                    "keys.sealing_key_command: expected a program and its arguments",
+                ),
+            ],
+        );
+    }
 
     #[test]
     fn how_keys_rotate() {

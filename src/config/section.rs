@@ -222,6 +222,24 @@ impl<'a> Section<'a> {
         Ok(Some(texts))
     }
 
+    /// A program with its arguments, each as it is: no shell takes them apart. In a variable as in TOML, or separated by commas.
+    pub(super) fn command(&mut self, key: &str) -> Result<Option<Vec<String>>, ConfigError> {
+        const EXPECTED: &str = "a program and its arguments, each a text of its own: [\"program\", \"argument\"]";
+        let items = match self.value(key) {
+            None => return Ok(None),
+            Some(Value::Array(items)) => Some(items),
+            Some(Value::String(text)) if self.is_variable(key) => list_from_variable(&text),
+            Some(other) => return Err(self.wrong_type(key, EXPECTED, &other)),
+        };
+        let word = |item| match item {
+            Value::String(word) if !word.contains('\0') => Some(word),
+            _ => None,
+        };
+        let words: Option<Vec<String>> = items.and_then(|items| items.into_iter().map(word).collect());
+        let named = |words: &Vec<String>| words.first().is_some_and(|program| !program.is_empty());
+        words.filter(named).map(Some).ok_or_else(|| self.wrong(key, format!("expected {EXPECTED}")))
+    }
+
     /// A secret: given directly, or as `<key>_file`, a file nobody else may read. The environment replaces either form in the file.
     pub(super) fn secret(&mut self, key: &str) -> Result<Option<Secret>, ConfigError> {
         let file_key = format!("{key}_file");

@@ -117,6 +117,11 @@ free_text_id! {
     Kid
 }
 
+free_text_id! {
+    /// Which sealing key: made of the key, and tells nothing of it.
+    SealingKeyId
+}
+
 impl TryFrom<String> for ClientId {
     type Error = String;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::OneOrMany;
 use super::consent::Mode;
-use super::ids::{ClientKey, Kid, Subject};
+use super::ids::{ClientKey, Kid, SealingKeyId, Subject};
 use super::issuer::Origin;
 use super::notice::{Attempt, Round};
 use super::rotation::{Early, SigningAlg};
@@ -153,6 +153,22 @@ pub enum Event {
         kid: Kid,
         /// Why, in the words of whoever said so.
         reason: String,
+    },
+    /// Another sealing key seals signing keys, those of all issuers; what the one before has sealed is being sealed anew.
+    #[serde(rename = "reseal.began")]
+    ResealBegan {
+        /// The one before.
+        from: SealingKeyId,
+        /// The one that seals.
+        to: SealingKeyId,
+    },
+    /// Nothing is sealed by the sealing keys of before any more.
+    #[serde(rename = "reseal.ended")]
+    ResealEnded {
+        /// Those of before.
+        retired: Vec<SealingKeyId>,
+        /// The one that seals.
+        to: SealingKeyId,
     },
     /// A disabled issuer answers again.
     #[serde(rename = "issuer.enabled")]
@@ -365,6 +381,8 @@ mod tests {
                 },
             ),
             ("key.removed", Event::KeyRemoved { kid: "k".into(), reason: None }),
+            ("reseal.began", Event::ResealBegan { from: "a".into(), to: "b".into() }),
+            ("reseal.ended", Event::ResealEnded { retired: vec!["a".into()], to: "b".into() }),
             ("key.revoked", Event::KeyRevoked { kid: "k".into(), reason: "why".into() }),
         ];
         for (kind, event) in events {

@@ -66,6 +66,7 @@ pub mod refusal;
 pub mod retry;
 pub mod rotation;
 pub mod scope;
+pub mod sealing;
 pub mod service;
 pub mod service_policy;
 pub mod session;

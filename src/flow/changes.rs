@@ -5,10 +5,10 @@ use crate::domain::client::Client;
 use crate::domain::display_name::DisplayName;
 use crate::error::Error;
 use crate::flow::declare::Gone;
-use crate::flow::first_start;
 use crate::flow::plan::Plan;
 use crate::flow::starting::{Accepted, StartError};
-use crate::host::DEFAULT_ISSUER;
+use crate::flow::{first_start, sealing_source};
+use crate::host::{DEFAULT_ISSUER, Given};
 use crate::secret::token_hash;
 use crate::store::{Database, Schema, StoreError, StoredAccount, Tx};
 
@@ -76,6 +76,7 @@ impl Difference {
 /// [`StartError`], also where the start itself would end with it.
 pub async fn outlook(config: &Config) -> Result<Outlook, StartError> {
     let plan = Plan::read(config)?;
+    let given = sealing_source::given(config).await?;
     let database = match &config.database {
         config::Database::Sqlite(file) => Database::look_at_sqlite(file).await?,
         config::Database::Postgres(url) => Some(Database::look_at_postgres(url.expose()).await?),
@@ -84,12 +85,17 @@ pub async fn outlook(config: &Config) -> Result<Outlook, StartError> {
         first_start::judge_keys(config, Accepted::default())?;
         return Ok(Outlook::First);
     };
-    let outlook = look(config, &plan, &database).await;
+    let outlook = look(config, &plan, &database, given).await;
     database.close().await;
     outlook
 }
 
-async fn look(config: &Config, plan: &Plan<'_>, database: &Database) -> Result<Outlook, StartError> {
+async fn look(
+    config: &Config,
+    plan: &Plan<'_>,
+    database: &Database,
+    given: Option<Given>,
+) -> Result<Outlook, StartError> {
     let schema = database.read().await?.schema().await?;
     let is_empty = match schema {
         Schema::Newer(version) => return Err(StoreError::Newer(version).into()),
@@ -101,7 +107,11 @@ async fn look(config: &Config, plan: &Plan<'_>, database: &Database) -> Result<O
         first_start::judge_keys(config, Accepted::default())?;
         return Ok(Outlook::First);
     }
-    first_start::judge_known(config, database).await?;
+    let given = match given {
+        Some(given) => given,
+        None => sealing_source::needed(config).await?,
+    };
+    first_start::judge_known(config, database, given).await?;
     let mut changes = Vec::new();
     for (id, home) in plan.homes() {
         let mut tx = database.of(id.into()).read().await?;

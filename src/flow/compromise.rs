@@ -164,7 +164,7 @@ async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestam
         let (kid, usable, since) = if let Some(pending) = rotation::successor(&keys, key) {
             (pending.kid.clone(), host.rotation.usable_at(pending) <= now, Some(pending.created_at.rfc3339()))
         } else {
-            rotate::add(&mut tx, host, &spare.0, &spare.1).await?;
+            rotate::add(&mut tx, host, issuer_id, &spare.0, &spare.1).await?;
             (spare.0.kid().clone(), false, None)
         };
         let early = (!usable).then_some(Early::Emergency);

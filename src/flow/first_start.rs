@@ -3,16 +3,15 @@
 //! Keys that are there already belong to a database that is not: most likely this one is the wrong one, or a copy without its log. So
 //! they stop the start, unless it is one that was cut short before, which a marker beside the keys tells.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::{self, Config};
 use crate::domain::issuer::{IssuerRecord, Origin};
 use crate::domain::time::Timestamp;
 use crate::flow::keyfile::{self, KeyFileError};
-use crate::flow::keyring;
 use crate::flow::starting::{Accepted, StartError, StartReport, cimd_members};
-use crate::host::DEFAULT_ISSUER;
-use crate::jose::SealingKey;
+use crate::flow::{keyring, sealing, sealing_source};
+use crate::host::{DEFAULT_ISSUER, Given, Sealing};
 use crate::rng::Rng;
 use crate::secret::token_hash;
 use crate::store::Database;
@@ -30,6 +29,7 @@ pub(super) async fn run(
     database: &Database,
     rng: &Rng,
     now: Timestamp,
+    given: &mut Option<Given>,
     report: &mut StartReport,
 ) -> Result<(), StartError> {
     if !has_issuer(database).await? {
@@ -40,7 +40,7 @@ pub(super) async fn run(
             return Err(stopped);
         }
         report.first_start = true;
-        make(config, database, rng, now, report).await?;
+        make(config, database, rng, now, given, report).await?;
     }
     keyfile::remove(&marker(config))?;
     Ok(())
@@ -58,7 +58,9 @@ pub(super) fn judge_keys(config: &Config, accepted: Accepted) -> Result<(), Star
     if accepted.new || keyfile::exists(&marker(config))? {
         return Ok(());
     }
-    for file in [&sealing_path(config), &config.admin_token_file] {
+    // Where a command gives the sealing key, a file of that name is nobody's.
+    let sealing = config.sealing_commands.main.is_none().then(|| sealing::path(&config.keys_dir));
+    for file in sealing.iter().chain([&config.admin_token_file]) {
         if keyfile::exists(file)? {
             let database = match &config.database {
                 config::Database::Sqlite(path) => path.display().to_string(),
@@ -83,10 +85,15 @@ async fn make(
     database: &Database,
     rng: &Rng,
     now: Timestamp,
+    given: &mut Option<Given>,
     report: &mut StartReport,
 ) -> Result<(), StartError> {
-    let sealing = sealing_path(config);
-    make_files(config, &sealing, rng, report)?;
+    make_files(config, rng, report)?;
+    // A command was run before anything was made, and is not run again.
+    let given = match given {
+        Some(given) => given,
+        None => given.insert(sealing_source::needed(config).await?),
+    };
     // A second process may have been quicker with the file; what stands there is the token.
     let token = keyfile::read_text(&config.admin_token_file)?;
     let row = IssuerRecord {
@@ -103,24 +110,29 @@ async fn make(
     };
     let mut tx = database.of(DEFAULT_ISSUER.into()).begin().await?;
     if tx.create_issuer(&row).await? {
-        keyring::add_first(&mut tx, &sealing_key(&sealing)?, DEFAULT_ISSUER, rng, &config.rotation, now).await?;
+        tx.add_first_sealing_key(given.main.key.id(), now).await?;
+        keyring::add_first(&mut tx, &given.keys(), DEFAULT_ISSUER, rng, &config.rotation, now).await?;
         tx.commit().await?;
     }
     Ok(())
 }
 
-fn make_files(config: &Config, sealing: &Path, rng: &Rng, report: &mut StartReport) -> Result<(), KeyFileError> {
+fn make_files(config: &Config, rng: &Rng, report: &mut StartReport) -> Result<(), KeyFileError> {
     let token = &config.admin_token_file;
+    let sealing = config.sealing_commands.main.is_none().then(|| sealing::path(&config.keys_dir));
+    let has_sealing = sealing.as_deref().map_or(Ok(true), keyfile::exists)?;
     let has_token = keyfile::exists(token)?;
     if has_token {
         keyfile::read_text(token)?;
     }
     // Where both are there, nothing is made: their folder may be one that is only read.
-    if !has_token || !keyfile::exists(sealing)? {
+    if !has_token || !has_sealing {
         keyfile::make(&marker(config), MARKER_TEXT.as_bytes(), rng)?;
     }
-    if keyfile::make(sealing, &rng.bytes::<32>(), rng)? {
-        report.files.push((sealing.to_owned(), "the sealing key: keep a copy, without it the signing keys are lost"));
+    if let Some(sealing) = sealing
+        && keyfile::make(&sealing, &rng.bytes::<32>(), rng)?
+    {
+        report.files.push((sealing, "the sealing key: keep a copy, without it the signing keys are lost"));
     }
     if keyfile::make(token, rng.token().as_bytes(), rng)? {
         report.files.push((token.clone(), "the admin token, bearer for /api/v1"));
@@ -128,18 +140,8 @@ fn make_files(config: &Config, sealing: &Path, rng: &Rng, report: &mut StartRepo
     Ok(())
 }
 
-/// Where the sealing key is.
-pub(super) fn sealing_path(config: &Config) -> PathBuf {
-    config.keys_dir.join("sealing.key")
-}
-
-/// Reads it.
-pub(super) fn sealing_key(path: &Path) -> Result<SealingKey, KeyFileError> {
-    SealingKey::from_bytes(&keyfile::read(path)?).map_err(|e| KeyFileError::new(path, e.0))
-}
-
-/// The sealing key of a database that knows its issuer.
-pub(super) async fn judge_known(config: &Config, database: &Database) -> Result<SealingKey, StartError> {
+/// The sealing keys for a database that knows its issuer.
+pub(super) async fn judge_known(config: &Config, database: &Database, given: Given) -> Result<Sealing, StartError> {
     let store = database.of(DEFAULT_ISSUER.into());
     let Some(row) = store.read().await?.issuer().await? else {
         return Err(never_started());
@@ -150,9 +152,10 @@ pub(super) async fn judge_known(config: &Config, database: &Database) -> Result<
             row.url, config.issuer
         )));
     }
-    let sealing = sealing_key(&sealing_path(config))?;
-    // A key file that opens none of the keys stops the start rather than the first request.
-    keyring::open(&sealing, DEFAULT_ISSUER, &store.read().await?.published_keys().await?)?;
+    let sealing = sealing_source::judge(database, given).await?;
+    // Keys that do not open stop the start rather than the first request.
+    keyring::open(&sealing.keys(), DEFAULT_ISSUER, &store.read().await?.published_keys().await?)
+        .map_err(|unopened| StartError::Keys(unopened.to_string()))?;
     Ok(sealing)
 }
 

@@ -12,7 +12,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::rotation::Key;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flow::keyring;
+use crate::flow::{keyring, sealing};
 use crate::host::{App, Host, Issuer};
 use crate::jose::Keyring;
 use crate::store::Tx;
@@ -81,7 +81,7 @@ struct Keys {
 impl Keys {
     async fn load(host: &Host, tx: &mut Tx, id: &str) -> Result<Self, Error> {
         let rows = tx.published_keys().await?;
-        let ring = keyring::open(&host.sealing, id, &rows)?;
+        let ring = keyring::load(host, id, &rows).await?;
         let keys: Vec<Key> = rows.into_iter().map(|row| row.key).collect();
         Ok(Self { ring, next_change: host.rotation.next_change(&keys), revoked_at: tx.last_revocation().await? })
     }
@@ -144,6 +144,7 @@ pub async fn listen(host: &Host) {
             loop {
                 changes.next().await?;
                 refresh(host).await?;
+                sealing::follow(host).await?;
             }
         }
         .await;

@@ -96,7 +96,7 @@ async fn create(
     }
     tx.set_issuer_logo(looks.logo.as_ref()).await?;
     record(host, &mut tx, Event::IssuerCreated { by: origin }).await?;
-    keyring::add_first(&mut tx, &host.sealing, id.as_str(), &host.rng, &host.rotation, now).await?;
+    keyring::add_first(&mut tx, &host.sealing.keys(), id.as_str(), &host.rng, &host.rotation, now).await?;
     tx.commit().await?;
     Ok(Some(row))
 }

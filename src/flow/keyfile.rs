@@ -61,6 +61,27 @@ pub fn make(path: &Path, bytes: &[u8], rng: &Rng) -> Result<bool, KeyFileError> 
     }
 }
 
+/// Gives a file a second name, durable before this returns. `false` when there is a file of that name: it is left as it is.
+///
+/// # Errors
+/// When that cannot be done.
+pub fn keep(path: &Path, name: &Path) -> Result<bool, KeyFileError> {
+    match fs::hard_link(path, name) {
+        Ok(()) => sync_folder(name).map(|()| true),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(KeyFileError::new(path, e)),
+    }
+}
+
+/// Puts a file in the place of another at one stroke.
+///
+/// # Errors
+/// When that cannot be done; both are as they were then.
+pub fn replace(new: &Path, path: &Path) -> Result<(), KeyFileError> {
+    fs::rename(new, path).map_err(|e| KeyFileError::new(path, e))?;
+    sync_folder(path)
+}
+
 /// Takes a file away, if there is one.
 ///
 /// # Errors
@@ -98,8 +119,7 @@ impl Beside {
     /// # Errors
     /// When that cannot be done; what is there stays.
     pub fn put(self) -> Result<(), KeyFileError> {
-        fs::rename(&self.file, &self.path).map_err(|e| KeyFileError::new(&self.path, e))?;
-        sync_folder(&self.path)
+        replace(&self.file, &self.path)
     }
 }
 
@@ -139,19 +159,26 @@ pub fn sweep(path: &Path) {
 /// When it is missing, unreadable, too large or open to everyone.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let wrong = |e: std::io::Error| match e.kind() {
-        ErrorKind::NotFound => {
-            KeyFileError::new(path, "it is missing, and the database already has keys that only it opens. Put it back")
-        }
+        ErrorKind::NotFound => missing(path),
         _ => KeyFileError::new(path, e),
     };
     let metadata = fs::metadata(path).map_err(wrong)?;
     if metadata.permissions().mode() & 0o027 != 0 {
         return Err(KeyFileError::new(path, "others on this machine can read or change it. Run: chmod 600 on it"));
     }
+    if !metadata.is_file() {
+        return Err(KeyFileError::new(path, "it is not a file"));
+    }
     if metadata.len() > MAX {
         return Err(KeyFileError::new(path, "it is larger than any key"));
     }
     fs::read(path).map(Zeroizing::new).map_err(wrong)
+}
+
+/// It should be there.
+#[must_use]
+pub fn missing(path: &Path) -> KeyFileError {
+    KeyFileError::new(path, "it is missing, and the database already has keys that only it opens. Put it back")
 }
 
 /// Reads a token from such a file.

@@ -7,25 +7,113 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jose_jwk::Jwk;
 
 use crate::domain::claims::{ID_JAG, IdJag};
+use crate::domain::ids::{Kid, SealingKeyId};
 use crate::domain::journal::Event;
 use crate::domain::rotation::{Early, KeyState, Rotation, SigningAlg};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::host::App;
-use crate::jose::{JoseError, Keyring, SealingKey, SigningKey};
+use crate::flow::sealing;
+use crate::host::{App, Host};
+use crate::jose::{JoseError, Keyring, SealingKeys, SigningKey};
 use crate::rng::Rng;
 use crate::store::{Entry, KeyRow, NewKey, Tx};
+
+/// Keys that do not open.
+#[derive(Debug, thiserror::Error)]
+#[error("{of}: {cause}")]
+pub struct Unopened {
+    of: String,
+    cause: JoseError,
+}
+
+impl From<Unopened> for Error {
+    #[track_caller]
+    fn from(unopened: Unopened) -> Self {
+        unopened.cause.into()
+    }
+}
+
+const NOT_HERE: JoseError = JoseError("that sealing key is not here");
 
 /// Puts the ring together from the published rows of an issuer.
 ///
 /// # Errors
-/// When no key is active, or the sealing key does not open one.
-pub fn open(sealing: &SealingKey, issuer_id: &str, rows: &[KeyRow]) -> Result<Keyring, JoseError> {
-    let active = rows.iter().filter(|row| row.key.state == KeyState::Active);
-    let active = active.map(|row| SigningKey::open(row.key.alg, sealing, issuer_id, &row.key.kid, &row.sealed));
-    let active = active.collect::<Result<_, _>>()?;
+/// When no key is active, or one does not open.
+pub fn open(sealing: &SealingKeys, issuer_id: &str, rows: &[KeyRow]) -> Result<Keyring, Unopened> {
+    let failed = |row: &KeyRow, cause| Unopened {
+        of: format!("{} of issuer {issuer_id}, sealed by the sealing key {}", row.key.kid, row.sealed_by),
+        cause,
+    };
+    let mut active = Vec::new();
+    for row in rows.iter().filter(|row| row.key.state == KeyState::Active) {
+        let by = sealing.get(&row.sealed_by).ok_or_else(|| failed(row, NOT_HERE))?;
+        let key = SigningKey::open(row.key.alg, by, issuer_id, &row.key.kid, &row.sealed);
+        active.push(key.map_err(|cause| failed(row, cause))?);
+    }
     let jwks: Result<Vec<Jwk>, _> = rows.iter().map(|row| serde_json::from_str(&row.public_jwk)).collect();
-    Keyring::new(active, jwks.map_err(|_| JoseError("a published key is not JSON"))?)
+    let ring = jwks.map_err(|_| JoseError("a published key is not JSON")).and_then(|jwks| Keyring::new(active, jwks));
+    ring.map_err(|cause| Unopened { of: format!("issuer {issuer_id}"), cause })
+}
+
+/// The same for a process, which looks for a sealing key that is not here, and says which key does not open.
+///
+/// # Errors
+/// Faults, as [`open`].
+pub async fn load(host: &Host, issuer_id: &str, rows: &[KeyRow]) -> Result<Keyring, Error> {
+    let mut opened = open(&host.sealing.keys(), issuer_id, rows);
+    if opened.as_ref().is_err_and(|unopened| unopened.cause == NOT_HERE) {
+        sealing::follow(host).await?;
+        opened = open(&host.sealing.keys(), issuer_id, rows);
+    }
+    host.sealing.opened(issuer_id, opened.as_ref().err().map(|unopened| unopened.of.as_str()));
+    Ok(opened.inspect_err(|unopened| tracing::error!("signing keys cannot be used: {unopened}"))?)
+}
+
+/// A private half, sealed.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    /// The text.
+    pub text: String,
+    /// By which sealing key.
+    pub by: SealingKeyId,
+}
+
+impl Sealed {
+    /// The same sealed by what the database says in the caller's transaction: the sealing key may have been changed since.
+    ///
+    /// # Errors
+    /// Faults.
+    async fn settled(
+        &self,
+        tx: &mut Tx,
+        sealing: &SealingKeys,
+        (issuer_id, kid): (&str, &Kid),
+        rng: &Rng,
+    ) -> Result<Self, Error> {
+        let by = tx.current_sealing_key().await?.ok_or(Error::invariant("a database names its sealing key"))?;
+        if by == self.by {
+            return Ok(self.clone());
+        }
+        let (Some(from), Some(to)) = (sealing.get(&self.by), sealing.get(&by)) else { return Err(NOT_HERE.into()) };
+        Ok(Self { text: SigningKey::reseal([from, to], issuer_id, kid, &self.text, rng)?, by })
+    }
+}
+
+/// Publishes a key that does not sign yet. `false` when there is such a key already, or another one is pending.
+///
+/// # Errors
+/// Faults.
+pub async fn add(
+    tx: &mut Tx,
+    sealing: &SealingKeys,
+    issuer_id: &str,
+    (key, sealed): (&SigningKey, &Sealed),
+    (rng, now): (&Rng, Timestamp),
+) -> Result<bool, Error> {
+    let (kid, alg, public_jwk) = (key.kid(), key.alg(), json(key)?);
+    let sealed = sealed.settled(tx, sealing, (issuer_id, kid), rng).await?;
+    let new = NewKey { kid, alg, public_jwk: &public_jwk, sealed: &sealed.text, sealed_by: &sealed.by };
+    Ok(tx.add_pending_key(&new, now).await?)
 }
 
 /// Makes the first key of an issuer. Nobody has seen its JWKS yet, so it may sign at once.
@@ -34,17 +122,17 @@ pub fn open(sealing: &SealingKey, issuer_id: &str, rows: &[KeyRow]) -> Result<Ke
 /// Faults.
 pub async fn add_first(
     tx: &mut Tx,
-    sealing: &SealingKey,
+    sealing: &SealingKeys,
     issuer_id: &str,
     rng: &Rng,
     rotation: &Rotation,
     now: Timestamp,
 ) -> Result<(), Error> {
     let alg = SigningAlg::Es256;
-    let (key, sealed) = SigningKey::generate(alg, sealing, issuer_id, rng)?;
-    let public_jwk = json(&key)?;
-    let new = NewKey { kid: key.kid(), alg, public_jwk: &public_jwk, sealed: &sealed };
-    let added = tx.add_pending_key(&new, now).await?;
+    let by = sealing.first();
+    let (key, text) = SigningKey::generate(alg, by, issuer_id, rng)?;
+    let sealed = Sealed { text, by: by.id().clone() };
+    let added = add(tx, sealing, issuer_id, (&key, &sealed), (rng, now)).await?;
     if !added || !tx.activate_key(key.kid(), rotation.rotates_from(now, rng.fraction()), now).await? {
         return Err(Error::invariant("a new issuer has no key"));
     }
@@ -63,7 +151,7 @@ pub async fn signer(app: &App, tx: &mut Tx, alg: SigningAlg) -> Result<Arc<Signi
     {
         return Ok(key.clone());
     }
-    let ring = open(&app.sealing, &app.issuer.id, &tx.published_keys().await?)?;
+    let ring = load(&app.host, &app.issuer.id, &tx.published_keys().await?).await?;
     ring.signer(alg).cloned().ok_or(Error::invariant("whatever needs a key of an algorithm has one"))
 }
 
@@ -71,7 +159,7 @@ pub async fn signer(app: &App, tx: &mut Tx, alg: SigningAlg) -> Result<Arc<Signi
 ///
 /// # Errors
 /// Never: a JWK is JSON.
-pub fn json(key: &SigningKey) -> Result<String, Error> {
+fn json(key: &SigningKey) -> Result<String, Error> {
     serde_json::to_string(key.public_jwk()).map_err(|_| Error::invariant("a JWK is JSON"))
 }
 

@@ -7,7 +7,6 @@
 
 use crate::domain::time::{Seconds, Timestamp};
 use crate::host::App;
-use crate::secret::same;
 use crate::store::StoredAccount;
 
 /// How long a browser is known after a sign-in: as long as browsers keep a cookie (RFC 6265bis section 5.6.3).
@@ -62,27 +61,29 @@ impl KnownBrowser {
 impl Entry {
     fn new(app: &App, user: &StoredAccount) -> Self {
         let (name, until) = (app.rng.token(), app.now() + LIFETIME);
-        let password = mark(app, user, &name);
-        Self { tag: tag(app, &user.account.email, &name, until, &password), name, until, password }
+        let keys = app.sealing.keys();
+        let password = keys.browser_tag(&mark(user, &name));
+        Self { tag: keys.browser_tag(&fact(app, &user.account.email, &name, until, &password)), name, until, password }
     }
 
     fn is_of(&self, app: &App, email: &str) -> bool {
-        self.until > app.now() && same(&self.tag, &tag(app, email, &self.name, self.until, &self.password))
+        let fact = fact(app, email, &self.name, self.until, &self.password);
+        self.until > app.now() && app.sealing.keys().is_browser_tag(&fact, &self.tag)
     }
 
     /// Whether the user's password is still the one of then.
     pub(super) fn is_current(&self, app: &App, user: &StoredAccount) -> bool {
-        same(&self.password, &mark(app, user, &self.name))
+        app.sealing.keys().is_browser_tag(&mark(user, &self.name), &self.password)
     }
 }
 
-/// Says nothing of a password to whoever has not the key.
-fn mark(app: &App, user: &StoredAccount, name: &str) -> String {
+/// The tag over it says nothing of a password to whoever has not the key.
+fn mark(user: &StoredAccount, name: &str) -> String {
     let hash = user.password_hash.as_deref().unwrap_or_default();
-    app.sealing.browser_tag(&format!("password\n{}\n{hash}\n{name}", user.account.id))
+    format!("password\n{}\n{hash}\n{name}", user.account.id)
 }
 
-fn tag(app: &App, email: &str, name: &str, until: Timestamp, password: &str) -> String {
+fn fact(app: &App, email: &str, name: &str, until: Timestamp, password: &str) -> String {
     // None of these has a line break but the e-mail, which somebody may have typed: so it comes last.
-    app.sealing.browser_tag(&format!("browser\n{}\n{until}\n{name}\n{password}\n{email}", app.issuer.id))
+    format!("browser\n{}\n{until}\n{name}\n{password}\n{email}", app.issuer.id)
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::flow::plan::Plan;
+use crate::flow::sealing_source;
 use crate::flow::starting::{StartError, StartReport, own_document};
 use crate::host::Host;
 
@@ -17,9 +18,11 @@ pub async fn apply(
 ) -> Result<(StartReport, Vec<&'static str>), StartError> {
     let fixed = keep_what_is_fixed(running, read)?;
     own_document(read)?;
+    let given = sealing_source::needed(read).await?;
     let plan = Plan::read(read)?;
     // What a start was told to accept was meant for that start.
     plan.judge(&host.database, false).await?;
+    sealing_source::replace(host, given).await?;
     let mut report = StartReport::default();
     plan.apply(host, &mut report).await?;
     Ok((report, fixed))
@@ -42,6 +45,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
         database,
         trusted_proxies,
         keys_dir,
+        sealing_commands: _,
         rotation,
         admin_token_file,
         log,

@@ -7,11 +7,12 @@ use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{self, Early, GRACE, Key, KeyState, SigningAlg};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
-use crate::flow::{fetches, keyring};
+use crate::flow::fetches;
+use crate::flow::keyring::{self, Sealed};
 use crate::host::Host;
 use crate::jose::{self, SigningKey};
 use crate::meters;
-use crate::store::{Entry, NewKey, Tx};
+use crate::store::{Entry, Tx};
 
 /// Keys that are looked at in one go, of one issuer or of all.
 pub(super) const MAX_KEYS: i64 = 100;
@@ -89,7 +90,7 @@ pub async fn prepare(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Ki
     if keys.iter().any(|key| key.state == KeyState::Pending && key.alg == alg) {
         return Err(PENDING_ALREADY.into());
     }
-    add(&mut tx, host, &key, &sealed).await?;
+    add(&mut tx, host, issuer_id, &key, &sealed).await?;
     tx.commit().await?;
     Ok(key.kid().clone())
 }
@@ -106,7 +107,10 @@ pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>)
     if kid.is_some_and(|kid| !rotation::is_kid(kid.as_str())) {
         return Err(Refusal::Malformed("kid", "must be 1 to 100 of a-z, A-Z, 0-9, - and _").into());
     }
-    let (key, sealed) = SigningKey::adopt(&imported, kid, &host.sealing, issuer_id, &host.rng)?;
+    let sealing = host.sealing.keys();
+    let by = sealing.first();
+    let (key, text) = SigningKey::adopt(&imported, kid, by, issuer_id, &host.rng)?;
+    let sealed = Sealed { text, by: by.id().clone() };
     let (mut tx, keys) = begin(host, issuer_id).await?;
     if keys.iter().any(|known| known.kid == *key.kid()) {
         return Err(Refusal::KeyState("there is a key of that name already, or was").into());
@@ -114,7 +118,7 @@ pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>)
     if keys.iter().any(|known| known.state == KeyState::Pending && known.alg == key.alg()) {
         return Err(PENDING_ALREADY.into());
     }
-    add(&mut tx, host, &key, &sealed).await?;
+    add(&mut tx, host, issuer_id, &key, &sealed).await?;
     tx.commit().await?;
     Ok(key.kid().clone())
 }
@@ -127,7 +131,7 @@ pub async fn export(host: &Host, issuer_id: &str, kid: Option<&Kid>) -> Result<S
     let mut tx = host.database.of(issuer_id.into()).read().await?;
     match kid {
         Some(kid) => tx.public_key(kid).await?.ok_or(Refusal::NotFound.into()),
-        None => Ok(keyring::open(&host.sealing, issuer_id, &tx.published_keys().await?)?.jwks.to_string()),
+        None => Ok(keyring::load(host, issuer_id, &tx.published_keys().await?).await?.jwks.to_string()),
     }
 }
 
@@ -199,7 +203,7 @@ pub async fn ensure(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(),
     let pending = keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg);
     let kid = pending.map_or(key.kid(), |pending| &pending.kid);
     if pending.is_none() {
-        add(&mut tx, host, &key, &sealed).await?;
+        add(&mut tx, host, issuer_id, &key, &sealed).await?;
     }
     take_over(&mut tx, host, kid, None, (Some(Early::First), None)).await?;
     tx.commit().await?;
@@ -331,17 +335,26 @@ fn active(keys: &[Key], alg: SigningAlg) -> Option<&Key> {
 }
 
 /// RSA keys take a good part of a second, in which others go on.
-pub(super) async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(SigningKey, String), Error> {
+pub(super) async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(SigningKey, Sealed), Error> {
     let (host, issuer_id) = (host.clone(), issuer_id.to_owned());
-    let made =
-        tokio::task::spawn_blocking(move || SigningKey::generate(alg, &host.sealing, &issuer_id, &host.rng)).await;
-    Ok(made.map_err(|_| Error::invariant("making a key does not panic"))??)
+    let made = tokio::task::spawn_blocking(move || {
+        let sealing = host.sealing.keys();
+        let by = sealing.first();
+        let (key, text) = SigningKey::generate(alg, by, &issuer_id, &host.rng)?;
+        Ok::<_, Error>((key, Sealed { text, by: by.id().clone() }))
+    });
+    made.await.map_err(|_| Error::invariant("making a key does not panic"))?
 }
 
-pub(super) async fn add(tx: &mut Tx, host: &Host, key: &SigningKey, sealed: &str) -> Result<(), Error> {
+pub(super) async fn add(
+    tx: &mut Tx,
+    host: &Host,
+    issuer_id: &str,
+    key: &SigningKey,
+    sealed: &Sealed,
+) -> Result<(), Error> {
     let (kid, alg, now) = (key.kid(), key.alg(), host.now());
-    let public_jwk = keyring::json(key)?;
-    if !tx.add_pending_key(&NewKey { kid, alg, public_jwk: &public_jwk, sealed }, now).await? {
+    if !keyring::add(tx, &host.sealing.keys(), issuer_id, (key, sealed), (&host.rng, now)).await? {
         return Err(Error::invariant("a new key is new, and no other one is pending"));
     }
     let event = Event::KeyPrepared { kid: kid.clone(), alg };

@@ -11,12 +11,12 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::domain::time::Seconds;
 use crate::fetches::Fetches;
-use crate::flow::first_start::{self, judge_known, never_started, sealing_key, sealing_path};
+use crate::flow::first_start::{self, judge_known, never_started};
 use crate::flow::plan::Plan;
 use crate::flow::starting::own_document;
 pub use crate::flow::starting::{Accepted, StartError, StartReport};
-use crate::flow::{admin_token, keyfile};
-use crate::host::{DEFAULT_ISSUER, Host, Process, Revision};
+use crate::flow::{admin_token, keyfile, sealing, sealing_source};
+use crate::host::{DEFAULT_ISSUER, Given, Host, Process, Revision};
 use crate::net::{Documents, Net, NetError, Policy, Turns};
 use crate::passwords::Hashing;
 use crate::rng::Rng;
@@ -40,13 +40,23 @@ pub async fn open(
     clock: Clock,
     rng: Rng,
 ) -> Result<(Host, StartReport), StartError> {
-    let net = before_anything_is_made(config)?;
+    let found = before_anything_is_made(config).await?;
+    open_found(config, accepted, found, clock, rng).await
+}
+
+async fn open_found(
+    config: &Config,
+    accepted: Accepted,
+    found: Found,
+    clock: Clock,
+    rng: Rng,
+) -> Result<(Host, StartReport), StartError> {
     if !database_is_there(config) {
         // Not even made: the right file may be about to be put there.
         first_start::judge_keys(config, accepted)?;
     }
     let database = open_database(&config.database).await?;
-    let opened = open_on(config, accepted, database.clone(), net, clock, rng).await;
+    let opened = open_on(config, accepted, database.clone(), found, clock, rng).await;
     if opened.is_err() {
         // A log left beside an empty file would spoil the file that is put in its place.
         database.close().await;
@@ -58,20 +68,21 @@ async fn open_on(
     config: &Config,
     accepted: Accepted,
     database: Database,
-    net: Net,
+    mut found: Found,
     clock: Clock,
     rng: Rng,
 ) -> Result<(Host, StartReport), StartError> {
     let mut report = StartReport { users: config.users.len(), clients: config.clients.len(), ..StartReport::default() };
-    first_start::run(config, accepted, &database, &rng, clock.now(), &mut report).await?;
+    first_start::run(config, accepted, &database, &rng, clock.now(), &mut found.sealing, &mut report).await?;
     let plan = Plan::read(config)?;
-    let host = host(config, database, net, clock, rng).await?;
+    let host = host(config, database, found, clock, rng).await?;
     plan.judge(&host.database, accepted.removals).await?;
     plan.apply(&host, &mut report).await?;
     sweep_key_files(config);
     if host.database.is_private() {
         let mut tx = host.database.begin().await?;
         tx.clear_leases().await?;
+        tx.no_server_runs().await?;
         tx.commit().await?;
     }
     Ok((host, report))
@@ -79,7 +90,8 @@ async fn open_on(
 
 /// Removes what starts that were killed have left beside the key files.
 fn sweep_key_files(config: &Config) {
-    keyfile::sweep(&sealing_path(config));
+    keyfile::sweep(&sealing::path(&config.keys_dir));
+    keyfile::sweep(&sealing::next_path(&config.keys_dir));
     for id in std::iter::once(DEFAULT_ISSUER).chain(config.issuers.iter().map(|issuer| issuer.id.as_str())) {
         keyfile::sweep(&admin_token::file(config, id));
     }
@@ -108,7 +120,7 @@ pub async fn open_alone(
     clock: Clock,
     rng: Rng,
 ) -> Result<(Host, StartReport, Claim), StartError> {
-    before_anything_is_made(config)?;
+    let found = before_anything_is_made(config).await?;
     let lock = match &config.database {
         config::Database::Sqlite(file) => {
             make_folder(file)?;
@@ -116,19 +128,21 @@ pub async fn open_alone(
         }
         config::Database::Postgres(_) => None,
     };
-    let (host, report) = open(config, accepted, clock, rng).await?;
+    let (host, report) = open_found(config, accepted, found, clock, rng).await?;
     Ok((host, report, Claim(lock)))
 }
 
-/// What is wrong and can be known without touching anything, a key file that is there and cannot be used included.
-fn before_anything_is_made(config: &Config) -> Result<Net, StartError> {
+/// What is there before anything is made.
+struct Found {
+    net: Net,
+    /// None: it is to be made, if this is the first start.
+    sealing: Option<Given>,
+}
+
+/// What is wrong and can be known without touching anything, a sealing key that is given and cannot be used included.
+async fn before_anything_is_made(config: &Config) -> Result<Found, StartError> {
     check(config)?;
-    let net = net(config)?;
-    let path = sealing_path(config);
-    if keyfile::exists(&path)? {
-        sealing_key(&path)?;
-    }
-    Ok(net)
+    Ok(Found { net: net(config)?, sealing: sealing_source::given(config).await? })
 }
 
 /// Whether a server was ever started on the configured database. Makes none.
@@ -151,12 +165,12 @@ pub async fn was_started(config: &Config) -> Result<bool, StartError> {
 /// # Errors
 /// [`StartError`], also when no server was ever started on it.
 pub async fn connect(config: &Config, clock: Clock, rng: Rng) -> Result<Host, StartError> {
-    check(config)?;
     // Opening it would make the file.
     if !database_is_there(config) {
         return Err(never_started());
     }
-    host(config, open_database(&config.database).await?, net(config)?, clock, rng).await
+    let found = before_anything_is_made(config).await?;
+    host(config, open_database(&config.database).await?, found, clock, rng).await
 }
 
 /// The way out that the configuration opens.
@@ -170,15 +184,19 @@ pub fn net(config: &Config) -> Result<Net, NetError> {
     })
 }
 
-async fn host(config: &Config, database: Database, net: Net, clock: Clock, rng: Rng) -> Result<Host, StartError> {
-    let sealing = judge_known(config, &database).await?;
+async fn host(config: &Config, database: Database, found: Found, clock: Clock, rng: Rng) -> Result<Host, StartError> {
+    let given = match found.sealing {
+        Some(given) => given,
+        None => sealing_source::needed(config).await?,
+    };
+    let sealing = judge_known(config, &database, given).await?;
     Ok(Host::new(Process {
         root: config.issuer.clone(),
         revision: Revision::at(database.read().await?.issuer_revision().await?),
         database,
-        documents: Documents::new(net.clone()),
+        documents: Documents::new(found.net.clone()),
         looks: Turns::new(LOOKS.0, LOOKS.1),
-        net,
+        net: found.net,
         clock,
         rng,
         sealing,

@@ -8,7 +8,6 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::flow::issuers;
 use crate::flow::keyfile::KeyFileError;
-use crate::jose::JoseError;
 use crate::net::NetError;
 use crate::store::StoreError;
 
@@ -23,7 +22,7 @@ pub enum StartError {
     KeyFile(#[from] KeyFileError),
     /// The keys in the database.
     #[error("the signing keys in the database cannot be used: {0}")]
-    Keys(#[from] JoseError),
+    Keys(String),
     /// Outbound settings.
     #[error("[network]: {0}")]
     Network(#[from] NetError),

@@ -10,7 +10,6 @@ use super::session::{Detour, SignedIn, sign_in_at, visitor};
 use super::way_back::way_back;
 use crate::domain::refusal::Refusal;
 use crate::host::{App, Host};
-use crate::secret::same;
 
 /// A form that a page of ours sent for its signed-in visitor. Whoever is not signed in (any more) is sent to sign in and back to that
 /// page; nothing is done for them.
@@ -36,7 +35,7 @@ impl FromRequest<Host> for SignedForm {
         };
         let form = Pairs::read(&parts.headers, body).await?;
         let given = form.single("csrf")?.unwrap_or_default();
-        if !same(&given, visitor.csrf.expose()) {
+        if !app.sealing.keys().is_form_token(&visitor.session.id, &given) {
             return Err(Refusal::CrossSite.into());
         }
         Ok(Self { visitor, form, page })

@@ -29,13 +29,19 @@ pub(super) async fn alive() -> Response {
     reply::private_json(StatusCode::OK, &Health::of("ok".into()))
 }
 
-/// The database would take a write. A rotation that is late is said, but keeps no request from being answered.
+/// The database would take a write, and what it seals by is here. A key that does not open is said, and a rotation that is late is said, but keeps no request from being answered.
 pub(super) async fn ready(State(host): State<Host>) -> Response {
     if let Err(outage) = host.database.ping().await {
         return reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &Health::of(outage.to_string()));
     }
+    if let Some(id) = host.sealing.missing() {
+        let status = format!("the database names the sealing key {id}, which this server has not got");
+        return reply::private_json(StatusCode::SERVICE_UNAVAILABLE, &Health::of(status));
+    }
+    let unopened = host.sealing.unopened().map(|what| format!("a signing key does not open: {what}"));
     let overdue = rotate::find_overdue(&host).await.ok().flatten();
-    let warning = overdue.map(|by| format!("the rotation of a signing key is overdue by {by} seconds"));
+    let overdue = overdue.map(|by| format!("the rotation of a signing key is overdue by {by} seconds"));
+    let warning = unopened.or(overdue);
     reply::private_json(StatusCode::OK, &Health { warning, ..Health::of("ok".into()) })
 }
 

@@ -25,12 +25,12 @@ struct Sealed<T> {
 pub(super) fn seal(app: &App, place: &str, note: &impl Serialize) -> Result<String, Error> {
     let sealed = Sealed { until: app.now() + LIFETIME, note };
     let text = serde_json::to_vec(&sealed).map_err(|_| Error::invariant("a note is JSON"))?;
-    Ok(app.sealing.seal_note(&text, &context(app, place), &app.rng)?)
+    Ok(app.sealing.keys().seal_note(&text, &context(app, place), &app.rng)?)
 }
 
 /// Reads a note. One that is too old, is for another page or is nonsense is none.
 pub(super) fn open<T: DeserializeOwned>(app: &App, place: &str, note: Option<&str>) -> Option<T> {
-    let text = app.sealing.open_note(note?, &context(app, place)).ok()?;
+    let text = app.sealing.keys().open_note(note?, &context(app, place)).ok()?;
     let Sealed { until, note } = serde_json::from_slice(&text).ok()?;
     (app.now()..=app.now() + LIFETIME).contains(&until).then_some(note)
 }

@@ -76,7 +76,7 @@ impl From<Refusal> for Detour {
 pub(super) async fn visitor(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>, Error> {
     let Some(token) = cookie::get(app, headers, cookie::SESSION) else { return Ok(None) };
     let found = sign_in::session(app, &token).await?;
-    Ok(found.map(|(session, account)| SignedIn { csrf: app.sealing.form_token(&session.id), session, account }))
+    Ok(found.map(|(session, account)| SignedIn { csrf: app.sealing.keys().form_token(&session.id), session, account }))
 }
 
 /// The sign-in page, with the way back.

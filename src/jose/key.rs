@@ -90,6 +90,21 @@ impl SigningKey {
         Ok(key)
     }
 
+    /// The sealed form of a key, opened by the sealing key that it bears and sealed by another.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub fn reseal(
+        [from, to]: [&SealingKey; 2],
+        issuer_id: &str,
+        kid: &Kid,
+        sealed: &str,
+        rng: &Rng,
+    ) -> Result<String, JoseError> {
+        let context = context(issuer_id, kid);
+        to.seal(&from.open(sealed, &context)?, &context, rng)
+    }
+
     fn parse(alg: SigningAlg, pkcs8: &[u8]) -> Result<Self, JoseError> {
         let (pair, key) = match alg {
             SigningAlg::Es256 => {

@@ -8,6 +8,7 @@ mod jwks;
 mod key;
 mod ring;
 mod seal;
+mod sealing_keys;
 mod verify;
 
 pub use import::{Imported, import};
@@ -15,4 +16,5 @@ pub use jwks::{Jwks, PublicKey};
 pub use key::SigningKey;
 pub use ring::Keyring;
 pub use seal::SealingKey;
+pub use sealing_keys::SealingKeys;
 pub use verify::{JoseError, MAX_TOKEN, Unverified};

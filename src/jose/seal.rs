@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::JoseError;
+use crate::domain::ids::SealingKeyId;
 use crate::rng::Rng;
 use crate::secret::Secret;
 
@@ -17,6 +18,7 @@ pub(crate) const LENGTH: usize = 32;
 
 /// The key that seals others. It cannot be printed.
 pub struct SealingKey {
+    id: SealingKeyId,
     seals: LessSafeKey,
     notes: LessSafeKey,
     forms: hmac::Key,
@@ -35,12 +37,21 @@ impl SealingKey {
         let root = Salt::new(HKDF_SHA256, &[]).extract(bytes);
         let derived = |purpose: &[u8]| root.expand(&[purpose], HMAC_SHA256).map(hmac::Key::from).map_err(|_| UNDERIVED);
         let notes = root.expand(&[b"avouch notes"], &AES_256_GCM).map(UnboundKey::from).map_err(|_| UNDERIVED)?;
+        let id = hmac::sign(&derived(b"avouch sealing key id")?, &[]);
+        let id = id.as_ref().first_chunk().map(|first| u64::from_be_bytes(*first)).ok_or(UNDERIVED)?;
         Ok(Self {
+            id: format!("{id:016x}").into(),
             forms: derived(b"avouch form tokens")?,
             browsers: derived(b"avouch known browsers")?,
             notes: LessSafeKey::new(notes),
             seals: LessSafeKey::new(key),
         })
+    }
+
+    /// Its name: whatever it has sealed bears that, so that nobody tries keys blindly.
+    #[must_use]
+    pub fn id(&self) -> &SealingKeyId {
+        &self.id
     }
 
     /// What the forms of a session's pages carry: nobody makes it from the session's id without the key, and it is the same on every
@@ -110,7 +121,7 @@ fn opened(key: &LessSafeKey, sealed: &str, context: &str) -> Result<Zeroizing<Ve
 
 impl std::fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<sealing key>")
+        write!(f, "<sealing key {}>", self.id)
     }
 }
 
@@ -134,6 +145,8 @@ mod tests {
             "two keys"
         );
         assert!(SealingKey::from_bytes(&[7; 31]).is_err());
+        // Fixed: rows bear it.
+        assert_eq!(key.id().as_str(), "0a20707f0e436504");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Type};
 
-use crate::domain::ids::{AccountId, ClientId, ClientKey, Kid, Subject};
+use crate::domain::ids::{AccountId, ClientId, ClientKey, Kid, SealingKeyId, Subject};
 use crate::domain::time::Timestamp;
 
 macro_rules! bound {
@@ -37,4 +37,5 @@ bound! {
     AccountId as str, Self::as_str;
     Subject as str, Self::as_str;
     Kid as str, Self::as_str;
+    SealingKeyId as str, Self::as_str;
 }

@@ -1,7 +1,7 @@
 //! Signing keys: sealed rows whose `state` says what they are for.
 
 use super::{Columns, HostTx, Result, Tx, on, word};
-use crate::domain::ids::Kid;
+use crate::domain::ids::{Kid, SealingKeyId};
 use crate::domain::rotation::{Key, KeyState, SigningAlg};
 use crate::domain::time::Timestamp;
 
@@ -14,6 +14,8 @@ pub struct KeyRow {
     pub public_jwk: String,
     /// The private half, sealed.
     pub sealed: String,
+    /// By which sealing key.
+    pub sealed_by: SealingKeyId,
 }
 
 /// A key to write.
@@ -27,6 +29,8 @@ pub struct NewKey<'a> {
     pub public_jwk: &'a str,
     /// The private half, sealed.
     pub sealed: &'a str,
+    /// By which sealing key.
+    pub sealed_by: &'a SealingKeyId,
 }
 
 macro_rules! key_columns {
@@ -49,6 +53,15 @@ fn key(r: &impl Columns) -> Result<Key> {
     })
 }
 
+fn key_row(r: &impl Columns) -> Result<KeyRow> {
+    Ok(KeyRow {
+        key: key(r)?,
+        public_jwk: r.text("public_jwk")?,
+        sealed: r.text("sealed")?,
+        sealed_by: r.id("sealed_by")?,
+    })
+}
+
 impl Tx {
     /// The published keys, the oldest first.
     pub async fn published_keys(&mut self) -> Result<Vec<KeyRow>> {
@@ -57,16 +70,13 @@ impl Tx {
             let rows = sqlx::query(concat!(
                 "SELECT ",
                 key_columns!(),
-                ", public_jwk, sealed FROM signing_key
+                ", public_jwk, sealed, sealed_by FROM signing_key
                   WHERE issuer_id = $1 AND state IN ('pending', 'active', 'retiring') ORDER BY created_at, kid"
             ))
             .bind(&*id)
             .fetch_all(c)
             .await?;
-            let rows = rows
-                .iter()
-                .map(|r| Ok(KeyRow { key: key(r)?, public_jwk: r.text("public_jwk")?, sealed: r.text("sealed")? }));
-            rows.collect()
+            rows.iter().map(key_row).collect()
         })
     }
 
@@ -127,14 +137,15 @@ impl Tx {
         let id = self.issuer.clone();
         let added = on!(self, |c| {
             sqlx::query(
-                "INSERT INTO signing_key (kid, issuer_id, alg, state, public_jwk, sealed, created_at, succeeded)
-                 VALUES ($1, $2, $3, 'pending', $4, $5, $6, 0) ON CONFLICT DO NOTHING",
+                "INSERT INTO signing_key (kid, issuer_id, alg, state, public_jwk, sealed, sealed_by, created_at, succeeded)
+                 VALUES ($1, $2, $3, 'pending', $4, $5, $6, $7, 0) ON CONFLICT DO NOTHING",
             )
             .bind(new.kid)
             .bind(&*id)
             .bind(new.alg.as_str())
             .bind(new.public_jwk)
             .bind(new.sealed)
+            .bind(new.sealed_by)
             .bind(now)
             .execute(c)
             .await?
@@ -196,7 +207,7 @@ impl Tx {
         let id = self.issuer.clone();
         let ended = on!(self, |c| {
             sqlx::query(
-                "UPDATE signing_key SET state = $4, sealed = NULL, ended_at = $5, reason = $6
+                "UPDATE signing_key SET state = $4, sealed = NULL, sealed_by = NULL, ended_at = $5, reason = $6
                   WHERE kid = $1 AND issuer_id = $2 AND state = $3",
             )
             .bind(&key.kid)

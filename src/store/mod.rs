@@ -21,6 +21,7 @@ mod outbox;
 mod postgres;
 mod record;
 mod schema;
+mod sealing;
 mod services;
 mod sessions;
 mod sign_ins;

@@ -4,13 +4,15 @@ use super::{Columns as _, HostTx, Result, json, on, per_engine};
 use crate::domain::time::{Seconds, Timestamp};
 
 /// What is swept: a table, and which of its rows are over, given a time.
-pub const SWEPT: [Swept; 8] = [
+pub const SWEPT: [Swept; 9] = [
     Swept("used_jti", "expires_at < $1", DAY),
     Swept("access_token", "expires_at < $1", DAY),
     Swept("authorization_code", "expires_at < $1", DAY),
     Swept("refresh_token", "expires_at < $1", DAY),
     // Nothing is counted together for longer, and whoever guesses from many addresses makes many.
     Swept("throttle", "failed_at < $1 AND blocked_until < $1", HOUR),
+    // One that runs is heard of every few seconds, and writes itself down again.
+    Swept("server", "seen_at < $1", HOUR),
     Swept("ticket", "expires_at < $1", DAY),
     Swept("key_fetch", "last_at < $1", FORTNIGHT),
     // After its tokens.

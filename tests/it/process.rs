@@ -150,6 +150,7 @@ async fn the_smaller_commands() {
         &["issuer", "disable"],
         &["issuer", "enable"],
         &["user", "hash-password"],
+        &["keys", "reseal"],
     ] {
         let help = text(&run(folder.path(), &[args, &["--help"]].concat()).stdout);
         let example = format!("Example:\n  avouch {}", args.join(" "));

@@ -8,12 +8,13 @@ use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
 use avouch::domain::delegation::{Filter, Status};
 use avouch::domain::exchange::Request;
-use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Kid, Subject};
+use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Kid, SealingKeyId, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
 use avouch::domain::notice::{Attempt, DeliveryState, Format, Round};
 use avouch::domain::refusal::Refusal;
 use avouch::domain::rotation::{KeyState, SigningAlg};
 use avouch::domain::scope::Scope;
+use avouch::domain::sealing::SealingState;
 use avouch::domain::service_policy::{Claim, Dialect, ServicePolicy};
 use avouch::domain::session::Stays;
 use avouch::domain::ticket::Ticket;
@@ -219,7 +220,8 @@ pub(crate) async fn mint(store: &Store, n: usize, client: &str, jti: &str) -> Re
 /// A key that signs, though nothing can be signed by it.
 pub(crate) async fn active_key(tx: &mut Tx) -> Kid {
     let kid = Kid::from("kid");
-    let new = NewKey { kid: &kid, alg: SigningAlg::Es256, public_jwk: "{}", sealed: "sealed" };
+    let by = SealingKeyId::from("one");
+    let new = NewKey { kid: &kid, alg: SigningAlg::Es256, public_jwk: "{}", sealed: "sealed", sealed_by: &by };
     assert!(tx.add_pending_key(&new, NOW).await.unwrap());
     assert!(tx.activate_key(&kid, NOW, NOW).await.unwrap());
     kid
@@ -228,7 +230,8 @@ pub(crate) async fn active_key(tx: &mut Tx) -> Kid {
 /// Each move names the state it leaves.
 async fn keys(tx: &mut Tx) {
     let two = Kid::from("kid2");
-    let new = |kid| NewKey { kid, alg: SigningAlg::Es256, public_jwk: "{}", sealed: "sealed" };
+    let by = SealingKeyId::from("one");
+    let new = |kid| NewKey { kid, alg: SigningAlg::Es256, public_jwk: "{}", sealed: "sealed", sealed_by: &by };
     let one = active_key(tx).await;
     assert!(!tx.activate_key(&one, NOW, NOW).await.unwrap(), "it is not pending");
     assert!(tx.add_pending_key(&new(&two), NOW).await.unwrap());
@@ -240,6 +243,58 @@ async fn keys(tx: &mut Tx) {
     assert!(!tx.activate_key(&two, NOW, NOW).await.unwrap(), "it has ended");
     assert_eq!(tx.published_keys().await.unwrap().len(), 1);
     assert!(tx.last_revocation().await.unwrap().is_none());
+}
+
+/// One seals after the other, once nobody lacks it, and goes when it opens nothing.
+async fn sealing(all: &store::Database, store: &Store) {
+    let [one, two, three] = ["one", "two", "three"].map(SealingKeyId::from);
+    tx!(store, |tx| {
+        assert!(tx.current_sealing_key().await.unwrap().is_none());
+        tx.add_first_sealing_key(&one, NOW).await.unwrap();
+        assert!(!tx.announce_sealing_key(&one, NOW).await.unwrap(), "it is the current one");
+        assert!(
+            tx.announce_sealing_key(&three, NOW).await.unwrap() && tx.announce_sealing_key(&two, NOW).await.unwrap()
+        );
+        assert_eq!(tx.sealing_state(&three).await.unwrap(), None, "two is announced in its place");
+        assert_eq!(tx.current_sealing_key().await.unwrap(), Some(one.clone()));
+    });
+    tx!(all, |tx| {
+        tx.server_runs("s", "here", std::slice::from_ref(&one), NOW).await.unwrap();
+        tx.server_runs("s", "here", &[one.clone(), two.clone()], NOW).await.unwrap();
+        tx.server_runs("t", "there", std::slice::from_ref(&one), NOW).await.unwrap();
+        let servers = tx.servers().await.unwrap();
+        assert_eq!((servers[0].beats, servers[0].has(&two), servers[1].has(&two)), (2, true, false));
+        tx.server_ended("t").await.unwrap();
+    });
+    tx!(store, |tx| {
+        assert_eq!(tx.servers().await.unwrap().len(), 1);
+        assert!(tx.switch_sealing_key(&two, NOW).await.unwrap());
+        assert!(tx.retire_sealing_keys(NOW).await.unwrap().is_empty(), "one opens something");
+        assert!(!tx.announce_sealing_key(&one, NOW).await.unwrap(), "it was the current one before");
+    });
+    let states = async || all.read().await.unwrap().sealing_keys().await.unwrap();
+    assert_eq!(states().await.len(), 2);
+    tx!(all, |tx| {
+        assert_eq!(
+            (tx.sealed_by_after("").await.unwrap(), tx.sealed_by_after("one").await.unwrap()),
+            (Some(one.clone()), None)
+        );
+        assert_eq!(tx.count_sealed_by(&one).await.unwrap(), 1);
+        assert!(tx.sealed_keys(&one, ("default", "kid"), 9).await.unwrap().is_empty(), "that was the last");
+        let rows = tx.sealed_keys(&one, ("", ""), 9).await.unwrap();
+        assert!(tx.reseal_key(&rows[0], "sealed anew", &two).await.unwrap());
+        assert!(!tx.reseal_key(&rows[0], "sealed again", &two).await.unwrap(), "it is not as it was read");
+        tx.no_server_runs().await.unwrap();
+        assert!(tx.servers().await.unwrap().is_empty());
+    });
+    tx!(store, |tx| {
+        assert_eq!(tx.published_keys().await.unwrap()[0].sealed, "sealed anew");
+        assert_eq!(tx.retire_sealing_keys(NOW).await.unwrap(), std::slice::from_ref(&one));
+    });
+    let mut tx = store.begin().await.unwrap();
+    assert!(!tx.switch_sealing_key(&three, NOW).await.unwrap(), "it is not announced");
+    drop(tx);
+    assert_eq!(states().await, [(two, SealingState::Current)]);
 }
 
 /// Calls everything once, with what must come of it.
@@ -256,6 +311,7 @@ async fn every_method(engine: Engine) {
         assert_eq!(tx.issuer().await.unwrap().unwrap().url, "https://default.example");
         keys(&mut tx).await;
     });
+    sealing(&all, &store).await;
     people_and_clients(&store).await;
     sign_ins(&store).await;
     agreed(&all, &store).await;

@@ -90,7 +90,7 @@ async fn guessing_many_e_mails_from_one_address_gets_slower() {
 }
 
 /// A browser in which nothing is left of a sign-in but that it was there.
-async fn known(world: &World, email: &str) -> Browser {
+pub(crate) async fn known(world: &World, email: &str) -> Browser {
     let browser = world.signed_in(email).await;
     browser.forget_all_but("avouch-known-browser");
     browser

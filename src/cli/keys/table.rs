@@ -8,13 +8,15 @@ use crate::cli::Failure;
 use crate::domain::ids::Kid;
 use crate::domain::rotation::{KeyState, Step};
 use crate::domain::time::Timestamp;
+use crate::flow::reseal::{self, Standing};
 use crate::flow::rotate::{self, Listed};
 use crate::host::Host;
 
 pub(super) async fn list(host: &Host, id: &str, with_fetchers: bool, common: &Common) -> Result<(), Failure> {
     let keys = rotate::list(host, id).await.map_err(failed)?;
+    let sealing = reseal::standings(host).await.map_err(failed)?;
     if common.json {
-        let mut document = json!({ "items": keys.iter().map(item).collect::<Vec<_>>() });
+        let mut document = json!({ "items": keys.iter().map(item).collect::<Vec<_>>(), "sealing_keys": sealing });
         if with_fetchers {
             document["fetchers"] = fetchers::items(host, id).await.map_err(failed)?;
         }
@@ -27,6 +29,12 @@ pub(super) async fn list(host: &Host, id: &str, with_fetchers: bool, common: &Co
     }
     for listed in keys.iter().filter(|listed| listed.key.state == KeyState::Pending) {
         out!("\n{}", fetchers::sentence(listed));
+    }
+    if sealing.len() > 1 {
+        let each = sealing.iter().map(|Standing { id, state, keys }| format!("{keys} by {id} ({})", state.as_str()));
+        let each = each.collect::<Vec<_>>().join(", ");
+        out!("\nThe sealing key is being changed. Keys of all issuers are sealed: {each}");
+        out!("If no `avouch keys reseal` runs, run it again: it goes on.");
     }
     if with_fetchers { fetchers::show(host, id).await.map_err(failed) } else { Ok(()) }
 }

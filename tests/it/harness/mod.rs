@@ -308,10 +308,15 @@ impl World {
     /// The same world, seen by those who deal with one of its path issuers.
     pub(crate) async fn under(&self, id: &str) -> Self {
         let app = issuers::app(&self.host, id).await.unwrap().unwrap_or_else(|| panic!("there is no issuer {id}"));
+        Self { app, ..self.at(format!("{}/{id}", self.url)) }
+    }
+
+    /// The same world, seen by those who deal with another process of it.
+    pub(crate) fn at(&self, url: String) -> Self {
         Self {
             host: self.host.clone(),
-            app,
-            url: format!("{}/{id}", self.url),
+            app: self.app.clone(),
+            url,
             clock: self.clock.clone(),
             service: self.service.clone(),
             database: self.database.clone(),
