@@ -22,7 +22,8 @@ CREATE TABLE client (
 -- Whether an issuer has any decides what its metadata says.
 CREATE INDEX client_public ON client (issuer_id) WHERE token_endpoint_auth_method = 'none' AND disabled_at IS NULL;
 
--- What is known of a relying service: what it can do, not which protocol that comes from.
+-- What is known of a relying service: what it can do, not which protocol that comes from. `origin` is whose word that is: config, pinned,
+-- discovered, or unknown for one of which nothing could be found out. `shown` is what users are shown of it where it speaks for itself.
 CREATE TABLE service (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -39,6 +40,7 @@ CREATE TABLE service (
     takes_id_jag BIGINT NOT NULL,
     notices TEXT NOT NULL,
     signing_alg TEXT NOT NULL,
+    shown TEXT,
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -46,6 +48,25 @@ CREATE TABLE service (
     UNIQUE (issuer_id, audience)
 );
 CREATE INDEX service_place ON service (issuer_id, place);
+CREATE INDEX service_list ON service (issuer_id, id);
+
+-- Beside a service that nobody declared: what was understood of what it publishes. `fresh_until` is by the rules of HTTP; `due_at` is when
+-- somebody looks again by themselves; `missed_at` since when looks find nothing that proves anything, while what was found before stands.
+-- `client_id` is who named it first: none where an operator did.
+CREATE TABLE discovery (
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    audience TEXT NOT NULL,
+    client_id TEXT REFERENCES client (id),
+    understood TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    looked_at BIGINT NOT NULL,
+    fresh_until BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    missed_at BIGINT,
+    PRIMARY KEY (issuer_id, audience)
+);
+CREATE INDEX discovery_due ON discovery (due_at);
+CREATE INDEX discovery_client ON discovery (client_id, created_at);
 
 -- Assertion ids that were used to authenticate a client (RFC 7523 section 3): kept until they could no longer verify.
 CREATE TABLE used_jti (

@@ -62,6 +62,7 @@ CREATE TABLE consent (
     scope TEXT NOT NULL,
     resources TEXT NOT NULL,
     claims TEXT NOT NULL,
+    shown TEXT,
     ground TEXT NOT NULL,
     request_key TEXT NOT NULL,
     session_id TEXT,

@@ -11,8 +11,8 @@ use super::reload::{self, Running};
 use super::{Failure, descriptors, log, stop};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::flow::declare;
 use crate::flow::start::{self, Accepted, Claim, StartReport};
+use crate::flow::{declare, look};
 use crate::host::Host;
 use crate::http::serve::{Limits, serve_within};
 use crate::rng::Rng;
@@ -81,6 +81,7 @@ impl Provider {
         let (host, report, claim) = opened.map_err(|e| cannot_start(&e))?;
         let limits = Limits::within(descriptors::for_connections()).behind(config.trusted_proxies.clone());
         let server = tokio::spawn(serve_within(limits, listener, http::router(host.clone()), stop.clone()));
+        tokio::spawn(look::run(host.clone(), stop.clone()));
         let worker = tokio::spawn(delivery::run(host.clone(), stop));
         tokio::spawn(declare::hash_passwords(host.clone(), config.users.clone()));
         Ok(Self { report, host, server, worker, claim })

@@ -2,16 +2,24 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::Failure;
-use super::config::load;
+use super::config::{cannot_start, load};
 use crate::clock::Clock;
 use crate::domain::ids::Audience;
+use crate::domain::refusal::Refusal;
+use crate::domain::service::KnownService;
+use crate::domain::time::Timestamp;
 use crate::domain::understood::Understood;
+use crate::error::Error;
 use crate::flow::discover::discover;
-use crate::flow::start;
+use crate::flow::services::{self, Record};
+use crate::flow::{issuers, start};
+use crate::host::{App, DEFAULT_ISSUER};
 use crate::net::{Documents, Net, Policy};
+use crate::rng::Rng;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -27,16 +35,169 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// List the services that are declared, and those that agents have named
+    #[command(after_help = super::help!("avouch service list --issuer acme --json"))]
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show what is known of a service, and why
+    #[command(after_help = super::help!("avouch service show https://auth.service.example"))]
+    Show {
+        /// As `service list` shows it
+        audience: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Answer for a service as it was discovered: from then on nothing that it says of itself changes anything
+    #[command(after_help = super::help!("avouch service pin https://auth.service.example", "What nobody discovered, or was understood wrongly, is declared in [[services]]."))]
+    Pin {
+        /// As `service list` shows it
+        audience: String,
+        /// Let it speak for itself again
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Look at a service again, now, and let it be what it says
+    #[command(after_help = super::help!("avouch service refresh https://auth.service.example", "Where users were shown something else, they are asked again. A server looks by itself each hour at most."))]
+    Refresh {
+        /// As `service list` shows it
+        audience: String,
+        #[command(flatten)]
+        common: Common,
+    },
 }
+
+#[derive(Args)]
+pub(super) struct Common {
+    /// The issuer, as in its path [default: the one at the root]
+    #[arg(long, value_name = "ID")]
+    issuer: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Configuration file [default: avouch.toml if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Rows that are read at a time.
+const PAGE: i64 = 200;
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Discover { url, json, config } => look(&url, json, config.as_deref()).await,
+        Command::List { common } => list(&common).await,
+        Command::Show { audience, common } => {
+            let (app, audience) = (connect(&common).await?, parsed(&audience)?);
+            show(services::find(&app, &audience).await, &audience, &common)
+        }
+        Command::Pin { audience, undo, common } => {
+            let (app, audience) = (connect(&common).await?, parsed(&audience)?);
+            let pinned =
+                if undo { services::unpin(&app, &audience).await } else { services::pin(&app, &audience).await };
+            show(pinned, &audience, &common)
+        }
+        Command::Refresh { audience, common } => {
+            let (app, audience) = (connect(&common).await?, parsed(&audience)?);
+            show(services::refresh(&app, &audience).await, &audience, &common)
+        }
     }
 }
 
+async fn connect(common: &Common) -> Result<App, Failure> {
+    let config = load(common.config.as_deref())?;
+    let host = start::connect(&config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
+    let id = common.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
+    let found = issuers::app(&host, id).await.map_err(|e| failed(id, e))?;
+    found.ok_or_else(|| Failure::Usage(format!("--issuer {id}: there is none of that id")))
+}
+
+fn parsed(url: &str) -> Result<Audience, Failure> {
+    Audience::parse(url).map_err(|problem| Failure::Usage(format!("{url}: {problem}")))
+}
+
+fn failed(what: &str, error: Error) -> Failure {
+    match error {
+        Error::Refused(Refusal::NotFound) => Failure::Usage(format!("{what}: there is no such service")),
+        Error::Refused(refusal) => Failure::Usage(format!("{what}: {refusal}")),
+        Error::Fault(fault) => Failure::Unable(fault.to_string()),
+    }
+}
+
+async fn list(common: &Common) -> Result<(), Failure> {
+    let app = connect(common).await?;
+    let (mut after, mut items) = (None::<String>, Vec::new());
+    loop {
+        let rows = services::list(&app, after.as_deref(), PAGE).await.map_err(|e| failed("list", e))?;
+        let Some(last) = rows.last() else { break };
+        after.clone_from(&last.service.id);
+        for known in &rows {
+            if common.json {
+                items.push(item(known));
+            } else {
+                let service = &known.service;
+                let told = service.policy.notices.first().map_or("-", |notice| notice.endpoint.as_str());
+                let status = if known.disabled { "disabled" } else { service.source.name() };
+                out!("{status:<11} {:<48} {told}", service.audience.as_str());
+            }
+        }
+    }
+    if common.json {
+        out!("{}", json!({ "items": items }));
+    }
+    Ok(())
+}
+
+fn item(known: &KnownService) -> Value {
+    let KnownService { service, disabled } = known;
+    json!({
+        "id": service.id, "audience": service.audience, "source": service.source.name(),
+        "status": if *disabled { "disabled" } else { "active" }, "name": service.policy.name,
+        "takes_id_jags": service.policy.takes_id_jag, "claims": service.policy.claims, "resources": service.policy.resources,
+        "scopes": service.policy.scopes, "notices": service.policy.notices,
+    })
+}
+
+fn show(record: Result<Record, Error>, audience: &Audience, common: &Common) -> Result<(), Failure> {
+    let Record { known, look } = record.map_err(|e| failed(audience.as_str(), e))?;
+    if common.json {
+        let mut all = item(&known);
+        let time = |at: Option<Timestamp>| json!(at.map(Timestamp::rfc3339));
+        all["looked_at"] = time(look.as_ref().map(|look| look.looked_at));
+        all["fresh_until"] = time(look.as_ref().map(|look| look.fresh_until));
+        all["missed_at"] = time(look.as_ref().and_then(|look| look.missed_at));
+        all["understood"] = json!(look.map(|look| look.understood));
+        out!("{all}");
+        return Ok(());
+    }
+    let KnownService { service, disabled } = &known;
+    let policy = &service.policy;
+    out!("{}", service.audience.as_str());
+    out!("  {:<18} {}{}", "source", service.source.name(), if *disabled { ", and disabled since" } else { "" });
+    let claims: Vec<_> = policy.claims.iter().map(|claim| claim.as_str()).collect();
+    out!("  {:<18} {}", "claims", if claims.is_empty() { "-".to_owned() } else { claims.join(", ") });
+    for notice in &policy.notices {
+        out!("  {:<18} {} ({})", "told at", notice.endpoint, notice.format.as_str());
+    }
+    if policy.notices.is_empty() {
+        out!("  {:<18} nowhere", "told at");
+    }
+    if let Some(look) = look {
+        out!("  {:<18} {}", "looked at", look.looked_at.rfc3339());
+        if let Some(missed) = look.missed_at {
+            out!("  {:<18} {}; what was understood before stands", "proves nothing since", missed.rfc3339());
+        }
+        out!("Understood, of what it publishes");
+        print(&look.understood);
+    }
+    Ok(())
+}
+
 async fn look(url: &str, json: bool, config: Option<&std::path::Path>) -> Result<(), Failure> {
-    let asked = Audience::parse(url).map_err(|problem| Failure::Usage(format!("{url}: {problem}")))?;
+    let asked = parsed(url)?;
     let config = load(config)?;
     let unable = |e: &dyn std::fmt::Display| Failure::Unable(format!("there is no way out: {e}"));
     // Whoever types an address of this machine means it; on a machine that serves the world nothing of it is opened.

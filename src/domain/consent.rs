@@ -93,6 +93,8 @@ pub struct Consent {
     pub resources: Vec<String>,
     /// What of the user it was shown that the service would learn.
     pub claims: ClaimSet,
+    /// What it was shown of a service that says by itself what it is.
+    pub shown: Option<String>,
     /// The request it answers.
     pub request_key: String,
     /// Its place among all decisions of its user: the order in which they were made, which no clock knows.
@@ -116,11 +118,14 @@ pub struct ConsentQuery<'a> {
     pub resources: &'a [String],
     /// What of the user would leave.
     pub claims: ClaimSet,
+    /// What the user would be shown of the service now; `None` where an operator answers for it.
+    pub shown: Option<&'a str>,
 }
 
 impl Consent {
     /// Whether it covers a query. A `once` covers only the question it was given on; a denial only what it denied, whatever
-    /// session or chat asks again; the others anything within what the user was shown. Nothing covers a claim that was not shown.
+    /// session or chat asks again; the others anything within what the user was shown. Nothing covers a claim that was not shown, nor a
+    /// service that was shown otherwise.
     #[must_use]
     pub fn covers(&self, query: ConsentQuery<'_>, now: Timestamp) -> bool {
         if self.ended_at.is_some() {
@@ -129,7 +134,7 @@ impl Consent {
         let within =
             query.scope.is_none_or(|s| s.within(&self.asked_scope) && (s.is_empty() || !s.and(&self.scope).is_empty()))
                 && query.resources.iter().all(|r| self.resources.contains(r));
-        let shown = query.claims.within(self.claims);
+        let shown = query.claims.within(self.claims) && query.shown.is_none_or(|s| self.shown.as_deref() == Some(s));
         match self.mode {
             Mode::Once => self.request_key == query.request_key && shown,
             Mode::Until(at) => at > now && within && shown,
@@ -183,6 +188,7 @@ mod tests {
             scope: Scope::stored(given),
             resources: vec!["https://r.example/".into()],
             claims: ClaimSet::stored("email"),
+            shown: None,
             request_key: "key".into(),
             number: id.parse().unwrap(),
             created_at: Timestamp(100 - id.parse::<i64>().unwrap()),
@@ -211,8 +217,13 @@ mod tests {
         ];
         for (name, mode, asked, key, scope, resources, expected) in cases {
             let scope = scope.map(Scope::stored);
-            let query =
-                ConsentQuery { request_key: key, scope: scope.as_ref(), resources, claims: ClaimSet::default() };
+            let query = ConsentQuery {
+                request_key: key,
+                scope: scope.as_ref(),
+                resources,
+                claims: ClaimSet::default(),
+                shown: None,
+            };
             assert_eq!(consent("1", *mode, asked, asked).covers(query, Timestamp(100)), *expected, "{name}");
         }
     }
@@ -223,8 +234,28 @@ mod tests {
             let consent = consent("1", mode, "a", "a");
             for (claims, covered) in [("", true), ("email", true), ("email name", false)] {
                 let claims = ClaimSet::stored(claims);
-                let query = ConsentQuery { request_key: "key", scope: None, resources: &[], claims };
+                let query = ConsentQuery { request_key: "key", scope: None, resources: &[], claims, shown: None };
                 assert_eq!(consent.covers(query, Timestamp(100)), covered, "{mode:?} {claims}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_consent_covers_a_service_that_was_shown_otherwise() {
+        let (v01, plain) = (Some("auth.md v0.1"), Some("none"));
+        for (was, is, covered) in
+            [(v01, v01, true), (v01, plain, false), (None, v01, false), (v01, None, true), (None, None, true)]
+        {
+            for mode in [Mode::Once, Mode::Until(Timestamp(200)), Mode::Always] {
+                let consent = Consent { shown: was.map(str::to_owned), ..consent("1", mode, "a", "a") };
+                let query = ConsentQuery {
+                    request_key: "key",
+                    scope: None,
+                    resources: &[],
+                    claims: ClaimSet::default(),
+                    shown: is,
+                };
+                assert_eq!(consent.covers(query, Timestamp(100)), covered, "{mode:?}: {was:?}, now {is:?}");
             }
         }
     }
@@ -233,7 +264,13 @@ mod tests {
     fn a_narrowed_consent_answers_the_same_request_with_less() {
         let narrowed = consent("1", Mode::Always, "a b", "a");
         let (ab, b) = (Scope::stored("a b"), Scope::stored("b"));
-        let query = |s| ConsentQuery { request_key: "x", scope: Some(s), resources: &[], claims: ClaimSet::default() };
+        let query = |s| ConsentQuery {
+            request_key: "x",
+            scope: Some(s),
+            resources: &[],
+            claims: ClaimSet::default(),
+            shown: None,
+        };
         assert!(narrowed.covers(query(&ab), Timestamp(0)));
         assert!(!narrowed.covers(query(&b), Timestamp(0)), "nothing of it was given");
     }
@@ -246,6 +283,7 @@ mod tests {
             scope: Some(&scope),
             resources: &["https://r.example/".to_owned()],
             claims: ClaimSet::default(),
+            shown: None,
         };
         let once = consent("1", Mode::Once, "a", "a");
         let always = consent("2", Mode::Always, "a", "a");

@@ -10,9 +10,10 @@ use super::refusal::Refusal;
 use super::rotation::SigningAlg;
 use super::scope::Scope;
 use super::service::Service;
-use super::service_policy::{Claim, ClientIdSource, ServicePolicy};
+use super::service_policy::{Claim, ClientIdSource};
 use super::session::{self, Account};
 use super::time::Timestamp;
+use super::understood::is_slash_apart;
 
 /// The kinds of subject token that are taken (RFC 8693 section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +27,10 @@ pub enum SubjectTokenType {
 /// What the agent asks for, parsed.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The one audience.
+    /// The one audience, as the service spells it.
     pub audience: Audience,
+    /// As the agent spelled it, where that differs by a slash at the end.
+    pub asked_as: Option<Audience>,
     /// Sorted, without repetitions.
     pub resources: Vec<String>,
     /// `None` when the request had no `scope`.
@@ -64,10 +67,11 @@ impl Request {
         &self,
         consents: &'a [Consent],
         (request_key, claims): (&str, ClaimSet),
-        service: &ServicePolicy,
+        service: &Service,
         now: Timestamp,
     ) -> Option<&'a Consent> {
-        let query = ConsentQuery { request_key, scope: self.scope.as_ref(), resources: &self.resources, claims };
+        let (scope, resources, shown) = (self.scope.as_ref(), &self.resources, service.shown.as_deref());
+        let query = ConsentQuery { request_key, scope, resources, claims, shown };
         let gives = |c: &&Consent| c.mode == Mode::Denied || Given::of(self, c, service).is_some();
         applicable_consent(&consents.iter().filter(gives), query, now)
     }
@@ -148,22 +152,12 @@ pub fn decide(
 ) -> Result<Decision, Refusal> {
     let Facts { account, auth_time, client, .. } = facts;
     let service = &facts.service.policy;
-    if !client.may_use(TOKEN_EXCHANGE) {
-        return Err(Refusal::GrantTypeNotAllowed);
-    }
-    // Another issuer of this server is another domain only if somebody said so (ID-JAG draft section 9.3); this one never is.
-    let declared = facts.service.id.is_some();
-    if request.audience.names(facts.issuer) || (!declared && request.audience.is_at_or_under(facts.root)) {
-        return Err(Refusal::AudienceOwn);
-    }
-    if !client.may_ask_for(&request.audience) {
-        return Err(Refusal::AudienceNotAllowed);
-    }
-    if !request.resources.iter().all(|uri| has(&service.resources, uri)) {
-        return Err(Refusal::ResourceNotOfAudience);
-    }
+    admit(request, client, (facts.issuer, facts.root), facts.service.source.is_operators())?;
     if service.resources.is_empty() && !request.resources.iter().all(|uri| is_web(uri)) {
         return Err(Refusal::ResourceMalformed("it must be http or https"));
+    }
+    if !request.resources.iter().all(|uri| facts.service.guards(uri)) {
+        return Err(Refusal::ResourceNotOfAudience);
     }
     if let Some(unknown) = request.scope.iter().flat_map(Scope::iter).find(|token| !has(&service.scopes, token)) {
         return Err(Refusal::ScopeNotGrantable(unknown.to_owned()));
@@ -179,14 +173,16 @@ pub fn decide(
     }
     let claims = disclosed(service, account);
     let ask = Ok(Decision::Ask { claims });
-    let Some(consent) = request.answered_by(facts.consents, (request_key, claims), service, now) else { return ask };
+    let Some(consent) = request.answered_by(facts.consents, (request_key, claims), facts.service, now) else {
+        return ask;
+    };
     if consent.mode == Mode::Denied {
         return Err(Refusal::Denied);
     }
     // A consent without its record, or under one that has ended, would be a broken row: nothing is minted under it.
     let record = facts.record.filter(|r| !r.ended && consent.delegation_id.as_ref() == Some(&r.id));
     let Some(record) = record else { return ask };
-    let Some(given) = Given::of(request, consent, service) else { return ask };
+    let Some(given) = Given::of(request, consent, facts.service) else { return ask };
     let claims = id_jag(request, facts, (claims, given), record, jti, now);
     if claims.is_too_long() {
         return Err(Refusal::AssertionTooLong);
@@ -200,6 +196,31 @@ pub fn decide(
     })))
 }
 
+/// Judges grant and ceiling: all that can be judged before anything is known of the service, and is before anybody looks at it. `declared`:
+/// an operator says that it is one.
+///
+/// # Errors
+/// [`Refusal::GrantTypeNotAllowed`], [`Refusal::AudienceOwn`], [`Refusal::AudienceNotAllowed`].
+pub fn admit(
+    request: &Request,
+    client: &Client,
+    (issuer, root): (&IssuerUrl, &IssuerUrl),
+    declared: bool,
+) -> Result<(), Refusal> {
+    if !client.may_use(TOKEN_EXCHANGE) {
+        return Err(Refusal::GrantTypeNotAllowed);
+    }
+    // Another issuer of this server is another domain only if somebody said so (ID-JAG draft section 9.3); this one never is.
+    if request.audience.names(issuer) || (!declared && request.audience.is_at_or_under(root)) {
+        return Err(Refusal::AudienceOwn);
+    }
+    let alias = request.asked_as.as_ref().filter(|asked| is_slash_apart(asked.as_str(), request.audience.as_str()));
+    if !client.may_ask_for(&request.audience) && !alias.is_some_and(|asked| client.may_ask_for(asked)) {
+        return Err(Refusal::AudienceNotAllowed);
+    }
+    Ok(())
+}
+
 /// What a consent gives to a request, of what the service still has.
 struct Given {
     scope: Scope,
@@ -209,11 +230,11 @@ struct Given {
 impl Given {
     /// `None` where something was agreed to and nothing is left of it: named by no scope or resource, an assertion would be good for
     /// whatever the service likes.
-    fn of(request: &Request, consent: &Consent, service: &ServicePolicy) -> Option<Self> {
+    fn of(request: &Request, consent: &Consent, service: &Service) -> Option<Self> {
         let agreed = request.scope.as_ref().map_or_else(|| consent.scope.clone(), |asked| asked.and(&consent.scope));
-        let scope: Scope = agreed.iter().filter(|token| has(&service.scopes, token)).collect();
+        let scope: Scope = agreed.iter().filter(|token| has(&service.policy.scopes, token)).collect();
         let wanted = if request.resources.is_empty() { &consent.resources } else { &request.resources };
-        let resources: Vec<_> = wanted.iter().filter(|uri| has(&service.resources, uri)).cloned().collect();
+        let resources: Vec<_> = wanted.iter().filter(|uri| service.guards(uri)).cloned().collect();
         let left = (agreed.is_empty() || !scope.is_empty()) && (wanted.is_empty() || !resources.is_empty());
         left.then_some(Self { scope, resources })
     }
@@ -273,6 +294,7 @@ mod tests {
 
     use super::*;
     use crate::domain::client::ClientPolicy;
+    use crate::domain::service::Source;
     use crate::domain::service_policy::{Dialect, ServicePolicy};
     use crate::domain::time::Seconds;
 
@@ -316,7 +338,9 @@ mod tests {
             max_auth_age: Some(Seconds(3600)),
             ..ServicePolicy::of(Dialect::AuthMd)
         };
-        let service = Service { id: None, audience: Audience::parse("https://a.example").unwrap(), policy, version: 1 };
+        let audience = Audience::parse("https://a.example").unwrap();
+        let service =
+            Service { policy, source: Source::Declared, shown: None, version: 1, ..Service::unknown(audience) };
         let metadata = json!({"token_endpoint_auth_method": "client_secret_basic", "grant_types": [TOKEN_EXCHANGE]});
         Rows {
             account: Account {
@@ -351,6 +375,7 @@ mod tests {
                 scope: Scope::stored("read"),
                 resources: vec!["https://a.example/api".into()],
                 claims: Claim::ALL.into_iter().collect(),
+                shown: None,
                 request_key: "q".into(),
                 number: 1,
                 created_at: Timestamp(0),
@@ -367,6 +392,7 @@ mod tests {
     fn request(scope: Option<&str>) -> Request {
         Request {
             audience: Audience::parse("https://a.example").unwrap(),
+            asked_as: None,
             resources: vec![],
             scope: scope.map(Scope::stored),
             agent_platform: None,
@@ -469,7 +495,7 @@ mod tests {
             r.audience = Audience::parse(audience).unwrap();
             f.issuer = IssuerUrl::parse(issuer).unwrap();
             f.client.policy.audiences = vec!["*".into()];
-            f.service.id = declared.then(|| "v".into());
+            f.service.source = if declared { Source::Declared } else { Source::Discovered };
             let decided = decide(&r, f.facts(), "q", &Jti::parse("j").unwrap(), Timestamp(2000)).map(|_| ());
             let expected = if allowed { Ok(()) } else { Err(Refusal::AudienceOwn) };
             assert_eq!(decided, expected, "{issuer} for {audience}, declared: {declared}");

@@ -308,6 +308,38 @@ fn decoded(segment: &str) -> Vec<u8> {
     bytes
 }
 
+/// Whether a resource is at the origin of an audience (RFC 6454 section 5).
+#[must_use]
+pub fn is_at_origin_of(resource: &str, audience: &Audience) -> bool {
+    let origin = |text: &str| Url::parse(text).ok().map(|url| url.origin()).filter(url::Origin::is_tuple);
+    origin(resource).is_some_and(|at| Some(at) == origin(&audience.0))
+}
+
+/// Whether two resources are one: by their syntax, then byte for byte (RFC 3986 sections 6.2.1 and 6.2.2).
+#[must_use]
+pub fn is_same_resource(a: &str, b: &str) -> bool {
+    // The parser sees to capitals of scheme and host, usual ports and dot segments.
+    let normal = |text: &str| Url::parse(text).ok().map(|url| unescaped(url.as_str()));
+    a == b || normal(a).is_some_and(|a| Some(a) == normal(b))
+}
+
+/// Percent-encoding undone where it was not needed, else in capitals (RFC 3986 section 6.2.2.2).
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let escaped = part.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => plain.push(char::from(byte)),
+            // A triplet of hexadecimal digits is ASCII.
+            Some(_) => plain.extend(['%'].into_iter().chain(part[..2].to_ascii_uppercase().chars())),
+            None => plain.push('%'),
+        }
+        plain.push_str(escaped.map_or(part, |_| &part[2..]));
+    }
+    plain
+}
+
 /// Whether a URL is for the web.
 #[must_use]
 pub fn is_web(text: &str) -> bool {

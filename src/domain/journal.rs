@@ -90,6 +90,38 @@ pub enum Event {
     /// A client may no longer ask.
     #[serde(rename = "client.disabled")]
     ClientDisabled(Disabled),
+    /// Nobody declared a service, and its own metadata said what it is.
+    #[serde(rename = "service.discovered")]
+    ServiceDiscovered {
+        /// Which.
+        aud: String,
+        /// What users are shown of it.
+        shown: String,
+    },
+    /// A service that nobody declared says something else of itself.
+    #[serde(rename = "service.changed")]
+    ServiceChanged {
+        /// Which.
+        aud: String,
+        /// What users were shown of it.
+        before: String,
+        /// What they are shown from now on; where it is another text, they are asked again.
+        after: String,
+        /// What it says differently.
+        fields: Vec<String>,
+    },
+    /// An operator answers for a service as it was discovered: what it says of itself changes nothing any more.
+    #[serde(rename = "service.pinned")]
+    ServicePinned {
+        /// Which.
+        aud: String,
+    },
+    /// A service speaks for itself again.
+    #[serde(rename = "service.unpinned")]
+    ServiceUnpinned {
+        /// Which.
+        aud: String,
+    },
     /// A service is no longer vouched at.
     #[serde(rename = "service.disabled")]
     ServiceDisabled(Disabled),
@@ -365,6 +397,18 @@ mod tests {
             ("account.disabled", Event::AccountDisabled(disabled.clone())),
             ("client.disabled", Event::ClientDisabled(disabled.clone())),
             ("service.disabled", Event::ServiceDisabled(disabled)),
+            ("service.discovered", Event::ServiceDiscovered { aud: "a".into(), shown: "s".into() }),
+            (
+                "service.changed",
+                Event::ServiceChanged {
+                    aud: "a".into(),
+                    before: "s".into(),
+                    after: "t".into(),
+                    fields: vec!["notices".into()],
+                },
+            ),
+            ("service.pinned", Event::ServicePinned { aud: "a".into() }),
+            ("service.unpinned", Event::ServiceUnpinned { aud: "a".into() }),
             ("issuer.created", Event::IssuerCreated { by: Origin::Config }),
             ("issuer.described", Event::IssuerDescribed { by: Origin::Admin }),
             ("issuer.disabled", Event::IssuerDisabled { by: Origin::Admin }),

@@ -140,6 +140,15 @@ pub enum Refusal {
     /// A service that is known here by another spelling, which the client may ask for.
     #[error("this is not how that service is spelled here; did you mean {0}?")]
     AudienceMisspelt(String),
+    /// Not an authorization server but a resource of one, by its own metadata (RFC 9728).
+    #[error("this is a protected resource, which names {0} as its authorization server: ask for that audience")]
+    AudienceIsResource(String),
+    /// The service says that it takes no ID-JAGs, and perhaps what it takes.
+    #[error("this service takes no ID-JAGs{}", .0.as_ref().map_or_else(String::new, |what| format!("; by its own metadata it takes {what}")))]
+    TakesNoIdJags(Option<String>),
+    /// The client has just named too many services that nobody here had heard of.
+    #[error("this client has named too many unknown services; it may name another in a minute")]
+    TooManyServices,
     /// This issuer, or one of this server that is not declared as a service of it (ID-JAG draft section 9.3).
     #[error(
         "this server issues no assertions for itself, nor for an issuer of its own that was not declared as a service"
@@ -253,6 +262,9 @@ pub enum Refusal {
         /// When.
         at: Timestamp,
     },
+    /// A service stands where this cannot be done with it.
+    #[error("{0}")]
+    ServiceState(&'static str),
     /// A key stands where this cannot be done with it.
     #[error("{0}")]
     KeyState(&'static str),

@@ -221,6 +221,20 @@ impl Understood {
         [self.dialect.value.as_str().to_owned()].into_iter().chain(told).collect::<Vec<_>>().join("; ")
     }
 
+    /// What it says otherwise than before.
+    #[must_use]
+    pub fn differs_in(&self, before: &Self) -> Vec<String> {
+        let channels = |of: &Self| of.notices.iter().map(|notice| notice.value.clone()).collect::<Vec<_>>();
+        let differing = [
+            ("dialect", self.dialect.value != before.dialect.value),
+            ("id_jag", self.id_jag.value != before.id_jag.value),
+            ("endpoint", self.endpoint.value != before.endpoint.value),
+            ("notices", channels(self) != channels(before)),
+            ("resources", self.resources.value != before.resources.value),
+        ];
+        differing.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Whether the document spells what was asked for with or without a slash at its end, and is it otherwise.
     #[must_use]
     pub fn is_alias(&self) -> bool {
@@ -252,7 +266,12 @@ impl Understood {
             fields.push(Said::nowhere(("withdrawals go to", "-".to_owned()), why));
         }
         fields.extend(self.notices.iter().map(|notice| {
-            field("withdrawals go to", notice, format!("{} ({})", notice.value.endpoint, notice.value.format))
+            let mut field =
+                field("withdrawals go to", notice, format!("{} ({})", notice.value.endpoint, notice.value.format));
+            if Format::parse(&notice.value.format).is_none() {
+                field.why.push_str("; this server cannot send them yet");
+            }
+            field
         }));
         fields.extend([
             field("resources", &self.resources, list(&self.resources.value)),

@@ -10,6 +10,7 @@ use crate::domain::scope::Scope;
 use crate::domain::service::Service;
 use crate::domain::session::{Account, Session};
 use crate::domain::ticket::Ticket;
+use crate::domain::understood::Understood;
 use crate::error::Error;
 use crate::flow::services;
 use crate::host::App;
@@ -26,6 +27,8 @@ pub struct TicketView {
     pub client: Client,
     /// For which service.
     pub service: Service,
+    /// What was understood of it, where it speaks for itself.
+    pub understood: Option<Understood>,
     /// What would leave.
     pub disclosed: ClaimSet,
     /// What of it the user was not shown when they agreed to what still stands; nothing where nothing does.
@@ -57,6 +60,8 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     let client = tx.client_by_key(&ticket.client_key).await?.ok_or(Error::invariant("a ticket has its client"))?;
     let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a ticket's audience parses"))?;
     let service = services::resolve(tx, &audience).await?;
+    let speaks = !service.source.is_operators();
+    let understood = if speaks { tx.discovery(&ticket.aud).await?.map(|known| known.understood) } else { None };
     let known = tx.agreed_before(&account.id, &ticket.aud, &client.key).await?;
     let decided = match &ticket.consent_id {
         Some(id) => tx.consent_mode(id).await?,
@@ -67,7 +72,7 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     let unseen = unseen(disclosed, standing.iter().filter(|consent| consent.mode != Mode::Denied));
     let digest = digest(&ticket, &client, &service, account, disclosed);
     let open = ticket.closed_at.is_none() && ticket.expires_at > app.now();
-    Ok(Some(TicketView { ticket, client, service, disclosed, unseen, digest, known, decided, open }))
+    Ok(Some(TicketView { ticket, client, service, understood, disclosed, unseen, digest, known, decided, open }))
 }
 
 fn unseen<'a>(disclosed: ClaimSet, standing: impl Iterator<Item = &'a Consent>) -> ClaimSet {
@@ -89,6 +94,7 @@ fn digest(ticket: &Ticket, client: &Client, service: &Service, account: &Account
         ticket.aud,
         service.policy.name,
         service.version,
+        service.shown,
         ticket.scope.to_string(),
         ticket.resources,
         ticket.agent_platform,
@@ -157,6 +163,7 @@ pub async fn decide(
         scope: if mode == Mode::Denied { Scope::default() } else { answer.scope.clone() },
         resources: ticket.resources.clone(),
         claims: view.disclosed,
+        shown: view.service.shown.clone(),
         request_key: ticket.request_key.clone(),
         number,
         created_at: now,

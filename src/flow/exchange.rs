@@ -12,7 +12,7 @@ use crate::domain::ticket::Ticket;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::client_auth::{self, ProvenClient};
-use crate::flow::{id_token, issuers, keyring, services};
+use crate::flow::{id_token, issuers, keyring, look, services};
 use crate::host::App;
 use crate::jose::SigningKey;
 use crate::meters;
@@ -32,8 +32,8 @@ pub struct Minted {
     pub resource: Option<OneOrMany>,
 }
 
-/// How often a mint is submitted: what it was prepared for may have changed meanwhile.
-const TRIES: usize = 3;
+/// How often a mint is submitted: what it was prepared for may have changed meanwhile, or nobody had looked at the service.
+const TRIES: usize = 4;
 
 /// Mints an assertion for a client that has proved who it is.
 ///
@@ -58,7 +58,8 @@ pub async fn run(
             return Err(refusal.into());
         }
     };
-    let request = Arc::new(request);
+    let mut request = Arc::new(request);
+    let mut looked = false;
     let (registered, mut unspent) = client.into_parts();
     let mut client = registered.client.clone();
     let mut app = app.clone();
@@ -81,6 +82,22 @@ pub async fn run(
             Outcome::Minted(claims, alg) => return minted(&app, ring.signer(alg), &request, &claims).await,
             Outcome::Refused(refusal) => {
                 return Err(said_better(&app, refusal, &subject, (&client, &request)).await?.into());
+            }
+            Outcome::Unknown => {
+                let spelling = look::first(&app, &client.key, &request.audience).await?;
+                if spelling != request.audience {
+                    let asked_as = Some(request.audience.clone());
+                    request = Arc::new(Request { audience: spelling, asked_as, ..(*request).clone() });
+                }
+                looked = true;
+            }
+            Outcome::Ask(unanswered) if !looked && !unanswered.is_declared => {
+                looked = true;
+                if !look::before_asking(&app, &client.key, &request.audience).await?
+                    && let Some(refusal) = ask(&app, &unanswered, &client, &request).await?
+                {
+                    return Err(refusal.into());
+                }
             }
             Outcome::Ask(unanswered) => {
                 if let Some(refusal) = ask(&app, &unanswered, &client, &request).await? {
@@ -105,6 +122,10 @@ async fn said_better(
         (Refusal::AudienceNotAllowed, _) => {
             let meant = client.spelling_of(&request.audience);
             meant.map_or(refusal, |meant| Refusal::AudienceMisspelt(meant.to_owned()))
+        }
+        (Refusal::TakesNoIdJags(_), _) => {
+            let known = app.store.read().await?.discovery(request.audience.as_str()).await?;
+            Refusal::TakesNoIdJags(known.and_then(|known| known.understood.takes_instead))
         }
         (Refusal::SubjectToken(_), SubjectToken::Access { hash })
             if app.store.read().await?.session_is_over(hash, &client.key, app.now()).await? =>
@@ -139,7 +160,7 @@ fn by_id_token(app: &App, client: &Client, token: &Secret) -> Result<SubjectToke
 
 /// Finds or asks the question of this request, and says what to tell the agent; `None` when the user has decided in the meantime.
 async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Request) -> Result<Option<Refusal>, Error> {
-    let Unanswered { account_id, session_id, request_key, claims } = unanswered;
+    let Unanswered { account_id, session_id, request_key, claims, .. } = unanswered;
     let now = app.now();
     let question = |ticket: &Ticket| OpenQuestion {
         consent_uri: app.issuer.url.at(&format!("/consent/{}", ticket.id)),
@@ -153,7 +174,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     // a moment ago would be asked a second time.
     let service = services::resolve(&mut tx, &request.audience).await?;
     let consents = tx.consents(account_id, aud, &client.key).await?;
-    if request.answered_by(&consents, (request_key, *claims), &service.policy, now).is_some() {
+    if request.answered_by(&consents, (request_key, *claims), &service, now).is_some() {
         return Ok(None);
     }
     tx.close_expired_ticket(request_key, now).await?;
@@ -169,7 +190,7 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
         return Ok(Some(Refusal::DeniedLately(left)));
     }
     // Nobody is asked about a service under a name that it does not have here.
-    if let Some(meant) = tx.service_spelling(&request.audience).await? {
+    if let Some((meant, _)) = tx.service_spelling(&request.audience).await? {
         return Ok(Some(Refusal::AudienceMisspelt(meant)));
     }
     if tx.count_open_tickets(account_id, &client.key, now).await? >= MAX_OPEN_TICKETS {

@@ -26,6 +26,7 @@ pub mod keyring;
 pub mod known_browser;
 pub mod lanes;
 pub mod logo;
+pub mod look;
 pub mod measure;
 pub mod notify;
 mod plan;

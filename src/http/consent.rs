@@ -9,7 +9,7 @@ use super::csrf::SignedForm;
 use super::extract::Segment;
 use super::form::Pairs;
 use super::note::{self, NOTE};
-use super::pages::{self, Disclosed, ModeChoice, Outcome, ScopeChoice};
+use super::pages::{self, Disclosed, KnownLine, ModeChoice, Outcome, ScopeChoice};
 use super::session::{SignedIn, sign_in_at};
 use super::{error, parties, reply, wording};
 use crate::domain::consent::{Mode, UNTIL_CHOICES};
@@ -17,6 +17,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::service_policy::Claim;
 use crate::domain::session::Account;
+use crate::domain::understood::Said;
 use crate::error::Error;
 use crate::flow::consent::{Answer, TicketView, decide, ticket_view};
 use crate::host::App;
@@ -159,6 +160,20 @@ fn disclosed(view: &TicketView, account: &Account) -> Vec<Disclosed> {
     .collect()
 }
 
+/// What the service says of itself, each with its source.
+fn known(view: &TicketView) -> Vec<KnownLine> {
+    let proven = view.understood.as_ref().filter(|understood| understood.issuer.is_some());
+    let line = |field: Said<(&'static str, String)>| KnownLine {
+        what: field.value.0.to_owned(),
+        value: field.value.1,
+        why: match (field.member, field.document) {
+            (Some(member), Some(document)) => format!("{}: {member} of {document}", field.why),
+            _ => field.why,
+        },
+    };
+    proven.map(|understood| understood.fields().into_iter().map(line).collect()).unwrap_or_default()
+}
+
 /// What the service would be told if it were verified.
 fn withheld(view: &TicketView, account: &Account) -> Vec<String> {
     let wanted = |claim| view.service.policy.claims.contains(&claim) && !view.disclosed.has(claim);
@@ -189,6 +204,7 @@ fn open(app: &App, visitor: &SignedIn, view: &TicketView, refused: Option<&Refus
         account: visitor.bar(app, &here(&ticket.id)),
         agent: parties::agent(&view.client),
         service: parties::service(Some(&view.service), view.service.audience.as_str()),
+        known: (!view.service.source.is_operators()).then(|| known(view)),
         first_time_service: !view.known.0,
         first_time_agent: !view.known.1,
         disclosed: disclosed(view, &visitor.account),

@@ -67,9 +67,11 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         | R::AudienceNotAllowed
         | R::AudienceMisspelt(_)
         | R::AudienceOwn
+        | R::AudienceIsResource(_)
+        | R::TakesNoIdJags(_)
         | R::ResourceMalformed(_)
         | R::ResourceNotOfAudience => ("invalid_target", 400),
-        R::SlowDown(_) | R::TooManyQuestions => ("slow_down", 400),
+        R::SlowDown(_) | R::TooManyQuestions | R::TooManyServices => ("slow_down", 400),
         R::StepUp { .. } | R::SignInAhead => ("insufficient_user_authentication", 400),
         R::BearerMissing | R::BearerInvalid => ("invalid_token", 401),
         R::BearerScope(_) => ("insufficient_scope", 403),
@@ -82,6 +84,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::IssuerDeclared => ("issuer_declared", 409),
         R::IssuerDefault => ("issuer_default", 409),
         R::KeyNotYet { .. } => ("key_not_yet", 409),
+        R::ServiceState(_) => ("service_state", 409),
         R::KeyState(_) => ("key_state", 409),
         R::NotFound => ("not_found", 404),
         R::TicketClosed => ("ticket_closed", 409),

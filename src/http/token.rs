@@ -180,6 +180,7 @@ fn request(form: &Pairs) -> Result<Request, Refusal> {
     resources.dedup();
     Ok(Request {
         audience,
+        asked_as: None,
         resources,
         scope: form.single("scope")?.map(|s| Scope::parse(&s)).transpose()?.filter(|s| !s.is_empty()),
         agent_platform: context(form, "agent_platform")?,

@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 macro_rules! consent_columns {
     ($shape:ident $($table:literal)?) => {
         $shape!(
-            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, claims, request_key, number,
+            $($table,)? id, delegation_id, client_id, mode, until_at, asked_scope, scope, resources, claims, shown, request_key, number,
             created_at, last_used_at, ended_at
         )
     };
@@ -30,6 +30,7 @@ pub(super) fn consent(r: &impl Columns) -> Result<Consent> {
         scope: Scope::stored(&r.text("scope")?),
         resources: r.json("resources")?,
         claims: ClaimSet::stored(&r.text("claims")?),
+        shown: r.maybe_text("shown")?,
         request_key: r.text("request_key")?,
         number: r.int("number")?,
         created_at: r.time("created_at")?,
@@ -172,8 +173,8 @@ impl Tx {
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO consent (id, issuer_id, delegation_id, account_id, client_id, aud, mode, until_at, asked_scope, scope, resources,
-                                      claims, ground, request_key, session_id, number, created_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'user', $13, $14, $15, $16)",
+                                      claims, ground, request_key, session_id, number, created_at, shown)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'user', $13, $14, $15, $16, $17)",
             )
             .bind(&new.id)
             .bind(&*id)
@@ -191,6 +192,7 @@ impl Tx {
             .bind(session_id)
             .bind(new.number)
             .bind(new.created_at)
+            .bind(&new.shown)
             .execute(c)
             .await?;
             Ok(())

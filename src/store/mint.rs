@@ -106,6 +106,8 @@ pub enum Outcome {
     Minted(Box<IdJag>, SigningAlg),
     /// Nothing stands that covers it.
     Ask(Unanswered),
+    /// All that can be judged is in order, and nobody has looked at the service yet.
+    Unknown,
     /// No.
     Refused(Refusal),
     /// The client is not as it was when its credential was judged.
@@ -125,6 +127,8 @@ pub struct Unanswered {
     pub request_key: String,
     /// What the service would learn of them.
     pub claims: ClaimSet,
+    /// Whether an operator answers for the service.
+    pub is_declared: bool,
 }
 
 /// A mint in the batch.
@@ -226,7 +230,12 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
             SubjectToken::Id { .. } => "its session, or what it was issued with, is over",
         }));
     };
-    let service = match Service::resolve(&mint.request.audience, facts.service(rows.service)?) {
+    let known = facts.service(rows.service)?;
+    if known.is_none() {
+        let admitted = exchange::admit(&mint.request, &mint.client, (&mint.issuer, &mint.root), false);
+        return admitted.map_or_else(refused, |()| Ok(Verdict::Said(Outcome::Unknown)));
+    }
+    let service = match Service::resolve(&mint.request.audience, known) {
         Ok(service) => service,
         Err(refusal) => return refused(refusal),
     };
@@ -247,7 +256,9 @@ fn judge(mint: &Mint, rows: Rows, facts: &Facts, locked: Option<&Locked>, now: T
         Err(refusal) => return refused(refusal),
         Ok(Decision::Ask { claims }) => {
             let (account_id, session_id) = (subject.account.id.clone(), subject.session_id.clone());
-            return Ok(Verdict::Said(Outcome::Ask(Unanswered { account_id, session_id, request_key, claims })));
+            let is_declared = service.source.is_operators();
+            let unanswered = Unanswered { account_id, session_id, request_key, claims, is_declared };
+            return Ok(Verdict::Said(Outcome::Ask(unanswered)));
         }
         Ok(Decision::Mint(grant)) => grant,
     };

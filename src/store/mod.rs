@@ -9,6 +9,7 @@ mod clients;
 mod commit;
 mod consents;
 mod delegations;
+mod discovery;
 mod error;
 mod fetches;
 mod grants;
@@ -46,6 +47,7 @@ use sqlx::{Postgres, Row as _, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
 pub use accounts::{NewAccount, StoredAccount};
+pub use discovery::{Discovery, DueLook};
 pub use error::{Cause, Outage, StoreError};
 pub use grants::{Family, NewFamily, TokenSubject};
 pub use journal::Entry;

@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use super::json_row::{list, one_of};
 use super::record::{Record as _, bind_all, declare, record};
-use super::{Columns, Result, StoreError, Tx, json, on};
+use super::{Columns, Result, StoreError, Tx, json, on, word};
 use crate::domain::ids::Audience;
-use crate::domain::service::{Declared, Service};
+use crate::domain::service::{KnownService, Service, Source};
 use crate::domain::service_policy::ServicePolicy;
 use crate::domain::time::Timestamp;
 
@@ -24,40 +24,44 @@ macro_rules! service_columns {
     };
     // All of a row, for whoever reads it.
     ($shape:ident $($table:literal)?) => {
-        service_columns!(@ $shape $($table,)? id, audience, version, disabled_at,)
+        service_columns!(@ $shape $($table,)? id, audience, origin, shown, version, disabled_at,)
     };
 }
 service_columns!(record ServicePolicy);
 pub(super) use service_columns;
 
-pub(super) fn declared(r: &impl Columns) -> Result<Declared> {
+pub(super) fn known(r: &impl Columns) -> Result<KnownService> {
     let service = Service {
         id: Some(r.text("id")?),
         audience: Audience::parse(&r.text("audience")?).map_err(|_| StoreError::Broken("audience"))?,
         policy: ServicePolicy::from_row(r)?,
+        source: word(r, "origin", Source::parse)?,
+        shown: r.maybe_text("shown")?,
         version: r.int("version")?,
     };
-    Ok(Declared { service, disabled: r.is_set("disabled_at")? })
+    Ok(KnownService { service, disabled: r.is_set("disabled_at")? })
 }
 
 impl Tx {
-    /// What was ever declared of an audience.
-    pub async fn declared_service(&mut self, audience: &str) -> Result<Option<Declared>> {
+    /// What there is of an audience, also if it is disabled.
+    pub async fn known_service(&mut self, audience: &str) -> Result<Option<KnownService>> {
         const SELECT: &str =
             concat!("SELECT ", service_columns!(list), " FROM service WHERE issuer_id = $1 AND audience = $2");
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(SELECT).bind(&*id).bind(audience).fetch_optional(c).await?;
-            row.map(|r| declared(&r)).transpose()
+            row.map(|r| known(&r)).transpose()
         })
     }
 
-    /// How an enabled service is spelled that an audience means by another spelling; `None` where the audience is one itself.
-    pub async fn service_spelling(&mut self, audience: &Audience) -> Result<Option<String>> {
+    /// How an enabled service is spelled that an audience means by another spelling, and whose word that is; `None` where the audience is
+    /// one itself. One of which nothing is known has no spelling of its own.
+    pub async fn service_spelling(&mut self, audience: &Audience) -> Result<Option<(String, Source)>> {
         let (id, place) = (self.issuer.clone(), audience.place());
         let nearest = on!(self, |c| {
             let row = sqlx::query(
-                "SELECT audience FROM service WHERE issuer_id = $1 AND place = $2 AND disabled_at IS NULL
+                "SELECT audience, origin FROM service
+                  WHERE issuer_id = $1 AND place = $2 AND disabled_at IS NULL AND (origin <> 'unknown' OR audience = $3)
                   ORDER BY CASE WHEN audience = $3 THEN 0 ELSE 1 END, audience LIMIT 1",
             )
             .bind(&*id)
@@ -65,15 +69,15 @@ impl Tx {
             .bind(audience.as_str())
             .fetch_optional(c)
             .await?;
-            row.map(|r| r.text("audience")).transpose()?
+            row.map(|r| Ok::<_, StoreError>((r.text("audience")?, word(&r, "origin", Source::parse)?))).transpose()?
         });
-        Ok(nearest.filter(|nearest| nearest != audience.as_str()))
+        Ok(nearest.filter(|(nearest, _)| nearest != audience.as_str()))
     }
 
     /// The enabled service with an audience.
     pub async fn service(&mut self, audience: &str) -> Result<Option<Service>> {
-        let declared = self.declared_service(audience).await?;
-        Ok(declared.filter(|declared| !declared.disabled).map(|declared| declared.service))
+        let known = self.known_service(audience).await?;
+        Ok(known.filter(|known| !known.disabled).map(|known| known.service))
     }
 
     /// The enabled services with audiences, by those.
@@ -85,7 +89,7 @@ impl Tx {
         );
         on!(self, |c| {
             let rows = sqlx::query(sql).bind(&*id).bind(json(&audiences)).fetch_all(c).await?;
-            rows.iter().map(|r| Ok((r.text("audience")?, declared(r)?.service))).collect()
+            rows.iter().map(|r| Ok((r.text("audience")?, known(r)?.service))).collect()
         })
     }
 
@@ -99,12 +103,14 @@ impl Tx {
         now: Timestamp,
     ) -> Result<()> {
         static DECLARE: LazyLock<String> =
-            LazyLock::new(|| declare("service", "audience", &[&["place"], ServicePolicy::COLUMNS].concat()));
+            LazyLock::new(|| declare("service", "audience", &[&["place", "shown"], ServicePolicy::COLUMNS].concat()));
         let id = self.issuer.clone();
         let place = audience.place();
         on!(self, |c| {
             let query =
                 sqlx::query(DECLARE.as_str()).bind(key).bind(&*id).bind(audience.as_str()).bind(now).bind(&place);
+            // Whatever it says of itself counts no more.
+            let query = query.bind(None::<String>);
             bind_all!(query, policy.values()).execute(c).await?;
             Ok(())
         })

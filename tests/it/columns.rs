@@ -139,7 +139,9 @@ async fn the_version_grows_with_every_column() {
         let client = columns(&database, engine, "client").await;
         each_member_counts(clients(), client, &["client_id"], async |said| apply_client(&store, said).await).await;
         let service = columns(&database, engine, "service").await;
-        each_member_counts(services(), service, &["audience", "place"], async |said| apply_service(&store, said).await)
-            .await;
+        each_member_counts(services(), service, &["audience", "place", "shown"], async |said| {
+            apply_service(&store, said).await
+        })
+        .await;
     }
 }

@@ -36,7 +36,11 @@ const SPOILT: [Spoilt; 12] = [
     ("a newer client", |m| Arc::make_mut(&mut m.client).version += 1, |o| matches!(o, Outcome::ClientChanged)),
     ("an older client", |m| Arc::make_mut(&mut m.client).version -= 1, |o| matches!(o, Outcome::ClientChanged)),
     ("another key", |m| m.kid = "another".into(), |o| matches!(o, Outcome::IssuerChanged)),
-    ("another service", |m| asked(m, |r| r.audience = Audience::parse("https://other.example").unwrap()), is_open),
+    (
+        "another service",
+        |m| asked(m, |r| r.audience = Audience::parse("https://other.example").unwrap()),
+        |o| matches!(o, Outcome::Unknown),
+    ),
     (
         "beyond the ceiling",
         |m| asked(m, |r| r.audience = Audience::parse("https://third.example").unwrap()),

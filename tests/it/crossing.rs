@@ -21,6 +21,7 @@ struct Given {
     csrf: String,
     ticket: String,
     delegation: String,
+    service: String,
     kid: String,
 }
 
@@ -43,6 +44,10 @@ async fn given(world: &World) -> Given {
         csrf: csrf.into_iter().find(|(name, _)| name == "csrf").unwrap().1,
         ticket: asked["consent_uri"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(),
         delegation,
+        service: world.api("GET", "/services", &world.admin_token()).await.json()["items"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
         kid: world.app.issuer.ring.active.kid().to_string(),
     }
 }
@@ -63,6 +68,7 @@ impl Given {
             csrf: other(&self.csrf),
             ticket: other(&self.ticket),
             delegation: hex(&self.delegation),
+            service: hex(&self.service),
             kid: other(&self.kid),
         }
     }
@@ -101,7 +107,7 @@ fn seen(answer: &Answer, things: &Given) -> (u16, String, String) {
     let json = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
     let code = ["error", "code"].into_iter().find_map(|name| json[name].as_str()).unwrap_or_default();
     // A way back names what was asked for.
-    let ids = [&things.delegation, &things.ticket, &things.kid];
+    let ids = [&things.delegation, &things.ticket, &things.service, &things.kid];
     let to = ids.into_iter().fold(answer.location(), |to, id| to.replace(id.as_str(), "ID"));
     // What is noted for the next page is sealed, each time anew.
     let to = to.split_once("&note=").map_or(to.clone(), |(before, _)| before.to_owned());
@@ -111,7 +117,18 @@ fn seen(answer: &Answer, things: &Given) -> (u16, String, String) {
 /// How much every table holds, and what every row that changes says.
 async fn recorded(world: &World) -> Vec<String> {
     let mut rows = Vec::new();
-    for table in ["journal", "session", "ticket", "consent", "token_family", "access_token", "used_jti", "delivery"] {
+    for table in [
+        "journal",
+        "session",
+        "ticket",
+        "consent",
+        "token_family",
+        "access_token",
+        "used_jti",
+        "delivery",
+        "service",
+        "discovery",
+    ] {
         rows.extend(world.database.column(&format!("SELECT COUNT(*) FROM {table}")).await);
     }
     for sql in [
@@ -148,7 +165,7 @@ async fn cells(here: &World, things: &Given) -> Vec<(String, (u16, String, Strin
     let name = here.session_cookie();
     let cookie = ("cookie", format!("{name}={}", things.cookie));
     for (_, route) in paths().into_iter().filter(|(at, _)| *at == Where::Everywhere) {
-        for id in [&things.delegation, &things.ticket, &things.kid] {
+        for id in [&things.delegation, &things.ticket, &things.service, &things.kid] {
             let path = route.replace("{ticket}", id).replace("{id}", id);
             for method in ["GET", "POST", "DELETE", "PATCH"] {
                 for bearer in things.bearers() {

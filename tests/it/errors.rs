@@ -119,6 +119,12 @@ every_refusal! {
         Exchange, "the operator allows this client no such audience", "the operator adds it to the client's `audiences`";
     R::AudienceMisspelt(_) => R::AudienceMisspelt("https://service.example".into());
         Exchange, "another spelling of a service that is known here", "send the spelling in the description";
+    R::AudienceIsResource(_) => R::AudienceIsResource("https://auth.service.example".into());
+        Exchange, "`audience` is a protected resource, by its own metadata", "ask for the authorization server in the description, and name the resource as `resource`";
+    R::TakesNoIdJags(_) => R::TakesNoIdJags(Some("anonymous and service_auth".into()));
+        Exchange, "the service says that it takes no ID-JAGs", "use what the description names; where the service's metadata is wrong, the operator declares it in `[[services]]`";
+    R::TooManyServices => R::TooManyServices;
+        Exchange, "the client has named ten services in a minute that nobody here had heard of", "wait a minute";
     R::AudienceOwn => R::AudienceOwn;
         Exchange, "this server as its own audience", "name the service that the assertion is for";
     R::ResourceMalformed(_) => R::ResourceMalformed("it is not a URL");
@@ -179,6 +185,8 @@ every_refusal! {
         Api, "a key is to be moved while somebody may still need it where it is", "wait until then, or use force and give a reason";
     R::KeyState(_) => R::KeyState("only a pending key can be activated");
         Api, "a key stands where this cannot be done with it", "look where it stands first";
+    R::ServiceState(_) => R::ServiceState("it is pinned already");
+        Api, "a service stands where this cannot be done with it", "look at its `source` first";
     R::IssuerExists => R::IssuerExists;
         Api, "the id is taken", "choose another";
     R::IssuerDeclared => R::IssuerDeclared;

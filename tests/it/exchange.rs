@@ -357,7 +357,7 @@ async fn the_client_s_name_at_the_service() {
 
     // A service nobody configured: the client is who it is here, the smallest set of claims leaves, and nobody can be told.
     let other =
-        [("audience", "https://other.example"), ("scope", "anything"), ("resource", "https://api.other.example/v1")];
+        [("audience", "https://other.example"), ("scope", "anything"), ("resource", "https://other.example/v1")];
     world.agree(&browser, "desk-agent", &tokens, "always", &other).await;
     let (status, body) = world.exchange("desk-agent", &tokens, &other).await;
     assert_eq!(status, 200, "{body}");

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
 use crate::store::{
-    AUD, account_key, active_key, client, consent, family, issuer_record, key_of, mint, open, people, ticket, tx,
+    AUD, account_key, active_key, client, consent, family, issuer_record, key_of, looked_at, mint, open, people,
+    ticket, tx,
 };
 
 const USERS: usize = 5;
@@ -59,6 +60,7 @@ async fn nobody_waits_for_ever() {
         tx.create_issuer(&issuer_record("default")).await.unwrap();
         active_key(&mut tx).await;
     });
+    looked_at(&stores[0]).await;
     for client_id in CLIENTS {
         client(&stores[0], client_id, &[AUD.to_owned()]).await;
     }

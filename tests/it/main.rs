@@ -52,6 +52,7 @@ mod reseal;
 mod sealing_command;
 mod seed;
 mod serve;
+mod services;
 mod sign_in;
 mod sign_ins;
 mod spec;

@@ -15,13 +15,15 @@ use avouch::domain::refusal::Refusal;
 use avouch::domain::rotation::{KeyState, SigningAlg};
 use avouch::domain::scope::Scope;
 use avouch::domain::sealing::SealingState;
+use avouch::domain::service::{Service, Source};
 use avouch::domain::service_policy::{Claim, Dialect, ServicePolicy};
 use avouch::domain::session::Stays;
 use avouch::domain::ticket::Ticket;
 use avouch::domain::time::{Seconds, Timestamp};
+use avouch::domain::understood::Understood;
 use avouch::store::{
-    self, Hosts, Mint, NewAccount, NewDelivery, NewFamily, NewKey, NewSession, Outcome, Settlement, SignIn, Store,
-    StoreError, SubjectToken, Tx, UnspentJti,
+    self, Discovery, Hosts, Mint, NewAccount, NewDelivery, NewFamily, NewKey, NewSession, Outcome, Settlement, SignIn,
+    Store, StoreError, SubjectToken, Tx, UnspentJti,
 };
 use serde_json::json;
 
@@ -137,6 +139,7 @@ pub(crate) fn consent(id: &str, delegation: Option<&str>, client: &str, mode: Mo
         scope: Scope::stored("r"),
         resources: vec!["https://a.example/api".to_owned()],
         claims: Claim::ALL.into_iter().collect(),
+        shown: Some("none".to_owned()),
         request_key: "key".to_owned(),
         number: 1,
         created_at: NOW,
@@ -192,6 +195,7 @@ pub(crate) async fn family(store: &Store, n: usize, client: &str) {
 fn prepared(client: Client, n: usize, jti: &str) -> Mint {
     let request = Request {
         audience: Audience::parse(AUD).unwrap(),
+        asked_as: None,
         resources: vec![],
         scope: Some(Scope::stored("r")),
         agent_platform: None,
@@ -313,6 +317,7 @@ async fn every_method(engine: Engine) {
     });
     sealing(&all, &store).await;
     people_and_clients(&store).await;
+    discoveries(&all, &store).await;
     sign_ins(&store).await;
     agreed(&all, &store).await;
     withdrawn(&all, &store).await;
@@ -390,9 +395,65 @@ async fn looks(all: &store::Database, acme: &Store) {
     assert!(tx.configured_issuers().await.unwrap().is_empty(), "disabled, or the default one");
 }
 
+/// A service that somebody has looked at, in vain.
+pub(crate) async fn looked_at(store: &Store) {
+    let service = Service::unknown(Audience::parse(AUD).unwrap());
+    tx!(store, |tx| assert!(tx.apply_discovered("looked at", &service, NOW).await.unwrap()));
+}
+
+/// What is found out about services that nobody declared.
+async fn discoveries(all: &store::Database, store: &Store) {
+    let audience = Audience::parse("https://shop.example").unwrap();
+    let understood = Understood::nothing(&audience, Vec::new(), "why");
+    let mut row = Discovery { understood, looked_at: NOW, fresh_until: NOW, due_at: NOW, missed_at: None };
+    let mut service = Service { source: Source::Discovered, ..Service::unknown(audience.clone()) };
+    let aud = audience.as_str();
+    tx!(store, |tx| {
+        assert!(tx.apply_discovered("s", &service, NOW).await.unwrap());
+        assert!(!tx.apply_discovered("t", &service, NOW).await.unwrap(), "nothing differs");
+        service.shown = Some("more".into());
+        assert!(tx.apply_discovered("t", &service, NOW).await.unwrap());
+        let known = tx.lock_service(aud).await.unwrap().unwrap().service;
+        assert_eq!((known.id.as_deref(), known.version, known.shown.as_deref()), (Some("s"), 2, Some("more")));
+        tx.put_discovery(aud, Some(&key_of("c")), &row).await.unwrap();
+        row.missed_at = Some(NOW);
+        tx.put_discovery(aud, None, &row).await.unwrap();
+        assert_eq!(tx.discovery(aud).await.unwrap().unwrap().missed_at, Some(NOW));
+        assert_eq!(tx.services_named_since(&key_of("c"), NOW - Seconds(1)).await.unwrap(), 1);
+        assert_eq!(tx.services_named_since(&key_of("c"), NOW).await.unwrap(), 0);
+        assert_eq!(tx.unused_services(&key_of("c"), 0).await.unwrap(), [aud]);
+        assert!(tx.unused_services(&key_of("c"), 1).await.unwrap().is_empty());
+        assert_eq!(tx.service_audience("s").await.unwrap().as_ref(), Some(&audience));
+        assert!(tx.service_audience("nobody").await.unwrap().is_none());
+        assert!(
+            !tx.list_services("", 9).await.unwrap().is_empty() && tx.list_services("z", 9).await.unwrap().is_empty()
+        );
+    });
+    let due = all.read().await.unwrap().due_looks(NOW, 9).await.unwrap();
+    assert_eq!((due.len(), due[0].is_used), (1, false));
+    tx!(all, |tx| {
+        assert!(tx.put_off_look(&due[0], NOW + Seconds(9)).await.unwrap());
+        assert!(!tx.put_off_look(&due[0], NOW + Seconds(9)).await.unwrap(), "somebody was first");
+    });
+    assert!(all.read().await.unwrap().due_looks(NOW, 9).await.unwrap().is_empty());
+    tx!(store, |tx| {
+        tx.stop_looking(aud, NOW).await.unwrap();
+        assert!(tx.move_service(aud, ("discovered", "pinned")).await.unwrap());
+        assert!(!tx.move_service(aud, ("discovered", "pinned")).await.unwrap());
+        service.shown = Some("another".into());
+        assert!(!tx.apply_discovered("t", &service, NOW).await.unwrap(), "an operator answers for it");
+        tx.forget_service(aud).await.unwrap();
+        assert!(tx.known_service(aud).await.unwrap().is_some(), "and so nobody forgets it");
+        assert!(tx.move_service(aud, ("pinned", "discovered")).await.unwrap());
+        tx.forget_service(aud).await.unwrap();
+        assert!(tx.known_service(aud).await.unwrap().is_none() && tx.discovery(aud).await.unwrap().is_none());
+    });
+}
+
 async fn people_and_clients(store: &Store) {
     people(store, 1).await;
     client(store, "c", &[AUD.to_owned()]).await;
+    looked_at(store).await;
     let audience = Audience::parse("https://b.example").unwrap();
     let policy = ServicePolicy { max_auth_age: Some(Seconds(60)), ..ServicePolicy::of(Dialect::AuthMd) };
     tx!(store, |tx| {
@@ -405,7 +466,7 @@ async fn people_and_clients(store: &Store) {
         assert_eq!(tx.configured_services().await.unwrap(), [("v".into(), "https://b.example".into())]);
         assert!(tx.disable_service("v", NOW).await.unwrap() && !tx.disable_service("v", NOW).await.unwrap());
         assert!(tx.service("https://b.example").await.unwrap().is_none());
-        assert!(tx.declared_service("https://b.example").await.unwrap().unwrap().disabled);
+        assert!(tx.known_service("https://b.example").await.unwrap().unwrap().disabled);
         assert_eq!(tx.client(&id_of("c")).await.unwrap().unwrap().version, 1);
         assert_eq!(tx.client_by_key(&key_of("c")).await.unwrap().unwrap().client_id, id_of("c"));
         assert_eq!(tx.configured_clients().await.unwrap(), [(key_of("c"), id_of("c"))]);

@@ -198,6 +198,10 @@ impl<'a> Proof<'a> {
             self.resource.push(document);
             return (Verdict::Read, "it is a resource's, and names this authorization server".to_owned());
         }
+        if let Some(named) = listed.iter().find(|named| is_slash_apart(named.as_str(), target.as_str())) {
+            let named = quote(named.as_str());
+            return (Verdict::ProvesNothing, format!("it names {named}, whose own metadata prove nothing"));
+        }
         if let Err(why) = about(target, document.body) {
             return (Verdict::ProvesNothing, why);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::ids::absolute;
+use super::super::ids::{absolute, is_loopback_host};
 use super::members::{Found, Members};
 
 /// Most words of a list in a sentence.
@@ -33,7 +33,11 @@ pub(super) fn instead(members: &Members<'_>) -> Option<String> {
 fn portal(members: &Members<'_>) -> Option<String> {
     let address = |name: &str| {
         let found = members.agent(name)?;
-        found.value.as_str().filter(|text| absolute(text).is_ok_and(|url| url.scheme() == "https")).map(str::to_owned)
+        found
+            .value
+            .as_str()
+            .filter(|text| absolute(text).is_ok_and(|url| url.scheme() == "https" || is_loopback_host(&url)))
+            .map(str::to_owned)
     };
     let page = ["identity_endpoint", "register_uri"].into_iter().find_map(address)?;
     let claim = ["claim_endpoint", "claim_uri"].into_iter().find_map(address)?;

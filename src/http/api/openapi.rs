@@ -19,7 +19,7 @@ use crate::host::App;
         delegations::list, delegations::get, delegations::delete,
         issuers::list, issuers::get, issuers::post, issuers::patch, issuers::delete,
         keys::list, keys::fetchers, keys::prepare, keys::activate, keys::retire, keys::revoke,
-        services::discover,
+        services::list, services::get, services::discover, services::refresh, services::pin, services::unpin,
     ),
     components(schemas(Problem), responses(Refused)),
     security(("bearer" = [])),

@@ -1,19 +1,27 @@
 //! `/api/v1/services`: what is known of relying services, for the issuer's administrator.
 
 use axum::body::Body;
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::super::extract::Segment;
+use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::{Refused, admin_only, json, word_of};
+use super::{List, Refused, admin_only, and_one, json, known, limit, word_of};
+use crate::domain::display_name::DisplayName;
 use crate::domain::ids::Audience;
+use crate::domain::notice::Format;
 use crate::domain::refusal::Refusal;
-use crate::domain::understood::{Dialect, Takes, Verdict};
+use crate::domain::service::KnownService;
+use crate::domain::service_policy::NoticeEndpoint;
+use crate::domain::time::Timestamp;
+use crate::domain::understood::{Dialect, Takes, Understood, Verdict};
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::services;
+use crate::flow::services::{self, Record};
 use crate::host::App;
 
 /// Most bytes of a body.
@@ -36,6 +44,147 @@ pub(in crate::http) async fn discover(
     let asked = Audience::parse(&url).map_err(|problem| Refusal::AudienceMalformed(problem.0))?;
     let understood = services::discover(&app, &asked).await?;
     Ok(private_json(StatusCode::OK, &understood))
+}
+
+/// The services of the issuer: those that are declared, and those that agents have named.
+#[utoipa::path(
+    get, path = "/api/v1/services", tag = "services", operation_id = "list_services",
+    params(
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("limit" = Option<u8>, Query, minimum = 1, maximum = 200, description = "Rows of a page; 50 unless said"),
+    ),
+    responses((status = 200, body = inline(List<ServiceItem>)), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let query = Pairs::parse(query.unwrap_or_default().as_bytes());
+    known(&query, &["cursor", "limit"])?;
+    let (cursor, limit) = (query.single("cursor")?, limit(&query)?);
+    let rows = services::list(&app, cursor.as_deref(), and_one(limit)).await?;
+    let next = (rows.len() > limit).then(|| rows[limit - 1].service.id.as_deref().unwrap_or_default());
+    let items: Vec<_> = rows.iter().take(limit).map(ServiceItem::of).collect();
+    Ok(private_json(StatusCode::OK, &List { items, next }))
+}
+
+/// One service, with what was understood of it.
+#[utoipa::path(
+    get, path = "/api/v1/services/{id}", tag = "services", operation_id = "get_service",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn get(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    Ok(shown(&services::find(&app, &services::audience(&app, &id).await?).await?))
+}
+
+/// Looks at a service again, now, and lets it be what it says. Where users were shown something else, they are asked again.
+#[utoipa::path(
+    post, path = "/api/v1/services/{id}/refresh", tag = "services", operation_id = "refresh_service",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn refresh(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    Ok(shown(&services::refresh(&app, &services::audience(&app, &id).await?).await?))
+}
+
+/// Answers for a service as it was discovered: from now on nothing that it says of itself changes anything.
+#[utoipa::path(
+    post, path = "/api/v1/services/{id}/pin", tag = "services", operation_id = "pin_service",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn pin(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    Ok(shown(&services::pin(&app, &services::audience(&app, &id).await?).await?))
+}
+
+/// Lets a pinned service speak for itself again.
+#[utoipa::path(
+    delete, path = "/api/v1/services/{id}/pin", tag = "services", operation_id = "unpin_service",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn unpin(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    Ok(shown(&services::unpin(&app, &services::audience(&app, &id).await?).await?))
+}
+
+fn shown(record: &Record) -> Response {
+    let look = record.look.as_ref();
+    let item = ServiceRecord {
+        service: ServiceItem::of(&record.known),
+        looked_at: look.map(|look| look.looked_at.rfc3339()),
+        fresh_until: look.map(|look| look.fresh_until.rfc3339()),
+        missed_at: look.and_then(|look| look.missed_at).map(Timestamp::rfc3339),
+        understood: look.map(|look| &look.understood),
+    };
+    private_json(StatusCode::OK, &item)
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Service)]
+struct ServiceItem<'a> {
+    id: &'a str,
+    audience: &'a str,
+    /// Whose word it is: `declared` (the configuration's), `pinned` (an operator's), `discovered` (its own), `unknown` (nobody's).
+    source: &'static str,
+    /// `active`, or `disabled` where the configuration declares it no longer.
+    status: &'static str,
+    name: Option<&'a str>,
+    takes_id_jags: bool,
+    /// What leaves about a user.
+    claims: Vec<&'static str>,
+    /// Its resources; none are listed: those at its own origin.
+    resources: &'a [String],
+    scopes: &'a [String],
+    /// Where it is told of withdrawals.
+    notices: Vec<NoticeItem<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = NoticeEndpoint)]
+struct NoticeItem<'a> {
+    #[schema(schema_with = word_of::<Format>)]
+    format: &'static str,
+    endpoint: &'a str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ServiceRecord<'a> {
+    #[serde(flatten)]
+    service: ServiceItem<'a>,
+    /// When somebody looked at what it publishes.
+    #[schema(format = DateTime)]
+    looked_at: Option<String>,
+    /// Until when that may be taken for what it says.
+    #[schema(format = DateTime)]
+    fresh_until: Option<String>,
+    /// Since when looks find nothing that proves anything; what was understood before stands.
+    #[schema(format = DateTime)]
+    missed_at: Option<String>,
+    #[schema(value_type = Option<UnderstoodItem>)]
+    understood: Option<&'a Understood>,
+}
+
+impl<'a> ServiceItem<'a> {
+    fn of(known: &'a KnownService) -> Self {
+        let KnownService { service, disabled } = known;
+        let policy = &service.policy;
+        let notice = |n: &'a NoticeEndpoint| NoticeItem { format: n.format.as_str(), endpoint: &n.endpoint };
+        Self {
+            id: service.id.as_deref().unwrap_or_default(),
+            audience: service.audience.as_str(),
+            source: service.source.name(),
+            status: if *disabled { "disabled" } else { "active" },
+            name: policy.name.as_ref().map(DisplayName::as_str),
+            takes_id_jags: policy.takes_id_jag,
+            claims: policy.claims.iter().map(|claim| claim.as_str()).collect(),
+            resources: &policy.resources,
+            scopes: &policy.scopes,
+            notices: policy.notices.iter().map(notice).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -26,6 +26,8 @@ pub struct Consent {
     pub agent: Agent,
     /// Who would be told.
     pub service: Service,
+    /// What the service says of itself, field by field; nothing where it proves nothing. `None` where the operator says what it is.
+    pub known: Option<Vec<KnownLine>>,
     /// The user has had no dealings with this service through any agent.
     pub first_time_service: bool,
     /// The user has agreed to nothing for this agent.
@@ -46,6 +48,17 @@ pub struct Consent {
     pub no_revocation: bool,
     /// How long the question stays open, in minutes, rounded up.
     pub expires_in_minutes: u32,
+}
+
+/// Something that a service says of itself.
+#[derive(Clone, Debug)]
+pub struct KnownLine {
+    /// What about.
+    pub what: String,
+    /// What it says.
+    pub value: String,
+    /// Why it is understood so, and where it says it.
+    pub why: String,
 }
 
 /// One thing that leaves.

@@ -22,7 +22,7 @@ pub use connections::{
     AgentLines, Connection, Connections, DecisionLine, DeniedLine, Part, PendingTicket, SessionLine, SignInLine, State,
     Stop, TimelineLine,
 };
-pub use consent::{Consent, ConsentClosed, Disclosed, ModeChoice, Outcome, ScopeChoice};
+pub use consent::{Consent, ConsentClosed, Disclosed, KnownLine, ModeChoice, Outcome, ScopeChoice};
 pub use sign_in::{Login, ScopeLine, SignInConsent, WrongAccount};
 
 /// The stylesheet of every page, to be served as `text/css` at [`stylesheet_path`].

@@ -62,6 +62,7 @@ fn consent(f: &dyn Fn(&str) -> String) -> Consent {
         error: Some(f("Leave at least one thing ticked.")),
         agent: agent(f),
         service: service(f),
+        known: None,
         first_time_service: true,
         first_time_agent: false,
         disclosed: vec![

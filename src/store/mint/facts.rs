@@ -6,13 +6,13 @@ use super::wanted::Wanted;
 use crate::domain::consent::Consent;
 use crate::domain::exchange::Record;
 use crate::domain::rotation::KeyState;
-use crate::domain::service::Declared;
+use crate::domain::service::KnownService;
 use crate::domain::session::Account;
 use crate::domain::time::Timestamp;
 use crate::store::accounts::account;
 use crate::store::consents::{consent, consent_columns};
 use crate::store::json_row::{JsonRow, elements, object, pairs};
-use crate::store::services::{declared, service_columns};
+use crate::store::services::{known, service_columns};
 use crate::store::{Columns as _, Result, StoreError, Tx, on, per_engine, word};
 
 /// The subjects of `$1` (by access token) and `$2` (by session) that are alive at `$3`, as `who`. An ID token names no family, but it dies
@@ -117,7 +117,7 @@ type Found<T> = std::result::Result<Option<T>, &'static str>;
 pub(super) struct Facts {
     subjects: Vec<Found<SubjectFacts>>,
     clients: Vec<Found<ClientState>>,
-    services: Vec<Found<Declared>>,
+    services: Vec<Found<KnownService>>,
     /// Where the key stands.
     keys: Vec<Found<KeyState>>,
 }
@@ -140,7 +140,7 @@ impl Facts {
         there(&self.clients[n])
     }
 
-    pub(super) fn service(&self, n: usize) -> Result<Option<&Declared>> {
+    pub(super) fn service(&self, n: usize) -> Result<Option<&KnownService>> {
         there(&self.services[n])
     }
 
@@ -196,7 +196,7 @@ impl Facts {
             }),
             "service" => put(&mut self.services, n, || {
                 let row = JsonRow::parse(body)?;
-                declared(&row)
+                known(&row)
             }),
             "key" => put(&mut self.keys, n, || word(&JsonRow::parse(body)?, "state", KeyState::parse)),
             _ => Err(StoreError::Broken("kind")),

@@ -175,6 +175,7 @@ mod tests {
         };
         let request = Request {
             audience: Audience::parse(aud).unwrap(),
+            asked_as: None,
             resources: vec![],
             scope: None,
             agent_platform: None,
