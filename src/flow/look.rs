@@ -30,6 +30,8 @@ const MAX_UNUSED: i64 = 100;
 const LOOK_AGAIN: Seconds = Seconds(3600);
 /// How long a look may take, after which another server takes it for lost.
 const LOST: Seconds = Seconds(600);
+/// How long nobody looks for an issuer that is disabled.
+const DISABLED: Seconds = Seconds(86_400);
 /// How often a server looks for what is due.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Looks that nobody asked for, at a time.
@@ -193,11 +195,9 @@ pub async fn again(host: &Host) -> Result<(), Error> {
         let due = host.database.read().await?.due_looks(host.now(), AT_ONCE).await?;
         let mut under_way = JoinSet::new();
         for look in due {
-            let mut tx = host.database.begin().await?;
-            let ours = tx.put_off_look(&look, host.now() + LOST).await?;
-            tx.commit().await?;
-            if ours {
-                let host = host.clone();
+            let lost_at = host.now() + LOST;
+            if put_off(host, &look, lost_at).await? {
+                let (host, look) = (host.clone(), DueLook { due_at: lost_at, ..look });
                 under_way.spawn(async move { once_more(&host, &look).await });
             }
         }
@@ -210,9 +210,19 @@ pub async fn again(host: &Host) -> Result<(), Error> {
     }
 }
 
+/// `false` when somebody else was first.
+async fn put_off(host: &Host, look: &DueLook, until: Timestamp) -> Result<bool, Error> {
+    let mut tx = host.database.begin().await?;
+    let put_off = tx.put_off_look(look, until).await?;
+    tx.commit().await?;
+    Ok(put_off)
+}
+
 async fn once_more(host: &Host, look: &DueLook) -> Result<(), Error> {
     // Nobody can be asked and nothing is minted at an issuer that is disabled.
-    let Some(app) = issuers::app(host, &look.issuer_id).await? else { return Ok(()) };
+    let Some(app) = issuers::app(host, &look.issuer_id).await? else {
+        return put_off(host, look, host.now() + DISABLED).await.map(drop);
+    };
     let mut tx = app.store.begin().await?;
     let known = tx.known_service(&look.audience).await?;
     let stands_by_itself = known.is_some_and(|known| !known.disabled && !known.service.source.is_operators());

@@ -106,7 +106,7 @@ both! {
         assert_eq!((served.status, served.header("content-type")), (200, "application/json"));
         let document = served.json();
         assert_eq!(document["servers"], json!([{"url": world.issuer()}]));
-        let (_, _, delegation, _) = world.delegated().await;
+        let (browser, _, delegation, _) = world.delegated().await;
         let root = world.admin_token();
         let (many, one) = ("/api/v1/delegations", "/api/v1/delegations/{id}");
         described(&document, "get", many, &world.api("GET", "/delegations", &root).await);
@@ -115,6 +115,29 @@ both! {
         described(&document, "get", one, &world.api("GET", &format!("/delegations/{delegation}"), &root).await);
         described(&document, "delete", one, &world.api("DELETE", &format!("/delegations/{delegation}"), &root).await);
         described(&document, "get", one, &world.api("GET", &format!("/delegations/{delegation}"), &root).await);
+        let (many, one) = ("/api/v1/services", "/api/v1/services/{id}");
+        world.service.publish_server(json!({"issuer": world.service.url, "resource": 7, "agent_auth": {
+            "register_uri": format!("{}/agent/auth", world.service.url), "revocation_uri": null, "skill": "/auth.md",
+            "events_endpoint": format!("{}/events", world.service.url), "identity_types_supported": ["none"],
+        }}));
+        let body = json!({"url": world.service.url});
+        let discovered = world.api_json("POST", "/services/discover", &root, &body).await;
+        assert_eq!(discovered.json()["notices"].as_array().unwrap().len(), 1, "{}", discovered.body);
+        described(&document, "post", "/api/v1/services/discover", &discovered);
+        described(&document, "post", "/api/v1/services/discover", &world.api_json("POST", "/services/discover", &root, &json!({})).await);
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        world.exchange("desk-agent", &tokens, &[("audience", "https://other.example"), ("scope", "")]).await;
+        let list = world.api("GET", "/services", &root).await;
+        described(&document, "get", many, &list);
+        for item in list.json()["items"].as_array().unwrap() {
+            let at = format!("/services/{}", item["id"].as_str().unwrap());
+            described(&document, "get", one, &world.api("GET", &at, &root).await);
+            described(&document, "post", &format!("{one}/refresh"), &world.api("POST", &format!("{at}/refresh"), &root).await);
+            for method in ["POST", "DELETE"] {
+                let answer = world.api(method, &format!("{at}/pin"), &root).await;
+                described(&document, &method.to_ascii_lowercase(), &format!("{one}/pin"), &answer);
+            }
+        }
         let (many, one) = ("/api/v1/issuers", "/api/v1/issuers/{id}");
         let new = json!({"id": "acme", "name": "Acme"});
         let added = crate::issuers::manage(&world, "POST", "", &root, &new).await;

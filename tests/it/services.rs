@@ -388,6 +388,13 @@ async fn issuers_find_out_for_themselves() {
         minted(world, &tokens, &at(&shop.url)).await;
     }
     assert_eq!(world.database.column("SELECT COUNT(*) FROM discovery").await, ["2"]);
+    // For one that is disabled nobody looks.
+    let (root, body) = (world.admin_token(), json!({"disabled": true}));
+    assert_eq!(world.api_json("PATCH", "/issuers/acme", &root, &body).await.status, 200);
+    world.clock.advance(Seconds(3601));
+    let looks = shop.fetches();
+    look::again(&world.host).await.unwrap();
+    assert_eq!(shop.fetches(), looks + 3, "each of three documents once, for the other one");
 }
 
 both! {
