@@ -59,5 +59,6 @@ mod spec;
 mod start;
 mod store;
 mod throttle;
+mod verifiers;
 mod whole;
 mod withdraw;
