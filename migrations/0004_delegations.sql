@@ -78,6 +78,8 @@ CREATE INDEX consent_delegation ON consent (issuer_id, delegation_id);
 CREATE INDEX consent_client ON consent (client_id, delegation_id) WHERE delegation_id IS NOT NULL;
 CREATE INDEX consent_client_service ON consent (client_id, aud, delegation_id) WHERE delegation_id IS NOT NULL;
 CREATE INDEX consent_client_account ON consent (client_id, account_id, delegation_id) WHERE delegation_id IS NOT NULL;
+-- What stands of a client, which may be little of what ever did: for withdrawing all of it.
+CREATE INDEX consent_client_standing ON consent (client_id, delegation_id) WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
 CREATE INDEX consent_denied ON consent (account_id, number) WHERE mode = 'denied' AND ended_at IS NULL;
 CREATE INDEX consent_until ON consent (until_at, id) WHERE ended_at IS NULL AND until_at IS NOT NULL;
 

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use self::table::{list, show};
 use super::Failure;
 use super::config::{cannot_start, load};
+use super::progress::Bar;
 use crate::clock::Clock;
 use crate::domain::ids::Kid;
 use crate::domain::rotation::{SigningAlg, is_kid};
@@ -365,13 +366,8 @@ impl ReportFile {
 
 async fn revoke_on(order: &Order, common: &Common) -> Result<Report, Failure> {
     let (host, id) = connect(common).await?;
-    let mut shown = 0;
-    let progress = |done: u64, all: u64| {
-        let percent = done * 100 / all.max(1);
-        if percent > shown || done == all {
-            shown = percent;
-            say!("withdrawn: {done} of {all} ({percent} %)");
-        }
-    };
-    compromise::run(&host, &id, order, progress).await.map_err(failed)
+    let mut bar = Bar::new("withdrawn");
+    let report = compromise::run(&host, &id, order, |done, all| bar.show(done, all)).await;
+    bar.end();
+    report.map_err(failed)
 }

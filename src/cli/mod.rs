@@ -29,11 +29,13 @@ use help;
 
 mod admin_token;
 mod config;
+mod delegation;
 mod demo;
 mod descriptors;
 mod issuer;
 mod keys;
 mod log;
+mod progress;
 mod reload;
 mod sandbox;
 mod serve;
@@ -161,6 +163,9 @@ enum Command {
     /// Relying services: what is understood of them
     #[command(subcommand)]
     Service(service::Command),
+    /// Delegations, on the database of a server that may be running
+    #[command(subcommand)]
+    Delegation(delegation::Command),
     /// Users
     #[command(subcommand)]
     User(user::Command),
@@ -204,6 +209,7 @@ pub fn run() -> ExitCode {
             Command::Keys(command) => keys::run(command).await,
             Command::Issuer(command) => issuer::run(command).await,
             Command::Service(command) => service::run(command).await,
+            Command::Delegation(command) => delegation::run(command).await,
             Command::User(command) => user::run(&command),
         }
     });

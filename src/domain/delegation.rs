@@ -56,6 +56,22 @@ impl Delegation {
     }
 }
 
+/// What is withdrawn in bulk: of the delegations that stand, those that everything holds for which is named here. With a client it is that
+/// client's decisions alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The user.
+    pub account_id: Option<AccountId>,
+    /// What the user is called on the wire.
+    pub sub: Option<Subject>,
+    /// The service.
+    pub aud: Option<String>,
+    /// The client.
+    pub client_id: Option<ClientId>,
+    /// Since when they were used.
+    pub used_since: Option<Timestamp>,
+}
+
 /// What a list is narrowed to. `after` is the id of the last row of the page before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Filter<'a> {

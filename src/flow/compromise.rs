@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::domain::claims::ASSERTION_LIFETIME;
+use crate::domain::delegation::Selection;
 use crate::domain::ids::{ClientKey, Jti, Kid, Subject};
 use crate::domain::journal::{Event, Why};
 use crate::domain::refusal::Refusal;
@@ -11,11 +12,11 @@ use crate::domain::rotation::{self, Early, Key, KeyState, SigningAlg};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::rotate::{self, Reason};
-use crate::flow::{issuers, withdraw};
+use crate::flow::{issuers, withdraw_many};
 use crate::host::Host;
 use crate::store::Entry;
 
-/// Rows that are read, and delegations that are ended, at a time.
+/// Rows that are read at a time.
 const AT_ONCE: i64 = 200;
 /// By how much another server's clock may be ahead: what it wrote down under the key may bear a later time than the revocation.
 const SKEW: Seconds = Seconds(60);
@@ -139,7 +140,13 @@ pub async fn run(
     }
     list_alive(host, issuer_id, &key.kid, revoked_at, &mut report).await?;
     if let Some(since) = order.withdraw_since {
-        report.withdrawn = withdraw_used(host, issuer_id, since, order.dry_run, &mut progress).await?;
+        let used = Selection { used_since: Some(since), ..Selection::default() };
+        let all = withdraw_many::count(host, issuer_id, &used).await?;
+        report.withdrawn = if order.dry_run {
+            all
+        } else {
+            withdraw_many::run(host, issuer_id, &used, Why::Admin, |done| progress(done, all)).await?
+        };
     }
     Ok(report)
 }
@@ -204,37 +211,6 @@ async fn list_alive(host: &Host, issuer_id: &str, kid: &Kid, at: Timestamp, repo
     }
     report.services = services.into_iter().collect();
     Ok(())
-}
-
-/// One transaction for each delegation, so that mints and other servers do not wait.
-async fn withdraw_used(
-    host: &Host,
-    issuer_id: &str,
-    since: Timestamp,
-    dry_run: bool,
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<u64, Error> {
-    let store = host.database.of(issuer_id.into());
-    let all = store.read().await?.count_used_since(since).await?;
-    if dry_run {
-        return Ok(all);
-    }
-    let (mut after, mut done) = (String::new(), 0);
-    loop {
-        let page = store.read().await?.used_since(since, &after, AT_ONCE).await?;
-        let Some((last, _)) = page.last() else { return Ok(done) };
-        after.clone_from(last);
-        for (id, aud) in &page {
-            let app = issuers::owing(host, issuer_id).await?;
-            let mut tx = app.store.begin().await?;
-            let endpoint = withdraw::endpoint(&mut tx, aud).await?;
-            withdraw::end(&app, &mut tx, id, endpoint.as_deref(), Why::Admin).await?;
-            tx.commit().await?;
-            app.outbox_signal.notify_one();
-            done += 1;
-            progress(done, all);
-        }
-    }
 }
 
 impl Report {

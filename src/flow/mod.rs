@@ -44,3 +44,4 @@ mod starting;
 pub mod sweep;
 pub mod tokens;
 pub mod withdraw;
+pub mod withdraw_many;

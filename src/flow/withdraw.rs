@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use crate::domain::delegation::Delegation;
-use crate::domain::ids::{ClientKey, authority};
+use crate::domain::ids::{ClientId, ClientKey, authority};
 use crate::domain::journal::{self, Event, Why};
 use crate::domain::notice::{Delivery, Format, LIFETIME, rounds};
 use crate::domain::refusal::Refusal;
@@ -22,13 +22,46 @@ use crate::store::{Entry, NewDelivery, Tx};
 pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result<(Delegation, Vec<Delivery>), Error> {
     let mut tx = app.store.begin().await?;
     let found = tx.delegation(delegation_id).await?;
-    let allowed = found.filter(|d| caller.account_id().is_none_or(|own| *own == d.account_id));
-    let delegation = allowed.ok_or(Refusal::NotFound)?;
+    let delegation = theirs(caller, found)?;
     if delegation.ended_at.is_none() {
         let endpoint = endpoint(&mut tx, &delegation.aud).await?;
-        let why = if matches!(caller, Caller::User(_)) { Why::User } else { Why::Admin };
-        end(app, &mut tx, delegation_id, endpoint.as_deref(), why).await?;
+        end(app, &mut tx, delegation_id, endpoint.as_deref(), why(caller)).await?;
     }
+    after(app, tx, delegation_id).await
+}
+
+/// Ends what one client has under a delegation that `caller` may see. Ending what has ended changes nothing and answers the same.
+///
+/// # Errors
+/// [`Refusal::NotFound`] also for somebody else's, and where that client never had anything under it.
+pub async fn withdraw_client(
+    app: &App,
+    caller: &Caller,
+    delegation_id: &str,
+    client_id: ClientId,
+) -> Result<(Delegation, Vec<Delivery>), Error> {
+    let mut tx = app.store.begin().await?;
+    let found = tx.delegation(delegation_id).await?;
+    let delegation = theirs(caller, found)?;
+    let client = tx.client(&client_id).await?.ok_or(Refusal::NotFound)?;
+    let consents = tx.delegation_consents(&[delegation_id]).await?;
+    if !consents.iter().any(|consent| consent.client_key == client.key) {
+        return Err(Refusal::NotFound.into());
+    }
+    let endpoint = endpoint(&mut tx, &delegation.aud).await?;
+    end_client(app, &mut tx, delegation_id, &client.key, endpoint.as_deref(), why(caller)).await?;
+    after(app, tx, delegation_id).await
+}
+
+fn theirs(caller: &Caller, found: Option<Delegation>) -> Result<Delegation, Refusal> {
+    found.filter(|d| caller.account_id().is_none_or(|own| *own == d.account_id)).ok_or(Refusal::NotFound)
+}
+
+pub(super) fn why(caller: &Caller) -> Why {
+    if matches!(caller, Caller::User(_)) { Why::User } else { Why::Admin }
+}
+
+async fn after(app: &App, mut tx: Tx, delegation_id: &str) -> Result<(Delegation, Vec<Delivery>), Error> {
     let delegation = tx.delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     let deliveries = tx.deliveries(&[delegation_id]).await?;
     tx.commit().await?;
@@ -45,22 +78,23 @@ pub async fn endpoint(tx: &mut Tx, aud: &str) -> Result<Option<String>, Error> {
     Ok(service.and_then(|s| s.policy.endpoint_for(Format::LogoutJwt).map(str::to_owned)))
 }
 
-/// Ends a delegation and all its consents, in the caller's transaction.
+/// Ends a delegation and all its consents, in the caller's transaction. `false` when it was over.
 ///
 /// # Errors
 /// Faults.
-pub async fn end(app: &App, tx: &mut Tx, delegation_id: &str, endpoint: Option<&str>, why: Why) -> Result<(), Error> {
+pub async fn end(app: &App, tx: &mut Tx, delegation_id: &str, endpoint: Option<&str>, why: Why) -> Result<bool, Error> {
     let now = app.now();
     let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     if !tx.end_delegation(delegation_id, now).await? {
-        return Ok(());
+        return Ok(false);
     }
     let ended = tx.end_consents(delegation_id, None, now).await?;
-    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: None }).await
+    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: None }).await?;
+    Ok(true)
 }
 
 /// Ends one client's consents under a delegation; the delegation with them when nothing else stands. The notice names no client, so
-/// it ends every agent's access at that service: the others mint again.
+/// it ends every agent's access at that service: the others mint again. `false` when nothing of the client stood.
 ///
 /// # Errors
 /// Faults.
@@ -71,17 +105,18 @@ pub async fn end_client(
     client: &ClientKey,
     endpoint: Option<&str>,
     why: Why,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let now = app.now();
     let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     let ended = tx.end_consents(delegation_id, Some(client), now).await?;
     if ended == 0 {
-        return Ok(());
+        return Ok(false);
     }
     if !tx.has_standing_consent(delegation_id).await? {
         tx.end_delegation(delegation_id, now).await?;
     }
-    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client) }).await
+    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client) }).await?;
+    Ok(true)
 }
 
 /// Ends what was agreed until a time that has come, at whichever issuer, a bounded number at a time. Says how many delegations that

@@ -37,6 +37,21 @@ impl FromRequestParts<Host> for Segment {
     }
 }
 
+/// The two variable parts of a path, likewise.
+pub(super) struct Segments(pub(super) String, pub(super) String);
+
+impl FromRequestParts<Host> for Segments {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, host: &Host) -> Result<Self, Error> {
+        let texts: Result<Path<(String, String)>, PathRejection> = Path::from_request_parts(parts, host).await;
+        match texts {
+            Ok(Path((first, second))) if !first.contains('\0') && !second.contains('\0') => Ok(Self(first, second)),
+            _ => Err(Refusal::NotFound.into()),
+        }
+    }
+}
+
 /// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1).
 pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

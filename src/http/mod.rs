@@ -35,7 +35,7 @@ mod wording;
 use std::future::ready;
 
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Router, middleware};
 
 use crate::domain::refusal::Refusal;
@@ -75,8 +75,9 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Root, pages::stylesheet_path(), get(discovery::stylesheet)),
         (Root, "/assets/colour/{name}", get(discovery::colour)),
         // REST.
-        (Everywhere, "/api/v1/delegations", get(api::delegations::list)),
+        (Everywhere, "/api/v1/delegations", get(api::delegations::list).delete(api::delegations::delete_many)),
         (Everywhere, "/api/v1/delegations/{id}", get(api::delegations::get).delete(api::delegations::delete)),
+        (Everywhere, "/api/v1/delegations/{id}/consents/{client_id}", delete(api::delegations::delete_consents)),
         (Everywhere, "/api/v1/keys", get(api::keys::list)),
         (Everywhere, "/api/v1/keys/fetchers", get(api::keys::fetchers)),
         (Everywhere, "/api/v1/keys/prepare", post(api::keys::prepare)),

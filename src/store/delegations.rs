@@ -272,41 +272,6 @@ impl Tx {
     }
 }
 
-impl Tx {
-    /// (id, service) of the active delegations that were used since a time, by id; one that ends is no longer among them.
-    pub async fn used_since(&mut self, since: Timestamp, after: &str, limit: i64) -> Result<Vec<(String, String)>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT id, aud FROM delegation WHERE issuer_id = $1 AND ended_at IS NULL AND last_used_at >= $2 AND id > $3
-                  ORDER BY id LIMIT $4",
-            )
-            .bind(&*id)
-            .bind(since)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(|r| Ok((r.text("id")?, r.text("aud")?))).collect()
-        })
-    }
-
-    /// How many that are.
-    pub async fn count_used_since(&mut self, since: Timestamp) -> Result<u64> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let row = sqlx::query(
-                "SELECT COUNT(*) AS n FROM delegation WHERE issuer_id = $1 AND ended_at IS NULL AND last_used_at >= $2",
-            )
-            .bind(&*id)
-            .bind(since)
-            .fetch_one(c)
-            .await?;
-            Ok(row.int("n")?.unsigned_abs())
-        })
-    }
-}
-
 impl HostTx {
     /// (Our key of the issuer, id) of the delegations that have a consent whose time is over, those first that are over for longest.
     /// At most `limit`, after the first `passed`; one may come twice.

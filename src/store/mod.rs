@@ -27,6 +27,7 @@ mod services;
 mod sessions;
 mod sign_ins;
 mod sqlite;
+mod standing;
 mod sweep;
 #[cfg(test)]
 mod tests;

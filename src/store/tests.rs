@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::AssertSqlSafe;
 
 use super::{Columns as _, Connection, Database, Result, Store, Tx, on};
-use crate::domain::delegation::{Filter, Status};
+use crate::domain::delegation::{Filter, Selection, Status};
 use crate::domain::ids::{AccountId, ClientId, ClientKey, Subject};
 use crate::domain::time::Timestamp;
 
@@ -126,6 +126,17 @@ async fn costs(store: &Store, n: usize) -> Vec<(String, u64)> {
                     let filter = Filter { account_id, sub, aud, client_id, status, after, limit: PAGE };
                     let work = async |tx: &mut Tx| tx.delegations(filter).await.map(drop);
                     all.push((format!("{filter:?}"), cost(store, work).await));
+                }
+                let selection = Selection {
+                    account_id: account_id.cloned(),
+                    sub: sub.cloned(),
+                    aud: aud.map(str::to_owned),
+                    client_id: client_id.cloned(),
+                    used_since: None,
+                };
+                for after in ["", &middle] {
+                    let work = async |tx: &mut Tx| tx.standing(&selection, after, PAGE).await.map(drop);
+                    all.push((format!("after {after:?} {selection:?}"), cost(store, work).await));
                 }
             }
         }

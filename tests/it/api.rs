@@ -14,7 +14,7 @@ fn many(service: &str) -> String {
 }
 
 /// A world in which alice delegated to six services and bob to one.
-async fn seven(engine: Engine) -> World {
+pub(crate) async fn seven(engine: Engine) -> World {
     let world = World::with(engine, many).await;
     let alice = world.signed_in(ALICE).await;
     let tokens = world.tokens(&alice, "desk-agent").await;
@@ -34,7 +34,7 @@ async fn seven(engine: Engine) -> World {
     world
 }
 
-async fn user_token(world: &World, email: &str, scope: &str) -> String {
+pub(crate) async fn user_token(world: &World, email: &str, scope: &str) -> String {
     let browser = world.signed_in(email).await;
     let code = world.code(&browser, "console", &[("scope", scope)]).await;
     let (status, body) = world.token("console", &code_grant(&code)).await;
@@ -51,7 +51,7 @@ async fn list(world: &World, query: &str, token: &str) -> (Vec<Value>, Value) {
     (body["items"].as_array().unwrap().clone(), body["next"].clone())
 }
 
-fn problem(answer: &Answer, status: u16, code: &str, about: &str) {
+pub(crate) fn problem(answer: &Answer, status: u16, code: &str, about: &str) {
     assert_eq!(answer.status, status, "{about}: {}", answer.body);
     assert_eq!(answer.header("content-type"), "application/problem+json", "{about}");
     assert_eq!(answer.header("cache-control"), "no-store", "{about}");

@@ -5,6 +5,7 @@ mod agent;
 mod api;
 mod authorize;
 mod browser;
+mod bulk;
 mod client_auth;
 mod clock;
 mod code;

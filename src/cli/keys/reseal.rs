@@ -1,6 +1,5 @@
 //! `avouch keys reseal`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -8,16 +7,13 @@ use serde_json::json;
 use super::All;
 use crate::cli::Failure;
 use crate::cli::config::{cannot_start, load};
+use crate::cli::progress::Bar;
 use crate::clock::Clock;
 use crate::flow::reseal::{self, Progress, Report, ResealError};
 use crate::flow::start;
 use crate::host::Host;
 use crate::rng::Rng;
 
-/// Characters of the bar.
-const WIDTH: u64 = 40;
-/// How often it is drawn.
-const DRAW: Duration = Duration::from_millis(100);
 /// After which time it is said who is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -45,7 +41,7 @@ pub(super) async fn run(dry_run: bool, all: &All) -> Result<(), Failure> {
     let host = connect(all).await?;
     let mut view = View::new();
     let report = reseal::run(&host, dry_run, |progress| view.show(&progress)).await;
-    view.end();
+    view.bar.end();
     let report = report.map_err(failed)?;
     if all.json {
         out!("{}", serde_json::to_string(&report).map_err(|e| Failure::Unable(e.to_string()))?);
@@ -101,17 +97,16 @@ fn failed(error: ResealError) -> Failure {
     }
 }
 
-/// What a person sees meanwhile: on a terminal a bar, else who is waited for.
+/// What a person sees meanwhile: how far it is, or who is waited for.
 struct View {
     begun: Instant,
-    drawn: Option<Instant>,
     told: bool,
-    terminal: bool,
+    bar: Bar,
 }
 
 impl View {
     fn new() -> Self {
-        Self { begun: Instant::now(), drawn: None, told: false, terminal: std::io::stderr().is_terminal() }
+        Self { begun: Instant::now(), told: false, bar: Bar::new("sealed anew") }
     }
 
     fn show(&mut self, progress: &Progress<'_>) {
@@ -124,38 +119,8 @@ impl View {
                     places.join(", ")
                 );
             }
-            Progress::Resealed(done, all)
-                if self.terminal && (done == all || self.drawn.is_none_or(|drawn| drawn.elapsed() > DRAW)) =>
-            {
-                self.drawn = Some(Instant::now());
-                let _ = write!(std::io::stderr(), "\r{}", bar(*done, *all));
-            }
-            _ => {}
+            Progress::Waiting(_) => {}
+            Progress::Resealed(done, all) => self.bar.show(*done, *all),
         }
-    }
-
-    fn end(&self) {
-        if self.drawn.is_some() {
-            let _ = writeln!(std::io::stderr());
-        }
-    }
-}
-
-fn bar(done: u64, all: u64) -> String {
-    let part = |of: u64| done * of / all.max(1);
-    let filled = usize::try_from(part(WIDTH)).unwrap_or_default();
-    let width = usize::try_from(WIDTH).unwrap_or_default();
-    format!("[{:<width$}] {:>3} %  {done} of {all}", "#".repeat(filled), part(100))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bar() {
-        assert_eq!(bar(0, 0), format!("[{}]   0 %  0 of 0", " ".repeat(40)));
-        assert_eq!(bar(5000, 10_000), format!("[{}{}]  50 %  5000 of 10000", "#".repeat(20), " ".repeat(20)));
-        assert_eq!(bar(7, 7), format!("[{}] 100 %  7 of 7", "#".repeat(40)));
     }
 }

@@ -6,12 +6,12 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::extract::Segment;
+use super::super::extract::{Segment, Segments};
 use super::super::form::Pairs;
 use super::super::reply::private_json;
 use super::{List, Refused, and_one, known, limit, word_of};
 use crate::domain::consent::{Consent, Mode};
-use crate::domain::delegation::{Delegation, Filter, Status};
+use crate::domain::delegation::{Delegation, Filter, Selection, Status};
 use crate::domain::ids::{ClientId, Subject};
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::refusal::Refusal;
@@ -19,7 +19,8 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::connections::{self, Connection, connection};
-use crate::flow::withdraw::withdraw;
+use crate::flow::withdraw::{withdraw, withdraw_client};
+use crate::flow::withdraw_many::{self, Done};
 use crate::host::App;
 
 /// The delegations that the caller may see, the oldest first.
@@ -88,6 +89,78 @@ pub(in crate::http) async fn delete(app: App, caller: Caller, Segment(id): Segme
     let (delegation, deliveries) = withdraw(&app, &caller, &id).await?;
     let deliveries = deliveries.iter().map(DeliveryItem::of).collect();
     Ok(private_json(StatusCode::ACCEPTED, &Withdrawn { delegation: DelegationItem::of(&delegation), deliveries }))
+}
+
+/// Ends what one client has under a delegation, and the delegation where nothing else stands under it. The notice names no client: the
+/// others get new credentials.
+#[utoipa::path(
+    delete, path = "/api/v1/delegations/{id}/consents/{client_id}", tag = "delegations", operation_id = "withdraw_consents",
+    params(("id" = String, Path), ("client_id" = String, Path, description = "Percent-encoded, where it is a URL")),
+    responses((status = 202, body = Withdrawn), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn delete_consents(
+    app: App,
+    caller: Caller,
+    Segments(id, client_id): Segments,
+) -> Result<Response, Error> {
+    let client_id = ClientId::try_from(client_id).map_err(|_| Refusal::NotFound)?;
+    let (delegation, deliveries) = withdraw_client(&app, &caller, &id, client_id).await?;
+    let deliveries = deliveries.iter().map(DeliveryItem::of).collect();
+    Ok(private_json(StatusCode::ACCEPTED, &Withdrawn { delegation: DelegationItem::of(&delegation), deliveries }))
+}
+
+/// Withdraws many delegations: those that all filters hold for. One call withdraws 5,000 of them at most and says how many are left; then,
+/// or when a call was cut short, it is repeated.
+#[utoipa::path(
+    delete, path = "/api/v1/delegations", tag = "delegations", operation_id = "withdraw_delegations",
+    params(
+        ("sub" = Option<String>, Query, description = "Those of this user"),
+        ("aud" = Option<String>, Query, description = "Those for this service"),
+        ("client_id" = Option<String>, Query, description = "Only this client's consents, and delegations where nothing else stands"),
+        ("all" = Option<bool>, Query, description = "`true`, in the place of a filter: all of the issuer, or of the user who calls"),
+        ("dry_run" = Option<bool>, Query, description = "`true`: only say how many there are"),
+    ),
+    responses((status = 202, body = ManyWithdrawn), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn delete_many(
+    app: App,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    let query = query.unwrap_or_default();
+    // Left out, as elsewhere, an empty one would withdraw more than was meant.
+    if url::form_urlencoded::parse(query.as_bytes()).any(|(_, value)| value.is_empty()) {
+        return Err(Refusal::BadQuery("a filter has no value".into()).into());
+    }
+    let query = Pairs::parse(query.as_bytes());
+    known(&query, &["sub", "aud", "client_id", "all", "dry_run"])?;
+    let sub = query.single("sub")?.map(Subject::try_from).transpose().map_err(Refusal::BadQuery)?;
+    let client_id = query.single("client_id")?.map(ClientId::try_from).transpose().map_err(Refusal::BadQuery)?;
+    let selection = Selection { sub, client_id, aud: query.single("aud")?, ..Selection::default() };
+    let (all, dry_run) = (flag(&query, "all")?, flag(&query, "dry_run")?);
+    if all != (selection == Selection::default()) {
+        return Err(Refusal::BadQuery("name sub, aud or client_id, or all=true in their place".into()).into());
+    }
+    let Done { withdrawn, left } = withdraw_many::for_caller(&app, &caller, selection, dry_run).await?;
+    Ok(private_json(StatusCode::ACCEPTED, &ManyWithdrawn { dry_run, withdrawn, left }))
+}
+
+fn flag(query: &Pairs, name: &str) -> Result<bool, Refusal> {
+    match query.single(name)?.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Refusal::BadQuery(format!("{name} must be true or false"))),
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = WithdrawnDelegations)]
+struct ManyWithdrawn {
+    dry_run: bool,
+    /// How many delegations this call ended something under.
+    withdrawn: u64,
+    /// How many are left to be withdrawn.
+    left: u64,
 }
 
 #[derive(Serialize, ToSchema)]

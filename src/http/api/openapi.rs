@@ -16,7 +16,7 @@ use crate::host::App;
 #[openapi(
     info(title = "Avouch", description = "Administration, and what users allow their agents"),
     paths(
-        delegations::list, delegations::get, delegations::delete,
+        delegations::list, delegations::get, delegations::delete, delegations::delete_consents, delegations::delete_many,
         issuers::list, issuers::get, issuers::post, issuers::patch, issuers::delete,
         keys::list, keys::fetchers, keys::prepare, keys::activate, keys::retire, keys::revoke,
         services::list, services::get, services::discover, services::refresh, services::pin, services::unpin,
