@@ -75,7 +75,10 @@ CREATE INDEX delivery_leased ON delivery (host, leased_until) WHERE state = 'que
 -- How many there are of a format, and which is the oldest: for those who watch.
 CREATE INDEX delivery_format ON delivery (format) WHERE state = 'queued';
 CREATE INDEX delivery_age ON delivery (created_at) WHERE state = 'queued';
-CREATE INDEX delivery_delegation ON delivery (delegation_id);
+-- For those who look: a page of all, or of those that stand somewhere.
+CREATE INDEX delivery_list ON delivery (issuer_id, id);
+CREATE INDEX delivery_state ON delivery (issuer_id, state, id);
+CREATE INDEX delivery_delegation ON delivery (delegation_id, issuer_id);
 -- What is being withdrawn: few of those that are over.
 CREATE INDEX delivery_waiting ON delivery (issuer_id, delegation_id) WHERE state = 'queued';
 

@@ -155,6 +155,7 @@
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |
 //! | no notice is lost by `kill -9` | [`delivery`](crate::delivery) | `process::killed_between_withdrawal_and_delivery_on_sqlite`, `process::killed_at_many_points_on_postgres` |
 //! | many are withdrawn at once, a bounded batch to a transaction, and a run that was cut short is started again | [`flow::withdraw_many`](crate::flow::withdraw_many) | `bulk`, `store::standing::tests::each_filter_has_its_index` |
+//! | what came of each attempt is kept, and an operator lets a notice be tried again | [`flow::deliveries`](crate::flow::deliveries), [`beginning`](crate::domain::display_name::beginning) | `deliveries` |
 //! | a second notice when the last assertion is dead | [`rounds`](crate::domain::notice::rounds) | `domain::notice::tests::a_second_notice_follows_a_fresh_assertion_only`, `withdraw::a_credential_redeemed_after_the_first_notice_dies_by_the_second` |
 //! | keys and admin token are made on an empty database only | [`flow::start::open`](crate::flow::start::open) | `start::the_first_start_makes_keys_and_the_next_ones_find_them`, `start::a_sealing_key_that_cannot_be_used_stops_the_start` |
 //! | every form is answered by a redirect, a refused one to a page that says so with the status and keeps the choices (RFC 9110 §15.4.4) | `http::note` | `again` |

@@ -30,6 +30,7 @@ use help;
 mod admin_token;
 mod config;
 mod delegation;
+mod delivery;
 mod demo;
 mod descriptors;
 mod issuer;
@@ -166,6 +167,9 @@ enum Command {
     /// Delegations, on the database of a server that may be running
     #[command(subcommand)]
     Delegation(delegation::Command),
+    /// Notices of withdrawals, on the database of a server that may be running
+    #[command(subcommand)]
+    Delivery(delivery::Command),
     /// Users
     #[command(subcommand)]
     User(user::Command),
@@ -210,6 +214,7 @@ pub fn run() -> ExitCode {
             Command::Issuer(command) => issuer::run(command).await,
             Command::Service(command) => service::run(command).await,
             Command::Delegation(command) => delegation::run(command).await,
+            Command::Delivery(command) => delivery::run(command).await,
             Command::User(command) => user::run(&command),
         }
     });

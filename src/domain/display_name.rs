@@ -56,6 +56,18 @@ pub fn check_shown(text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
+/// The beginning of something that a stranger sent, as text in which nothing is hidden and nothing is done to a terminal: what is not seen is
+/// written as an escape.
+#[must_use]
+pub fn beginning(bytes: &[u8], most: usize) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(most)]);
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if breaks_the_line(c) || is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 fn breaks_the_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -142,6 +154,14 @@ mod tests {
         assert_eq!(DisplayName::parse("  Desk Agent ").unwrap().as_str(), "Desk Agent");
         assert_eq!(DisplayName::parse("Zoe\u{308}").unwrap(), DisplayName::parse("Zo\u{eb}").unwrap(), "NFC");
         assert!(DisplayName::parse(&"ä".repeat(MAX_DISPLAY_NAME)).is_ok());
+    }
+
+    #[test]
+    fn what_a_stranger_sent() {
+        let sent = "caf\u{e9}\u{1b}[2J\r\n\u{202e}\0<b>".as_bytes();
+        assert_eq!(beginning(sent, 99), "caf\u{e9}\\u{1b}[2J\\r\\n\\u{202e}\\u{0}<b>");
+        assert_eq!(beginning(sent, 4), "caf\u{fffd}", "cut in the middle of a character");
+        assert_eq!(beginning(b"\xff", 9), "\u{fffd}");
     }
 
     #[test]

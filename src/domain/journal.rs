@@ -7,7 +7,7 @@ use super::claims::OneOrMany;
 use super::consent::Mode;
 use super::ids::{ClientKey, Kid, SealingKeyId, Subject};
 use super::issuer::Origin;
-use super::notice::{Attempt, Round};
+use super::notice::{Attempt, DeliveryState, Round};
 use super::rotation::{Early, SigningAlg};
 use super::time::Timestamp;
 
@@ -81,6 +81,14 @@ pub enum Event {
     /// A service was told of a withdrawal, or not.
     #[serde(rename = "delivery.attempt")]
     DeliveryAttempt(Attempt),
+    /// An operator lets a notice be tried now.
+    #[serde(rename = "delivery.retried")]
+    DeliveryRetried {
+        /// Which.
+        delivery_id: String,
+        /// Where it stood.
+        was: DeliveryState,
+    },
     /// A user may no longer sign in.
     #[serde(rename = "account.disabled")]
     AccountDisabled(Disabled),
@@ -330,7 +338,6 @@ impl Event {
 mod tests {
     use super::*;
     use crate::domain::ids::Jti;
-    use crate::domain::notice::DeliveryState;
 
     fn decision(mode: Mode) -> Decision {
         Decision {
@@ -356,6 +363,8 @@ mod tests {
             endpoint: "https://s.example/revoke".into(),
             status: None,
             error: Some("no answer in time".into()),
+            latency: 5,
+            answer: String::new(),
             state: DeliveryState::Queued,
             due_at: Timestamp(5),
             held: true,
@@ -394,6 +403,7 @@ mod tests {
             ("assertion", Event::Assertion(assertion)),
             ("withdrawal", Event::Withdrawal(withdrawal)),
             ("delivery.attempt", Event::DeliveryAttempt(attempt)),
+            ("delivery.retried", Event::DeliveryRetried { delivery_id: "o".into(), was: DeliveryState::Refused }),
             ("account.disabled", Event::AccountDisabled(disabled.clone())),
             ("client.disabled", Event::ClientDisabled(disabled.clone())),
             ("service.disabled", Event::ServiceDisabled(disabled)),

@@ -11,6 +11,9 @@ pub const REDEEMABLE_AFTER_EXP: Seconds = Seconds(120);
 /// Seconds a notice is tried.
 pub const LIFETIME: Seconds = Seconds(7 * 24 * 3600);
 
+/// Most bytes that are kept of an answer.
+pub const MAX_KEPT: usize = 1024;
+
 vocabulary! {
     /// What a notice looks like on the wire.
     pub enum Format {
@@ -102,6 +105,17 @@ pub struct Delivery {
     pub last_error: Option<String>,
 }
 
+/// What a list of notices is narrowed to.
+#[derive(Clone, Copy, Debug)]
+pub struct Deliveries<'a> {
+    /// Where they stand.
+    pub state: Option<DeliveryState>,
+    /// The id of the last row of the page before.
+    pub after: &'a str,
+    /// Most rows.
+    pub limit: i64,
+}
+
 /// One attempt at a notice, as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -119,6 +133,12 @@ pub struct Attempt {
     pub status: Option<i64>,
     /// Why there was none.
     pub error: Option<String>,
+    /// Milliseconds until there was one, or until that was given up.
+    #[serde(default)]
+    pub latency: i64,
+    /// The beginning of it, of at most [`MAX_KEPT`] bytes, with escapes for what is not seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub answer: String,
     /// How it left the notice, if `held`.
     pub state: DeliveryState,
     /// When the next one is due, if it left the notice queued.

@@ -268,6 +268,9 @@ pub enum Refusal {
     /// A key stands where this cannot be done with it.
     #[error("{0}")]
     KeyState(&'static str),
+    /// A notice stands where this cannot be done with it.
+    #[error("{0}")]
+    DeliveryState(&'static str),
     /// The method exists elsewhere.
     #[error("this method is not allowed here")]
     MethodNotAllowed,

@@ -11,6 +11,7 @@ pub mod compromise;
 pub mod connections;
 pub mod consent;
 pub mod declare;
+pub mod deliveries;
 pub mod discover;
 pub mod exchange;
 pub mod fetches;

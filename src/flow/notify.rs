@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use url::Url;
 
 use crate::domain::claims::{LOGOUT, LogoutToken};
+use crate::domain::display_name::beginning;
 use crate::domain::ids::authority;
-use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format};
+use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
 use crate::domain::retry::{Answer, Next, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
 use crate::domain::time::Seconds;
@@ -26,7 +28,7 @@ pub const LEASE: Seconds = Seconds(10);
 const LEASE_MARGIN: Seconds = Seconds(3);
 /// Most notices of one host that are leased together.
 const RUN: i64 = 16;
-/// Most bytes of an answer's body that are read; none of them matter.
+/// Most bytes of an answer's body that are read.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// What is said of a service that hangs.
@@ -173,15 +175,19 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
     let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
     let token = key.sign(LOGOUT, &claims).await?;
+    let begun = Instant::now();
     let sent = match url {
         Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),
         None => Err("the endpoint is no URL"),
     };
-    place.note(&host, sent == Err(NO_ANSWER));
+    let latency = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+    place.note(&host, sent.as_ref().is_err_and(|error| *error == NO_ANSWER));
     let now = app.now();
-    let (answer, status, error) = match sent {
-        Ok((status, retry_after)) => (Answer::Status(status, retry_after), Some(i64::from(status)), None),
-        Err(error) => (Answer::None, None, Some(error)),
+    let (answer, status, error, kept) = match sent {
+        Ok(Told { status, retry_after, kept }) => {
+            (Answer::Status(status, retry_after), Some(i64::from(status)), None, kept)
+        }
+        Err(error) => (Answer::None, None, Some(error), String::new()),
     };
     let (state, due_at) = match next(delivery.attempts, answer, now, delivery.give_up_at, app.rng.fraction()) {
         Next::Delivered => (DeliveryState::Delivered, now),
@@ -197,6 +203,8 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
         endpoint: endpoint.clone(),
         status,
         error: error.map(str::to_owned),
+        latency,
+        answer: kept,
         state,
         due_at,
         held: false,
@@ -207,8 +215,17 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     Ok(state == DeliveryState::Delivered)
 }
 
-/// Posts a token in its format. Answers with the status and the span of a `Retry-After`.
-async fn post(app: &App, url: Url, format: Format, token: String) -> Result<(u16, Option<Seconds>), &'static str> {
+/// What a service answered.
+struct Told {
+    status: u16,
+    /// The span of a `Retry-After`.
+    retry_after: Option<Seconds>,
+    /// The beginning of the body, fit to be looked at.
+    kept: String,
+}
+
+/// Posts a token in its format.
+async fn post(app: &App, url: Url, format: Format, token: String) -> Result<Told, &'static str> {
     let headers = vec![("content-type", format.content_type().to_owned()), ("accept", "application/json".to_owned())];
     let request = Request {
         method: Method::Post,
@@ -219,7 +236,11 @@ async fn post(app: &App, url: Url, format: Format, token: String) -> Result<(u16
         max_body: MAX_ANSWER,
     };
     match app.net.tell(request).await {
-        Ok(response) => Ok((response.status, response.retry_after(app.now()))),
+        Ok(response) => Ok(Told {
+            status: response.status,
+            retry_after: response.retry_after(app.now()),
+            kept: beginning(&response.body, MAX_KEPT),
+        }),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a notice found no answer");
             Err(match error {

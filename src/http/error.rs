@@ -86,6 +86,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::KeyNotYet { .. } => ("key_not_yet", 409),
         R::ServiceState(_) => ("service_state", 409),
         R::KeyState(_) => ("key_state", 409),
+        R::DeliveryState(_) => ("delivery_state", 409),
         R::NotFound => ("not_found", 404),
         R::TicketClosed => ("ticket_closed", 409),
         R::MethodNotAllowed => ("method_not_allowed", 405),

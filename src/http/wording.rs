@@ -301,6 +301,8 @@ mod tests {
             endpoint: String::new(),
             status,
             error: error.map(str::to_owned),
+            latency: 5,
+            answer: String::new(),
             state: DeliveryState::Queued,
             due_at: Timestamp(0),
             held: true,

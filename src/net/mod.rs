@@ -128,7 +128,10 @@ impl Net {
         let (timeout, limit) = (request.timeout, request.max_body);
         let answer = tokio::time::timeout(timeout, self.begin(request)).await.map_err(|_| NetError::Timeout)??;
         let (head, body) = answer.into_parts();
-        let body = tokio::time::timeout(REST, read(body, limit)).await.ok().and_then(Result::ok).unwrap_or_default();
+        let mut read = Vec::new();
+        // What came until then is kept, whatever comes of the rest.
+        let _ = tokio::time::timeout(REST, read_into(&mut read, body, limit)).await;
+        let body = read;
         Ok(Response { status: head.status.as_u16(), headers: Headers(head.headers), body })
     }
 
@@ -169,20 +172,27 @@ impl Net {
 }
 
 /// Reads a body, counting what really arrives; a `Content-Length` that promises too much ends it before that.
-async fn read(mut answer: Incoming, limit: usize) -> Result<Vec<u8>, NetError> {
+async fn read(answer: Incoming, limit: usize) -> Result<Vec<u8>, NetError> {
     if answer.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(NetError::TooLarge { limit });
     }
     let mut body = Vec::new();
+    read_into(&mut body, answer, limit).await?;
+    Ok(body)
+}
+
+async fn read_into(body: &mut Vec<u8>, mut answer: Incoming, limit: usize) -> Result<(), NetError> {
     while let Some(frame) = answer.frame().await {
         let frame = frame.map_err(|e| NetError::Transport(e.into()))?;
         let chunk = frame.data_ref().map(AsRef::as_ref).unwrap_or_default();
-        if chunk.len() > limit - body.len() {
+        let room = limit - body.len();
+        if chunk.len() > room {
+            body.extend_from_slice(&chunk[..room]);
             return Err(NetError::TooLarge { limit });
         }
         body.extend_from_slice(chunk);
     }
-    Ok(body)
+    Ok(())
 }
 
 #[cfg(test)]

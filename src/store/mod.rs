@@ -9,6 +9,7 @@ mod clients;
 mod commit;
 mod consents;
 mod delegations;
+mod deliveries;
 mod discovery;
 mod error;
 mod fetches;

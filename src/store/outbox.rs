@@ -78,8 +78,9 @@ macro_rules! delivery_columns {
          last_status, last_error"
     };
 }
+pub(super) use delivery_columns;
 
-fn delivery(r: &impl Columns) -> Result<Delivery> {
+pub(super) fn delivery(r: &impl Columns) -> Result<Delivery> {
     Ok(Delivery {
         id: r.text("id")?,
         issuer_id: r.text("issuer_id")?,

@@ -10,6 +10,7 @@ use sqlx::AssertSqlSafe;
 use super::{Columns as _, Connection, Database, Result, Store, Tx, on};
 use crate::domain::delegation::{Filter, Selection, Status};
 use crate::domain::ids::{AccountId, ClientId, ClientKey, Subject};
+use crate::domain::notice::{Deliveries, DeliveryState};
 use crate::domain::time::Timestamp;
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -164,6 +165,9 @@ async fn costs(store: &Store, n: usize) -> Vec<(String, u64)> {
         signed_in_clients(&account, NOW, 0, PAGE)
         sign_ins(&account, &[&key], NOW)
         open_tickets(&account, NOW, 0, PAGE)
+        list_deliveries(Deliveries { state: None, after: "", limit: PAGE })
+        list_deliveries(Deliveries { state: Some(DeliveryState::Queued), after: "", limit: PAGE })
+        list_deliveries(Deliveries { state: Some(DeliveryState::Refused), after: "o", limit: PAGE })
         count_open_tickets(&account, &key, NOW)
         agreed_before(&account, "s100000001", &key)
     }

@@ -61,7 +61,7 @@ async fn owe_each(world: &World, endpoints: &[String]) -> Vec<String> {
 }
 
 /// A delegation that was used and ended, so that exactly one notice is owed now.
-async fn one_owed(world: &World) -> String {
+pub(crate) async fn one_owed(world: &World) -> String {
     let (_, _, id, _) = world.delegated().await;
     world.clock.advance(Seconds(420));
     world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await;

@@ -185,6 +185,8 @@ every_refusal! {
         Api, "a key is to be moved while somebody may still need it where it is", "wait until then, or use force and give a reason";
     R::KeyState(_) => R::KeyState("only a pending key can be activated");
         Api, "a key stands where this cannot be done with it", "look where it stands first";
+    R::DeliveryState(_) => R::DeliveryState("it was delivered");
+        Api, "a notice stands where this cannot be done with it", "look where it stands first";
     R::ServiceState(_) => R::ServiceState("it is pinned already");
         Api, "a service stands where this cannot be done with it", "look at its `source` first";
     R::IssuerExists => R::IssuerExists;

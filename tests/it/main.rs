@@ -14,6 +14,7 @@ mod committer;
 mod compromise;
 mod consent;
 mod crossing;
+mod deliveries;
 mod delivery;
 mod demo;
 mod disclosure;

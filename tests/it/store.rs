@@ -696,6 +696,8 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         endpoint: "https://new.example/revoke".into(),
         status: Some(200),
         error: None,
+        latency: 5,
+        answer: String::new(),
         state: DeliveryState::Delivered,
         due_at: NOW,
         held: false,

@@ -220,7 +220,7 @@ struct ConsentItem<'a> {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = Delivery)]
-struct DeliveryItem<'a> {
+pub(super) struct DeliveryItem<'a> {
     id: &'a str,
     #[schema(schema_with = word_of::<Format>)]
     format: Format,
@@ -283,7 +283,7 @@ impl<'a> ConsentItem<'a> {
 }
 
 impl<'a> DeliveryItem<'a> {
-    fn of(delivery: &'a Delivery) -> Self {
+    pub(super) fn of(delivery: &'a Delivery) -> Self {
         Self {
             id: &delivery.id,
             format: delivery.format,

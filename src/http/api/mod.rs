@@ -1,6 +1,7 @@
 //! `/api/v1`: REST with bearer tokens, one file for each resource.
 
 pub(super) mod delegations;
+pub(super) mod deliveries;
 pub(super) mod issuers;
 pub(super) mod keys;
 pub(super) mod openapi;

@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi as _};
 
 use super::super::error::Problem;
 use super::super::reply;
-use super::{Refused, delegations, issuers, keys, services};
+use super::{Refused, delegations, deliveries, issuers, keys, services};
 use crate::error::Error;
 use crate::host::App;
 
@@ -17,6 +17,7 @@ use crate::host::App;
     info(title = "Avouch", description = "Administration, and what users allow their agents"),
     paths(
         delegations::list, delegations::get, delegations::delete, delegations::delete_consents, delegations::delete_many,
+        deliveries::list, deliveries::get, deliveries::retry,
         issuers::list, issuers::get, issuers::post, issuers::patch, issuers::delete,
         keys::list, keys::fetchers, keys::prepare, keys::activate, keys::retire, keys::revoke,
         services::list, services::get, services::discover, services::refresh, services::pin, services::unpin,

@@ -11,6 +11,8 @@ pub(crate) enum Behaviour {
     Status(u16),
     /// With these headers.
     Headers(u16, Vec<(&'static str, String)>),
+    /// With this body.
+    Says(u16, Vec<u8>),
     /// Takes the request and never answers.
     Hang,
     /// Answers without end.
@@ -129,6 +131,10 @@ impl FakeService {
                 for (name, value) in headers {
                     response.headers_mut().insert(name, value.parse().unwrap());
                 }
+            }
+            Behaviour::Says(status, body) => {
+                *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap();
+                *response.body_mut() = axum::body::Body::from(body);
             }
             Behaviour::Hang => std::future::pending::<()>().await,
             Behaviour::Stream => *response.body_mut() = axum::body::Body::new(Endless),
