@@ -29,7 +29,7 @@ use crate::secret::{Secret, same};
 pub use grants::Grants;
 use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
-pub use keys::SealingCommands;
+pub use keys::{Pkcs11, SealingCommands};
 pub use log::{Log, LogFormat, LogLevel};
 use section::{NEARLY_PREFIX, PREFIX, Section, Source};
 pub(crate) use users::password_hash;
@@ -91,6 +91,8 @@ pub struct Config {
     pub keys_dir: PathBuf,
     /// Programs that print it instead.
     pub sealing_commands: SealingCommands,
+    /// Where signing keys are made, if not here.
+    pub pkcs11: Option<Pkcs11>,
     /// How signing keys rotate.
     pub rotation: Rotation,
     /// Where the administrator's token lives; made at first start.
@@ -287,8 +289,8 @@ impl Config {
             Some(url) => values::database(&url).map_err(|problem| root.wrong("database_url", problem))?,
             None => Database::Sqlite(PathBuf::from("data/avouch.db")),
         };
-        let (keys_dir, sealing_commands, rotation) = keys::read(keys)?;
-        let admin_token_file = token_file(admin, &keys_dir)?;
+        let keys = keys::read(keys)?;
+        let admin_token_file = token_file(admin, &keys.dir)?;
         refuse_later_sections(dynamic, login)?;
         let developing = issuer_is_default && listen.ip().is_loopback();
         let issuers = issuers::read(issuers)?;
@@ -308,9 +310,10 @@ impl Config {
             issuer_is_default,
             listen,
             database,
-            keys_dir,
-            sealing_commands,
-            rotation,
+            keys_dir: keys.dir,
+            sealing_commands: keys.sealing_commands,
+            pkcs11: keys.pkcs11,
+            rotation: keys.rotation,
             admin_token_file,
         };
         if listen.port() != 0 {

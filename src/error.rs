@@ -35,10 +35,15 @@ enum Cause {
 }
 
 impl Fault {
-    /// Whether it may be over a moment later: the database does not answer, is locked, or has no room.
+    /// Whether it may be over a moment later: the database does not answer, is locked, or has no room; the device that signs
+    /// does not answer.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(&self.cause, Cause::Store(error) if error.is_outage())
+        match &self.cause {
+            Cause::Store(error) => error.is_outage(),
+            Cause::Jose(error) => error.is_outage(),
+            Cause::Invariant(_) => false,
+        }
     }
 }
 

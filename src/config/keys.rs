@@ -1,4 +1,4 @@
-//! `[keys]` and `[keys.rotation]`.
+//! `[keys]`, `[keys.rotation]` and `[keys.pkcs11]`.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use super::section::Section;
 use super::values;
 use crate::domain::rotation::Rotation;
 use crate::domain::time::Seconds;
+use crate::secret::Secret;
 
 const HOUR: Seconds = Seconds(3600);
 const DAY: Seconds = Seconds(24 * 3600);
@@ -20,11 +21,32 @@ pub struct SealingCommands {
     pub next: Option<Vec<String>>,
 }
 
-/// Where the sealing key lives, and how signing keys rotate.
-pub(super) fn read(mut keys: Section<'_>) -> Result<(PathBuf, SealingCommands, Rotation), ConfigError> {
+/// `[keys.pkcs11]`: a device in which signing keys are made.
+#[derive(Debug, Clone)]
+pub struct Pkcs11 {
+    /// The library that speaks with it.
+    pub module: PathBuf,
+    /// The label of its token.
+    pub token: String,
+    /// What its user logs in with.
+    pub pin: Secret,
+}
+
+/// Where keys live, and how those that sign rotate.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) dir: PathBuf,
+    pub(super) sealing_commands: SealingCommands,
+    pub(super) pkcs11: Option<Pkcs11>,
+    pub(super) rotation: Rotation,
+}
+
+/// `[keys]` and what is below it.
+pub(super) fn read(mut keys: Section<'_>) -> Result<Keys, ConfigError> {
     let dir = PathBuf::from(keys.text("dir")?.unwrap_or_else(|| "keys".to_owned()));
     let commands =
         SealingCommands { main: keys.command("sealing_key_command")?, next: keys.command("next_sealing_key_command")? };
+    let pkcs11 = pkcs11(keys.section("pkcs11")?)?;
     let mut section = keys.section("rotation")?;
     keys.finish()?;
     let (interval, ahead) = (section.span("interval")?, section.span("publish_ahead")?);
@@ -50,11 +72,25 @@ pub(super) fn read(mut keys: Section<'_>) -> Result<(PathBuf, SealingCommands, R
         );
         return Err(wrong("interval", problem));
     }
-    Ok((dir, commands, rotation))
+    Ok(Keys { dir, sealing_commands: commands, pkcs11, rotation })
+}
+
+fn pkcs11(mut section: Section<'_>) -> Result<Option<Pkcs11>, ConfigError> {
+    let (module, token, pin) = (section.text("module")?, section.text("token")?, section.secret("pin")?);
+    section.finish()?;
+    match (module, token, pin) {
+        (None, None, None) => Ok(None),
+        (Some(module), Some(token), Some(pin)) => Ok(Some(Pkcs11 { module: module.into(), token, pin })),
+        (None, ..) => Err(section.wrong("module", "it is missing")),
+        (_, None, _) => Err(section.wrong("token", "it is missing")),
+        (.., None) => Err(section.wrong("pin", "it is missing; give pin_file, whose file only the server may read")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::tests::{load, refuses_with};
     use super::*;
 
@@ -81,6 +117,24 @@ mod tests {
                     "sealing_key_command = [\"a\", \"b\\u0000\"]",
                     "keys.sealing_key_command: expected a program and its arguments",
                 ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_device() {
+        assert!(load("").unwrap().pkcs11.is_none());
+        let device =
+            load("[keys.pkcs11]\nmodule = '/usr/lib/x.so'\ntoken = 'avouch'\npin = '1234'").unwrap().pkcs11.unwrap();
+        assert_eq!((device.module.as_path(), device.token.as_str()), (Path::new("/usr/lib/x.so"), "avouch"));
+        assert!(!format!("{device:?}").contains("1234"));
+        refuses_with(
+            "[keys.pkcs11]",
+            &[
+                ("token = 'a'\npin = '1'", "keys.pkcs11.module: it is missing"),
+                ("module = 'a'\npin = '1'", "keys.pkcs11.token: it is missing"),
+                ("module = 'a'\ntoken = 'a'", "keys.pkcs11.pin: it is missing"),
+                ("slot = 1", "keys.pkcs11.slot"),
             ],
         );
     }

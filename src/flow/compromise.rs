@@ -12,7 +12,7 @@ use crate::domain::rotation::{self, Early, Key, KeyState, SigningAlg};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::rotate::{self, Reason};
-use crate::flow::{issuers, withdraw_many};
+use crate::flow::{issuers, keyring, withdraw_many};
 use crate::host::Host;
 use crate::store::Entry;
 
@@ -160,6 +160,7 @@ async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestam
     let (mut tx, keys) = rotate::begin(host, issuer_id).await?;
     let now = host.now();
     let key = keys.iter().find(|key| key.kid == order.kid).ok_or(Refusal::NotFound)?;
+    let ended = (key.kid.clone(), keyring::remains(&mut tx, &host.sealing.keys(), &key.kid).await?);
     if !tx.end_key(key, KeyState::Revoked, Some(order.reason.as_str()), now).await? {
         return Err(Error::invariant("whoever holds the issuer moves its keys alone"));
     }
@@ -171,7 +172,7 @@ async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestam
         let (kid, usable, since) = if let Some(pending) = rotation::successor(&keys, key) {
             (pending.kid.clone(), host.rotation.usable_at(pending) <= now, Some(pending.created_at.rfc3339()))
         } else {
-            rotate::add(&mut tx, host, issuer_id, &spare.0, &spare.1).await?;
+            rotate::add(&mut tx, host, issuer_id, &spare).await?;
             (spare.0.kid().clone(), false, None)
         };
         let early = (!usable).then_some(Early::Emergency);
@@ -180,6 +181,10 @@ async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestam
     }
     tx.commit().await?;
     issuers::refresh(host).await?;
+    if successor.as_ref().and_then(|successor| successor.kid.as_ref()) != Some(spare.0.kid()) {
+        rotate::discard(host, issuer_id, &spare).await;
+    }
+    rotate::destroy(host, issuer_id, ended).await;
     Ok((now, successor))
 }
 

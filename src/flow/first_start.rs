@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::{self, Config};
 use crate::domain::issuer::{IssuerRecord, Origin};
+use crate::domain::rotation::SigningAlg;
 use crate::domain::time::Timestamp;
 use crate::flow::keyfile::{self, KeyFileError};
 use crate::flow::starting::{Accepted, StartError, StartReport, cimd_members};
@@ -108,11 +109,15 @@ async fn make(
         created_at: now,
         disabled_at: None,
     };
+    let sealing = given.keys();
+    let first = keyring::make(&sealing, DEFAULT_ISSUER, SigningAlg::Es256, rng).await?;
     let mut tx = database.of(DEFAULT_ISSUER.into()).begin().await?;
     if tx.create_issuer(&row).await? {
         tx.add_first_sealing_key(given.main.key.id(), now).await?;
-        keyring::add_first(&mut tx, &given.keys(), DEFAULT_ISSUER, rng, &config.rotation, now).await?;
+        keyring::add_first(&mut tx, &sealing, DEFAULT_ISSUER, &first, (rng, &config.rotation, now)).await?;
         tx.commit().await?;
+    } else {
+        keyring::destroy(&sealing, DEFAULT_ISSUER, first.0.kid(), &first.1).await;
     }
     Ok(())
 }

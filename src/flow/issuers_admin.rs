@@ -4,6 +4,7 @@ use crate::domain::display_name::DisplayName;
 use crate::domain::issuer::{Colour, IssuerId, IssuerRecord, Logo, Origin};
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
+use crate::domain::rotation::SigningAlg;
 use crate::error::Error;
 use crate::flow::keyring;
 use crate::host::{DEFAULT_ISSUER, Host};
@@ -90,13 +91,17 @@ async fn create(
         created_at: now,
         disabled_at: None,
     };
+    let sealing = host.sealing.keys();
+    let first = keyring::make(&sealing, id.as_str(), SigningAlg::Es256, &host.rng).await?;
     let mut tx = host.database.of(id.as_str().into()).begin().await?;
     if !tx.create_issuer(&row).await? {
+        drop(tx);
+        keyring::destroy(&sealing, id.as_str(), first.0.kid(), &first.1).await;
         return Ok(None);
     }
     tx.set_issuer_logo(looks.logo.as_ref()).await?;
     record(host, &mut tx, Event::IssuerCreated { by: origin }).await?;
-    keyring::add_first(&mut tx, &host.sealing.keys(), id.as_str(), &host.rng, &host.rotation, now).await?;
+    keyring::add_first(&mut tx, &sealing, id.as_str(), &first, (&host.rng, &host.rotation, now)).await?;
     tx.commit().await?;
     Ok(Some(row))
 }

@@ -47,12 +47,18 @@ pub fn open(sealing: &SealingKeys, issuer_id: &str, rows: &[KeyRow]) -> Result<K
     let mut active = Vec::new();
     for row in rows.iter().filter(|row| row.key.state == KeyState::Active) {
         let by = sealing.get(&row.sealed_by).ok_or_else(|| failed(row, NOT_HERE))?;
-        let key = SigningKey::open(row.key.alg, by, issuer_id, &row.key.kid, &row.sealed);
+        let public = public(row).map_err(|cause| failed(row, cause))?;
+        let (by, sealed) = ((&**by, sealing.device()), (row.sealed.as_str(), &public));
+        let key = SigningKey::open(row.key.alg, by, issuer_id, &row.key.kid, sealed);
         active.push(key.map_err(|cause| failed(row, cause))?);
     }
-    let jwks: Result<Vec<Jwk>, _> = rows.iter().map(|row| serde_json::from_str(&row.public_jwk)).collect();
-    let ring = jwks.map_err(|_| JoseError("a published key is not JSON")).and_then(|jwks| Keyring::new(active, jwks));
+    let jwks: Result<Vec<Jwk>, _> = rows.iter().map(public).collect();
+    let ring = jwks.and_then(|jwks| Keyring::new(active, jwks));
     ring.map_err(|cause| Unopened { of: format!("issuer {issuer_id}"), cause })
+}
+
+fn public(row: &KeyRow) -> Result<Jwk, JoseError> {
+    serde_json::from_str(&row.public_jwk).map_err(|_| JoseError("a published key is not JSON"))
 }
 
 /// The same for a process, which looks for a sealing key that is not here, and says which key does not open.
@@ -116,7 +122,51 @@ pub async fn add(
     Ok(tx.add_pending_key(&new, now).await?)
 }
 
-/// Makes the first key of an issuer. Nobody has seen its JWKS yet, so it may sign at once.
+/// A key that was just made, and what is to be kept of it.
+pub type Made = (SigningKey, Sealed);
+
+/// Makes a key, in the device where there is one. Before any transaction: RSA takes a good part of a second, and a device its own time.
+///
+/// # Errors
+/// Faults.
+pub async fn make(sealing: &SealingKeys, issuer_id: &str, alg: SigningAlg, rng: &Rng) -> Result<Made, Error> {
+    let by = sealing.first().clone();
+    let id = by.id().clone();
+    let (key, text) = if let Some(device) = sealing.device() {
+        SigningKey::generate_in(device, alg, &by, issuer_id, rng).await?
+    } else {
+        let (issuer_id, rng) = (issuer_id.to_owned(), rng.clone());
+        let made = tokio::task::spawn_blocking(move || SigningKey::generate(alg, &by, &issuer_id, &rng));
+        made.await.map_err(|_| Error::invariant("making a key does not panic"))??
+    };
+    Ok((key, Sealed { text, by: id }))
+}
+
+/// Destroys what a device has of a key that has ended, or was not needed. What it does not do an operator has to: the key is named.
+pub async fn destroy(sealing: &SealingKeys, issuer_id: &str, kid: &Kid, sealed: &Sealed) {
+    let Some(device) = sealing.device() else { return };
+    let destroyed = match sealing.get(&sealed.by) {
+        Some(by) => SigningKey::destroy((by, Some(device)), issuer_id, kid, &sealed.text).await,
+        None => Err(NOT_HERE),
+    };
+    if let Err(error) = destroyed {
+        tracing::error!(issuer = issuer_id, kid = kid.as_str(), %error, "a key that has ended is still in the PKCS #11 device");
+    }
+}
+
+/// What is kept of a key in a device, to be destroyed once it has ended; nothing where there is no device.
+///
+/// # Errors
+/// Faults.
+pub async fn remains(tx: &mut Tx, sealing: &SealingKeys, kid: &Kid) -> Result<Option<Sealed>, Error> {
+    if sealing.device().is_none() {
+        return Ok(None);
+    }
+    let row = tx.published_keys().await?.into_iter().find(|row| row.key.kid == *kid);
+    Ok(row.map(|row| Sealed { text: row.sealed, by: row.sealed_by }))
+}
+
+/// Adds the first key of an issuer. Nobody has seen its JWKS yet, so it may sign at once.
 ///
 /// # Errors
 /// Faults.
@@ -124,15 +174,10 @@ pub async fn add_first(
     tx: &mut Tx,
     sealing: &SealingKeys,
     issuer_id: &str,
-    rng: &Rng,
-    rotation: &Rotation,
-    now: Timestamp,
+    (key, sealed): &Made,
+    (rng, rotation, now): (&Rng, &Rotation, Timestamp),
 ) -> Result<(), Error> {
-    let alg = SigningAlg::Es256;
-    let by = sealing.first();
-    let (key, text) = SigningKey::generate(alg, by, issuer_id, rng)?;
-    let sealed = Sealed { text, by: by.id().clone() };
-    let added = add(tx, sealing, issuer_id, (&key, &sealed), (rng, now)).await?;
+    let added = add(tx, sealing, issuer_id, (key, sealed), (rng, now)).await?;
     if !added || !tx.activate_key(key.kid(), rotation.rotates_from(now, rng.fraction()), now).await? {
         return Err(Error::invariant("a new issuer has no key"));
     }

@@ -46,6 +46,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
         trusted_proxies,
         keys_dir,
         sealing_commands: _,
+        pkcs11: _,
         rotation,
         admin_token_file,
         log,

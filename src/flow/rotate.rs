@@ -8,7 +8,7 @@ use crate::domain::rotation::{self, Early, GRACE, Key, KeyState, SigningAlg};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
 use crate::flow::fetches;
-use crate::flow::keyring::{self, Sealed};
+use crate::flow::keyring::{self, Made, Sealed};
 use crate::host::Host;
 use crate::jose::{self, SigningKey};
 use crate::meters;
@@ -85,14 +85,16 @@ pub async fn list(host: &Host, issuer_id: &str) -> Result<Vec<Listed>, Error> {
 /// # Errors
 /// [`Refusal::KeyState`] when one is pending already; faults.
 pub async fn prepare(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Kid, Error> {
-    let (key, sealed) = generate(host, issuer_id, alg).await?;
+    let made = generate(host, issuer_id, alg).await?;
     let (mut tx, keys) = begin(host, issuer_id).await?;
     if keys.iter().any(|key| key.state == KeyState::Pending && key.alg == alg) {
+        drop(tx);
+        discard(host, issuer_id, &made).await;
         return Err(PENDING_ALREADY.into());
     }
-    add(&mut tx, host, issuer_id, &key, &sealed).await?;
+    add(&mut tx, host, issuer_id, &made).await?;
     tx.commit().await?;
-    Ok(key.kid().clone())
+    Ok(made.0.kid().clone())
 }
 
 /// Publishes a private key that was made elsewhere, PEM or JWK, under the name that its verifiers know it by: `kid`, or that of the JWK. It
@@ -118,9 +120,10 @@ pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>)
     if keys.iter().any(|known| known.state == KeyState::Pending && known.alg == key.alg()) {
         return Err(PENDING_ALREADY.into());
     }
-    add(&mut tx, host, issuer_id, &key, &sealed).await?;
+    let made = (key, sealed);
+    add(&mut tx, host, issuer_id, &made).await?;
     tx.commit().await?;
-    Ok(key.kid().clone())
+    Ok(made.0.kid().clone())
 }
 
 /// The public keys of an issuer as it publishes them, or one that it ever had, as JSON.
@@ -181,8 +184,9 @@ pub async fn retire(host: &Host, issuer_id: &str, kid: &Kid, force: Option<&Reas
             return Err(Refusal::KeyState("it has left the key set already").into());
         }
     }
-    remove(&mut tx, host, key, force).await?;
+    let ended = remove(&mut tx, host, key, force).await?;
     tx.commit().await?;
+    destroy(host, issuer_id, ended).await;
     Ok(())
 }
 
@@ -195,18 +199,21 @@ pub async fn ensure(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(),
     if has(&host.database.of(issuer_id.into()).read().await?.keys(MAX_KEYS).await?) {
         return Ok(());
     }
-    let (key, sealed) = generate(host, issuer_id, alg).await?;
+    let made = generate(host, issuer_id, alg).await?;
     let (mut tx, keys) = begin(host, issuer_id).await?;
-    if has(&keys) {
-        return Ok(());
-    }
     let pending = keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg);
-    let kid = pending.map_or(key.kid(), |pending| &pending.kid);
-    if pending.is_none() {
-        add(&mut tx, host, issuer_id, &key, &sealed).await?;
+    let is_needed = !has(&keys) && pending.is_none();
+    if !has(&keys) {
+        let kid = pending.map_or(made.0.kid(), |pending| &pending.kid);
+        if pending.is_none() {
+            add(&mut tx, host, issuer_id, &made).await?;
+        }
+        take_over(&mut tx, host, kid, None, (Some(Early::First), None)).await?;
+        tx.commit().await?;
     }
-    take_over(&mut tx, host, kid, None, (Some(Early::First), None)).await?;
-    tx.commit().await?;
+    if !is_needed {
+        discard(host, issuer_id, &made).await;
+    }
     Ok(())
 }
 
@@ -293,13 +300,16 @@ async fn activate_due(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(
 
 async fn remove_due(host: &Host, issuer_id: &str) -> Result<(), Error> {
     let (mut tx, keys) = begin(host, issuer_id).await?;
-    let now = host.now();
+    let (now, mut ended) = (host.now(), Vec::new());
     for key in keys.iter().filter(|key| rotation::removable_at(key).is_some_and(|at| at <= now)) {
         if key.state == KeyState::Retiring {
-            remove(&mut tx, host, key, None).await?;
+            ended.push(remove(&mut tx, host, key, None).await?);
         }
     }
     tx.commit().await?;
+    for key in ended {
+        destroy(host, issuer_id, key).await;
+    }
     Ok(())
 }
 
@@ -334,25 +344,25 @@ fn active(keys: &[Key], alg: SigningAlg) -> Option<&Key> {
     keys.iter().find(|key| key.state == KeyState::Active && key.alg == alg)
 }
 
-/// RSA keys take a good part of a second, in which others go on.
-pub(super) async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(SigningKey, Sealed), Error> {
-    let (host, issuer_id) = (host.clone(), issuer_id.to_owned());
-    let made = tokio::task::spawn_blocking(move || {
-        let sealing = host.sealing.keys();
-        let by = sealing.first();
-        let (key, text) = SigningKey::generate(alg, by, &issuer_id, &host.rng)?;
-        Ok::<_, Error>((key, Sealed { text, by: by.id().clone() }))
-    });
-    made.await.map_err(|_| Error::invariant("making a key does not panic"))?
+pub(super) async fn generate(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Made, Error> {
+    keyring::make(&host.sealing.keys(), issuer_id, alg, &host.rng).await
 }
 
-pub(super) async fn add(
-    tx: &mut Tx,
-    host: &Host,
-    issuer_id: &str,
-    key: &SigningKey,
-    sealed: &Sealed,
-) -> Result<(), Error> {
+/// Lets go of a key that was made and is not needed.
+pub(super) async fn discard(host: &Host, issuer_id: &str, (key, sealed): &Made) {
+    keyring::destroy(&host.sealing.keys(), issuer_id, key.kid(), sealed).await;
+}
+
+/// A key that has ended, and what is still to be destroyed of it once that is durable.
+pub(super) type Ended = (Kid, Option<Sealed>);
+
+pub(super) async fn destroy(host: &Host, issuer_id: &str, (kid, sealed): Ended) {
+    if let Some(sealed) = sealed {
+        keyring::destroy(&host.sealing.keys(), issuer_id, &kid, &sealed).await;
+    }
+}
+
+pub(super) async fn add(tx: &mut Tx, host: &Host, issuer_id: &str, (key, sealed): &Made) -> Result<(), Error> {
     let (kid, alg, now) = (key.kid(), key.alg(), host.now());
     if !keyring::add(tx, &host.sealing.keys(), issuer_id, (key, sealed), (&host.rng, now)).await? {
         return Err(Error::invariant("a new key is new, and no other one is pending"));
@@ -389,12 +399,13 @@ pub(super) async fn take_over(
     Ok(())
 }
 
-async fn remove(tx: &mut Tx, host: &Host, key: &Key, force: Option<&Reason>) -> Result<(), Error> {
+async fn remove(tx: &mut Tx, host: &Host, key: &Key, force: Option<&Reason>) -> Result<Ended, Error> {
     let (now, reason) = (host.now(), force.map(Reason::as_str));
+    let remains = keyring::remains(tx, &host.sealing.keys(), &key.kid).await?;
     if !tx.end_key(key, KeyState::Removed, reason, now).await? {
         return Err(Error::invariant("whoever holds the issuer moves its keys alone"));
     }
     let event = Event::KeyRemoved { kid: key.kid.clone(), reason: reason.map(str::to_owned) };
     tx.record(Entry::new(host.id(), now, event)).await?;
-    Ok(())
+    Ok((key.kid.clone(), remains))
 }

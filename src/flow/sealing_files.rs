@@ -84,7 +84,7 @@ mod tests {
         let next = placed(2, sealing::next_path(&folder));
         std::fs::write(sealing::next_path(&folder), [2; 32]).unwrap();
         let (from, to) = (main.key.id().clone(), next.key.id().clone());
-        let given = Given { folder: folder.clone(), main, next: Some(next), old: Vec::new() };
+        let given = Given { folder: folder.clone(), main, next: Some(next), old: Vec::new(), device: None };
         // There is nothing to link to.
         let report = tidy(&given, &to);
         assert!(sealing::next_path(&folder).exists() && !sealing::path(&folder).exists());

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Pkcs11};
 use crate::domain::ids::SealingKeyId;
 use crate::domain::sealing::SealingState;
 use crate::error::Error;
@@ -13,6 +13,7 @@ use crate::flow::sealing::{next_path, old, path, read};
 use crate::flow::starting::StartError;
 use crate::flow::{key_command, keyfile};
 use crate::host::{Given, Host, Place, Placed, Sealing};
+use crate::jose::Device;
 use crate::store::Database;
 
 const MAIN: &str = "sealing_key_command";
@@ -33,8 +34,18 @@ pub(super) async fn given(config: &Config) -> Result<Option<Given>, StartError> 
         Some(command) => Some(printed(MAIN, command).await?),
         None => read(path(folder))?,
     };
+    // Also where there is no sealing key yet: before one is made, everything that is given has to be of use.
+    let device = device(config).await?;
     let Some(main) = main else { return Ok(None) };
-    Ok(Some(Given { folder: folder.clone(), main, next, old: old(folder)? }))
+    Ok(Some(Given { folder: folder.clone(), main, next, old: old(folder)?, device }))
+}
+
+/// The device of the configuration, open.
+async fn device(config: &Config) -> Result<Option<Device>, StartError> {
+    let Some(Pkcs11 { module, token, pin }) = config.pkcs11.clone() else { return Ok(None) };
+    let opened = tokio::task::spawn_blocking(move || Device::open(&module, &token, &pin)).await;
+    let opened = opened.map_err(|_| Error::invariant("opening a device does not panic"))?;
+    Ok(Some(opened.map_err(|e| StartError::Configuration(format!("[keys.pkcs11]: {e}")))?))
 }
 
 /// The same for a database that has keys already.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::domain::ids::SealingKeyId;
-use crate::jose::{SealingKey, SealingKeys};
+use crate::jose::{Device, SealingKey, SealingKeys};
 
 /// Most issuers with keys that are remembered as not opening: one is enough to say so.
 const MAX_UNOPENED: usize = 100;
@@ -48,6 +48,8 @@ pub struct Given {
     pub next: Option<Placed>,
     /// Those of before that were kept.
     pub old: Vec<Placed>,
+    /// Where signing keys are made and sign.
+    pub device: Option<Device>,
 }
 
 impl Given {
@@ -55,7 +57,7 @@ impl Given {
     #[must_use]
     pub fn keys(&self) -> SealingKeys {
         let others = self.next.iter().chain(&self.old).map(|placed| placed.key.clone());
-        SealingKeys::new(self.main.key.clone(), others)
+        SealingKeys::new(self.main.key.clone(), others).with_device(self.device.clone())
     }
 }
 

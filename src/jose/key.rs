@@ -13,7 +13,8 @@ use rsa::traits::PublicKeyParts as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Imported, JoseError, SealingKey};
+use super::device::{Device, DeviceKey};
+use super::{Imported, JoseError, PublicKey, SealingKey};
 use crate::domain::ids::Kid;
 use crate::domain::rotation::SigningAlg;
 use crate::rng::Rng;
@@ -22,15 +23,22 @@ use crate::secret::sha256;
 /// A key that signs. Parsed once; `kid` is its RFC 7638 thumbprint, unless it came from elsewhere with a name of its own.
 pub struct SigningKey {
     kid: Kid,
+    alg: SigningAlg,
     public: Jwk,
-    pair: Pair,
+    signer: Signer,
 }
 
 /// The private half.
-enum Pair {
+enum Signer {
     Es256(EcdsaKeyPair),
     Rs256(RsaKeyPair),
+    Device(DeviceKey),
 }
+
+/// What is sealed of a key in a device: this, and its id there. A private key in PKCS #8 begins otherwise.
+const IN_DEVICE: &[u8] = b"pkcs11:";
+
+const NO_DEVICE: JoseError = JoseError("it is in a PKCS #11 device, and [keys.pkcs11] names none");
 
 impl SigningKey {
     /// Makes a key, and its sealed form for the database. An RSA key takes a good part of a second.
@@ -47,6 +55,49 @@ impl SigningKey {
         let key = Self::parse(alg, &pkcs8)?;
         let sealed = sealing.seal(&pkcs8, &context(issuer_id, &key.kid), rng)?;
         Ok((key, sealed))
+    }
+
+    /// Makes a key in a device, which it never leaves; what is sealed is where it is.
+    ///
+    /// # Errors
+    /// When the device refuses or does not answer.
+    pub async fn generate_in(
+        device: &Device,
+        alg: SigningAlg,
+        sealing: &SealingKey,
+        issuer_id: &str,
+        rng: &Rng,
+    ) -> Result<(Self, String), JoseError> {
+        let id: [u8; 16] = rng.bytes();
+        let public = device.generate(alg, id, &format!("avouch {issuer_id} {}", alg.as_str())).await?;
+        let public = published(alg, public)?;
+        let key = Self::in_device(device, alg, &id, public)?;
+        let sealed = sealing.seal(&[IN_DEVICE, &id].concat(), &context(issuer_id, &key.kid), rng)?;
+        Ok((key, sealed))
+    }
+
+    fn in_device(device: &Device, alg: SigningAlg, id: &[u8], public: Jwk) -> Result<Self, JoseError> {
+        const UNFIT: JoseError = JoseError("the public half of a key in a PKCS #11 device cannot be used");
+        let value = serde_json::to_value(&public).map_err(|_| UNFIT)?;
+        let verifies = PublicKey::from_jwk(&value).filter(|key| key.alg() == alg.as_str()).ok_or(UNFIT)?;
+        let kid = thumbprint(&public.key)?;
+        DeviceKey::new(device, alg, id, verifies).map(|key| Self { kid, alg, public, signer: Signer::Device(key) })
+    }
+
+    /// Destroys what a device has of a key; of one that is sealed in the database nothing is left once its row has let it go.
+    ///
+    /// # Errors
+    /// When it does not open, or the device does not do it.
+    pub async fn destroy(
+        (sealing, device): (&SealingKey, Option<&Device>),
+        issuer_id: &str,
+        kid: &Kid,
+        sealed: &str,
+    ) -> Result<(), JoseError> {
+        match sealing.open(sealed, &context(issuer_id, kid))?.strip_prefix(IN_DEVICE) {
+            Some(id) => device.ok_or(NO_DEVICE)?.destroy(id).await,
+            None => Ok(()),
+        }
     }
 
     /// Takes over a key that was made elsewhere, under the name that its verifiers know it by.
@@ -73,19 +124,24 @@ impl SigningKey {
         self.public.prm.kid = Some(kid.as_str().to_owned());
     }
 
-    /// Opens a key from the database.
+    /// Opens a key from the database, whose row also has its public half.
     ///
     /// # Errors
-    /// When it was sealed by another key, for another row, or is none.
+    /// When it was sealed by another key, for another row, or is none; when it is in a device and there is none.
     pub fn open(
         alg: SigningAlg,
-        sealing: &SealingKey,
+        (sealing, device): (&SealingKey, Option<&Device>),
         issuer_id: &str,
         kid: &Kid,
-        sealed: &str,
+        (sealed, public): (&str, &Jwk),
     ) -> Result<Self, JoseError> {
         // Sealed under its name: another row's would not open.
-        let mut key = Self::parse(alg, &sealing.open(sealed, &context(issuer_id, kid))?)?;
+        let opened = sealing.open(sealed, &context(issuer_id, kid))?;
+        if let Some(id) = opened.strip_prefix(IN_DEVICE) {
+            let key = Self::in_device(device.ok_or(NO_DEVICE)?, alg, id, public.clone())?;
+            return if key.kid == *kid { Ok(key) } else { Err(JoseError("a public key is not the one of its name")) };
+        }
+        let mut key = Self::parse(alg, &opened)?;
         key.rename(kid);
         Ok(key)
     }
@@ -106,31 +162,21 @@ impl SigningKey {
     }
 
     fn parse(alg: SigningAlg, pkcs8: &[u8]) -> Result<Self, JoseError> {
-        let (pair, key) = match alg {
+        let (signer, key) = match alg {
             SigningAlg::Es256 => {
                 let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)
                     .map_err(|_| JoseError("a sealed key is no P-256 key"))?;
                 let key = Key::Ec(ec_public(&pair));
-                (Pair::Es256(pair), key)
+                (Signer::Es256(pair), key)
             }
             SigningAlg::Rs256 => {
                 let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| JoseError("a sealed key is no RSA key"))?;
                 let key = Key::Rsa(rsa_public(&pair)?);
-                (Pair::Rs256(pair), key)
+                (Signer::Rs256(pair), key)
             }
         };
-        let kid = thumbprint(&key)?;
-        let name = match alg {
-            SigningAlg::Es256 => Signing::Es256,
-            SigningAlg::Rs256 => Signing::Rs256,
-        };
-        let prm = Parameters {
-            alg: Some(Algorithm::Signing(name)),
-            kid: Some(kid.as_str().to_owned()),
-            cls: Some(Class::Signing),
-            ..Parameters::default()
-        };
-        Ok(Self { kid, public: Jwk { key, prm }, pair })
+        let public = published(alg, key)?;
+        Ok(Self { kid: thumbprint(&public.key)?, alg, public, signer })
     }
 
     /// Its name in header and JWKS.
@@ -140,10 +186,7 @@ impl SigningKey {
 
     /// What it signs with.
     pub fn alg(&self) -> SigningAlg {
-        match self.pair {
-            Pair::Es256(_) => SigningAlg::Es256,
-            Pair::Rs256(_) => SigningAlg::Rs256,
-        }
+        self.alg
     }
 
     /// The public half as it is published (RFC 7517 section 4).
@@ -156,29 +199,30 @@ impl SigningKey {
     /// # Errors
     /// When the claims are no JSON or the signer refuses; both are faults of ours.
     pub async fn sign(&self, typ: &str, claims: &(impl Serialize + Sync)) -> Result<String, JoseError> {
-        let header = format!(r#"{{"typ":"{typ}","alg":"{}","kid":"{}"}}"#, self.alg().as_str(), self.kid);
+        let header = format!(r#"{{"typ":"{typ}","alg":"{}","kid":"{}"}}"#, self.alg.as_str(), self.kid);
         let payload = serde_json::to_vec(claims).map_err(|_| JoseError("claims are not JSON"))?;
         let mut token = String::with_capacity((header.len() + payload.len()) * 4 / 3 + 360);
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-        let signature = self.pair.sign(token.as_bytes()).await.ok_or(JoseError("signing failed"))?;
+        let signature = self.signer.sign(token.as_bytes()).await?;
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
     }
 }
 
-impl Pair {
-    #[expect(clippy::unused_async, reason = "a key in memory signs at once; one in a device does not")]
-    async fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+impl Signer {
+    async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, JoseError> {
+        const FAILED: JoseError = JoseError("signing failed");
         match self {
-            Self::Es256(pair) => Some(pair.sign(&SystemRandom::new(), message).ok()?.as_ref().to_vec()),
+            Self::Es256(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(|_| FAILED)?.as_ref().to_vec()),
             Self::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
-                Some(signature)
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(|_| FAILED)?;
+                Ok(signature)
             }
+            Self::Device(key) => key.sign(message).await,
         }
     }
 }
@@ -187,6 +231,21 @@ impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "<signing key {}>", self.kid)
     }
+}
+
+/// A public half as it is published (RFC 7517 section 4), named by its thumbprint.
+fn published(alg: SigningAlg, key: Key) -> Result<Jwk, JoseError> {
+    let name = match alg {
+        SigningAlg::Es256 => Signing::Es256,
+        SigningAlg::Rs256 => Signing::Rs256,
+    };
+    let prm = Parameters {
+        alg: Some(Algorithm::Signing(name)),
+        kid: Some(thumbprint(&key)?.as_str().to_owned()),
+        cls: Some(Class::Signing),
+        ..Parameters::default()
+    };
+    Ok(Jwk { key, prm })
 }
 
 /// A new private key, in PKCS #8.
@@ -243,7 +302,7 @@ mod tests {
         let (sealing, rng) = (SealingKey::from_bytes(&[1; 32]).unwrap(), Rng::seeded(1));
         for alg in [SigningAlg::Es256, SigningAlg::Rs256] {
             let (key, sealed) = SigningKey::generate(alg, &sealing, "i", &rng).unwrap();
-            let again = SigningKey::open(alg, &sealing, "i", key.kid(), &sealed).unwrap();
+            let again = SigningKey::open(alg, (&sealing, None), "i", key.kid(), (&sealed, key.public_jwk())).unwrap();
             assert_eq!(key.public_jwk(), again.public_jwk());
             let jwk = serde_json::to_value(key.public_jwk()).unwrap();
             assert_eq!((jwk["alg"].as_str(), jwk["use"].as_str()), (Some(alg.as_str()), Some("sig")));
@@ -256,8 +315,11 @@ mod tests {
             let claims: serde_json::Value = Unverified::parse(&token).unwrap().verify(&public, Some("x+jwt")).unwrap();
             assert_eq!(claims["sub"], "u");
             let other = if alg == SigningAlg::Es256 { SigningAlg::Rs256 } else { SigningAlg::Es256 };
-            assert!(SigningKey::open(other, &sealing, "i", key.kid(), &sealed).is_err());
-            assert!(SigningKey::open(alg, &sealing, "j", key.kid(), &sealed).is_err(), "another issuer's row");
+            assert!(SigningKey::open(other, (&sealing, None), "i", key.kid(), (&sealed, key.public_jwk())).is_err());
+            assert!(
+                SigningKey::open(alg, (&sealing, None), "j", key.kid(), (&sealed, key.public_jwk())).is_err(),
+                "another issuer's row"
+            );
         }
     }
 

@@ -3,6 +3,8 @@
 //! Written by hand over aws-lc-rs: the usual library reads the machine's clock, accepts a missing `aud` and `iss`, an unknown `crit`
 //! and any `typ`, and parses the private key again for every signature.
 
+#[cfg_attr(not(feature = "pkcs11"), path = "no_device.rs")]
+mod device;
 mod import;
 mod jwks;
 mod key;
@@ -11,6 +13,7 @@ mod seal;
 mod sealing_keys;
 mod verify;
 
+pub use device::{Device, DeviceError};
 pub use import::{Imported, import};
 pub use jwks::{Jwks, PublicKey};
 pub use key::SigningKey;

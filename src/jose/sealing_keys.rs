@@ -1,17 +1,21 @@
-//! The sealing keys that a process holds: one seals, and what others have sealed opens too while they stand beside it.
+//! What a process opens signing keys with: its sealing keys, of which one seals and others open what they have sealed, and the device that
+//! has those which are not sealed.
 
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{JoseError, SealingKey};
+use super::{Device, JoseError, SealingKey};
 use crate::domain::ids::SealingKeyId;
 use crate::rng::Rng;
 use crate::secret::{Secret, same};
 
 /// One or more of them, each once; the first one seals.
 #[derive(Clone, Debug)]
-pub struct SealingKeys(Vec<Arc<SealingKey>>);
+pub struct SealingKeys {
+    keys: Vec<Arc<SealingKey>>,
+    device: Option<Device>,
+}
 
 impl SealingKeys {
     /// One that seals, and others.
@@ -23,30 +27,43 @@ impl SealingKeys {
                 keys.push(other);
             }
         }
-        Self(keys)
+        Self { keys, device: None }
+    }
+
+    /// The same with a device, in which keys are made from then on.
+    #[must_use]
+    pub fn with_device(self, device: Option<Device>) -> Self {
+        Self { device, ..self }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> Option<&Device> {
+        self.device.as_ref()
     }
 
     /// The same, but that another one of them seals; `None` where that is not among them.
     #[must_use]
     pub fn led_by(&self, id: &SealingKeyId) -> Option<Self> {
-        Some(Self::new(self.get(id)?.clone(), self.0.iter().cloned()))
+        let led = Self::new(self.get(id)?.clone(), self.keys.iter().cloned());
+        Some(led.with_device(self.device.clone()))
     }
 
     /// The one that seals.
     #[must_use]
     pub fn first(&self) -> &Arc<SealingKey> {
-        &self.0[0]
+        &self.keys[0]
     }
 
     /// One of them.
     #[must_use]
     pub fn get(&self, id: &SealingKeyId) -> Option<&Arc<SealingKey>> {
-        self.0.iter().find(|key| key.id() == id)
+        self.keys.iter().find(|key| key.id() == id)
     }
 
     /// The names of all of them.
     pub fn ids(&self) -> impl Iterator<Item = &SealingKeyId> {
-        self.0.iter().map(|key| key.id())
+        self.keys.iter().map(|key| key.id())
     }
 
     /// What the forms of a session's pages carry from now on.
@@ -58,7 +75,7 @@ impl SealingKeys {
     /// Whether that is what they carry, or have carried before the key was another.
     #[must_use]
     pub fn is_form_token(&self, session_id: &str, given: &str) -> bool {
-        self.0.iter().any(|key| same(given, key.form_token(session_id).expose()))
+        self.keys.iter().any(|key| same(given, key.form_token(session_id).expose()))
     }
 
     /// What a browser proves itself by from now on.
@@ -70,7 +87,7 @@ impl SealingKeys {
     /// Whether that is what it proves itself by, or was before the key was another.
     #[must_use]
     pub fn is_browser_tag(&self, fact: &str, given: &str) -> bool {
-        self.0.iter().any(|key| same(given, &key.browser_tag(fact)))
+        self.keys.iter().any(|key| same(given, &key.browser_tag(fact)))
     }
 
     /// As [`SealingKey::seal_note`].
@@ -86,7 +103,7 @@ impl SealingKeys {
     /// # Errors
     /// The same.
     pub fn open_note(&self, sealed: &str, context: &str) -> Result<Zeroizing<Vec<u8>>, JoseError> {
-        let mut opened = self.0.iter().map(|key| key.open_note(sealed, context));
+        let mut opened = self.keys.iter().map(|key| key.open_note(sealed, context));
         opened.find(Result::is_ok).unwrap_or(Err(JoseError("what is sealed does not open with these sealing keys")))
     }
 }

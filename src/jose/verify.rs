@@ -16,6 +16,17 @@ pub const MAX_TOKEN: usize = 16 * 1024;
 #[error("{0}")]
 pub struct JoseError(pub &'static str);
 
+impl JoseError {
+    /// What a device that signs says when it is not at its best.
+    pub(super) const DEVICE: Self = Self("the PKCS #11 device does not answer as it should");
+
+    /// Whether it may be over a moment later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        *self == Self::DEVICE
+    }
+}
+
 /// The header members we read. The rest is ignored (RFC 7515 section 4), among it every `jku`, `jwk` and `x5u` that would let a token
 /// choose its own key; a repeated member is refused.
 #[derive(Debug, Deserialize)]

@@ -271,8 +271,8 @@ fn text(value: Value) -> Result<String, BrowserError> {
     }
 }
 
-/// The path of a program, as `tests/run` found it.
-fn program(variable: &str) -> String {
+/// The path of a program or of what one needs, as `tests/run` found or made it.
+pub(crate) fn program(variable: &str) -> String {
     #[expect(clippy::disallowed_methods, reason = "a test is told where its tools are")]
     let path = std::env::var(variable);
     path.ok().filter(|path| !path.is_empty()).unwrap_or_else(|| panic!("{variable} is not set: run tests/run"))

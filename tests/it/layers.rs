@@ -20,7 +20,7 @@ fn rules() -> BTreeMap<&'static str, (Vec<&'static str>, Vec<&'static str>)> {
         ("meters", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("rng", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
         ("domain", (vec![], not(&[&wire, &["sqlx", "hyper_rustls", "tokio", "aws_lc_rs", "getrandom"]]))),
-        ("jose", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls", "tokio"]]))),
+        ("jose", (vec!["domain"], not(&[&wire, &["sqlx", "hyper_rustls"]]))),
         ("store", (vec!["domain"], not(&[&wire, &["hyper_rustls"]]))),
         ("net", (vec!["domain"], vec!["axum", "sqlx"])),
         ("error", (vec!["domain", "jose", "store"], not(&[&wire, &["sqlx", "hyper_rustls"]]))),

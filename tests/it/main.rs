@@ -46,6 +46,8 @@ mod pages;
 mod paging;
 mod passwords;
 mod paths;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod process;
 mod refresh;
 mod removal;

@@ -15,6 +15,7 @@ use avouch::host::DEFAULT_ISSUER;
 use avouch::rng::Rng;
 use serde_json::{Value, json};
 
+use crate::browser::program;
 use crate::harness::{ALICE, Engine, World, claims, declarations, sign_by};
 use crate::keys::look;
 
@@ -84,11 +85,10 @@ impl Field {
         let there = here.replica(&declared(&here.service.url)).await;
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verifiers");
         // Beside its library: a script finds what it imports from where it is.
-        let installed =
-            std::env::var("AVOUCH_TEST_VERIFIERS").expect("tests/run says where the verifiers are installed");
+        let installed = program("AVOUCH_TEST_VERIFIERS");
         let script = PathBuf::from(installed).join("verify.mjs");
         fs::copy(tests.join("verify.mjs"), &script).unwrap();
-        let python = std::env::var("PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+        let python = program("PYTHON");
         let verifiers = [
             Verifier::start("jose", ("node", &script), &[], &here),
             Verifier::start("PyJWT", (&python, &tests.join("verify.py")), &[], &there),
@@ -189,7 +189,7 @@ async fn a_rotation_is_noticed_by_no_verifier() {
         if field.now() >= mint_at {
             mint_at = field.now() + Seconds(60 + up_to(90));
             field.sign_in_again().await;
-            let minted = field.mint().await;
+            let minted = Box::pin(field.mint()).await;
             alive.extend(minted);
             field.verify(alive.make_contiguous());
         }
@@ -214,7 +214,7 @@ async fn a_rotation_is_noticed_by_no_verifier() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_convinces_nobody_whose_key_set_has_aged() {
     let mut field = Field::start().await;
-    let assertions = field.mint().await;
+    let assertions = Box::pin(field.mint()).await;
     field.verify(&assertions);
     let (host, clock) = (field.servers[0].host.clone(), field.servers[0].clock.clone());
     let stolen = field.servers[0].app.issuer.ring.active.clone();
@@ -234,7 +234,7 @@ async fn a_revoked_key_convinces_nobody_whose_key_set_has_aged() {
     field.work().await;
     // jose looks for a key that it does not know once in 30 seconds; others keep what they have for ten minutes.
     clock.advance(Seconds(31));
-    let minted = field.mint().await;
+    let minted = Box::pin(field.mint()).await;
     field.verify_by(&minted, false, 2);
     clock.advance(Seconds(570));
     let now = field.now();
@@ -244,6 +244,6 @@ async fn a_revoked_key_convinces_nobody_whose_key_set_has_aged() {
         assert!(unknown.iter().any(|words| refused.contains(words)), "{}: {refused}", verifier.name);
     }
     field.sign_in().await;
-    let minted = field.mint().await;
+    let minted = Box::pin(field.mint()).await;
     field.verify(&minted);
 }
