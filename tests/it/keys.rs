@@ -37,6 +37,12 @@ pub(crate) async fn signed_by(world: &World, tokens: &Value) -> String {
     jsonwebtoken::decode_header(body["access_token"].as_str().unwrap()).unwrap().kid.unwrap()
 }
 
+/// A sealed text of which one character is another.
+pub(crate) fn altered(sealed: &str) -> String {
+    let other = if &sealed[40..41] == "A" { "B" } else { "A" };
+    format!("{}{other}{}", &sealed[..40], &sealed[41..])
+}
+
 /// Moves the clock, to and fro.
 fn at(world: &World, time: Timestamp) {
     world.clock.advance(time - world.clock.now());
@@ -244,7 +250,7 @@ both! {
         let jwks = async || world.http.get(format!("{}/acme/jwks.json", world.url)).send().await.unwrap().status().as_u16();
         let sealed = world.database.column("SELECT sealed FROM signing_key WHERE issuer_id = 'acme'").await.remove(0);
         let swapped = "(SELECT sealed FROM signing_key WHERE issuer_id = 'default')".to_owned();
-        let altered = format!("'{}A{}'", &sealed[..40], &sealed[41..]);
+        let altered = format!("'{}'", altered(&sealed));
         let cut = format!("'{}'", &sealed[..60]);
         for (n, wrong) in [altered, swapped, cut].iter().enumerate() {
             world.database.column(&format!("UPDATE signing_key SET sealed = {wrong} WHERE issuer_id = 'acme' RETURNING kid")).await;

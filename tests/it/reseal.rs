@@ -269,7 +269,7 @@ both! {
         let old = id_of(&world, "sealing.key");
         let sealed = world.database.column("SELECT sealed FROM signing_key WHERE issuer_id = 'acme'").await.remove(0);
         for (n, wrong) in [
-            format!("'{}A{}'", &sealed[..40], &sealed[41..]),
+            format!("'{}'", crate::keys::altered(&sealed)),
             format!("'{}'", &sealed[..60]),
             "(SELECT sealed FROM signing_key WHERE issuer_id = 'default')".to_owned(),
         ].into_iter().enumerate() {
