@@ -10,6 +10,7 @@ mod client;
 mod floor;
 mod hang;
 mod issuers;
+mod keys;
 mod load;
 mod machine;
 mod options;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             match options.task {
                 Task::Measure => scenarios::run(&options).await,
                 Task::Issuers => issuers::run(&options).await,
+                Task::Keys => keys::run(&options).await,
                 Task::Outbox => {
                     outbox::run(&options).await?;
                     hang::run(&options).await

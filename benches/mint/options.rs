@@ -15,6 +15,7 @@ usage: cargo bench --bench mint -- [OPTION]...
   --folder DIR      where databases are made; its disk is what commits wait for [the system's temporary folder]
   --start           instead: time from start to first answer, and memory
   --issuers         instead: one path issuer and 10,000 of them, side by side
+  --keys            instead: time until one server follows what another does with keys (PostgreSQL)
   --outbox          instead: time to find what is due among 20,000 notices, and to tell hosts beside some that hang";
 
 /// What to do.
@@ -24,6 +25,7 @@ pub(crate) enum Task {
     Outbox,
     Start,
     Issuers,
+    Keys,
     /// Not for people: how this program starts the floor as a process of its own.
     FloorServer,
 }
@@ -68,6 +70,7 @@ impl Options {
                 "--outbox" => options.task = Task::Outbox,
                 "--start" => options.task = Task::Start,
                 "--issuers" => options.task = Task::Issuers,
+                "--keys" => options.task = Task::Keys,
                 "--floor-server" => options.task = Task::FloorServer,
                 // `cargo bench` says so to every benchmark.
                 "--bench" => {}
