@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::domain::claims::ASSERTION_LIFETIME;
 use crate::domain::delegation::Selection;
-use crate::domain::ids::{ClientKey, Jti, Kid, Subject};
+use crate::domain::ids::{ClientId, Jti, Kid, Subject};
 use crate::domain::journal::{Event, Why};
 use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{self, Early, Key, KeyState, SigningAlg};
@@ -87,8 +87,8 @@ pub struct Alive {
     pub aud: String,
     /// The user, as the service knows them.
     pub sub: Subject,
-    /// Our key of the client that it was minted for.
-    pub client: ClientKey,
+    /// The client that it was minted for.
+    pub client: ClientId,
     /// When it expires.
     pub exp: String,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::json_row::one_of;
 use super::{Columns, Result, StoreError, Tx, json, on};
-use crate::domain::ids::{AccountId, ClientKey, Jti};
+use crate::domain::ids::{AccountId, ClientId, ClientKey, Jti};
 use crate::domain::journal::{Assertion, Event};
 use crate::domain::notice::Attempt;
 use crate::domain::time::Timestamp;
@@ -42,7 +42,7 @@ pub struct AssertionRow {
     /// The row's.
     pub id: String,
     /// Whose it was.
-    pub client: ClientKey,
+    pub client: ClientId,
     /// Its identifier.
     pub jti: Jti,
     /// What it said.
@@ -101,7 +101,8 @@ fn assertion_row(r: &impl Columns) -> Result<AssertionRow> {
     let Some(Event::Assertion(assertion)) = Event::read("assertion", &r.text("body")?) else {
         return Err(StoreError::Broken("body"));
     };
-    Ok(AssertionRow { id: r.text("id")?, client: r.id("client_id")?, jti: r.id("jti")?, assertion })
+    let client = ClientId::parse(&r.text("client_id")?).map_err(|_| StoreError::Broken("client_id"))?;
+    Ok(AssertionRow { id: r.text("id")?, client, jti: r.id("jti")?, assertion })
 }
 
 impl Tx {
@@ -153,8 +154,8 @@ impl Tx {
         let bound = |at: Timestamp| format!("{:012x}", at.0.max(0).saturating_mul(1000));
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT id, client_id, jti, body FROM journal WHERE id > $2 AND id < $4 AND issuer_id = $1 AND kind = 'assertion'
-                  ORDER BY id LIMIT $3",
+                "SELECT j.id, c.client_id, j.jti, j.body FROM journal j JOIN client c ON c.id = j.client_id
+                  WHERE j.id > $2 AND j.id < $4 AND j.issuer_id = $1 AND j.kind = 'assertion' ORDER BY j.id LIMIT $3",
             )
             .bind(&*id)
             .bind(after.map_or_else(|| bound(since), str::to_owned))

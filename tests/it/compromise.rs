@@ -68,7 +68,7 @@ both! {
         assert_eq!((again.alive, again.withdrawn, again.state_before), (3, 1, KeyState::Revoked));
         let text = again.markdown();
         let jti = crate::harness::claims(&assertion)["jti"].as_str().unwrap().to_owned();
-        for part in ["# A signing key was revoked", "a stolen backup", "What to tell services", &jti, &kid] {
+        for part in ["# A signing key was revoked", "a stolen backup", "What to tell services", "desk-agent", &jti, &kid] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let (status, refused) = world.exchange("desk-agent", &tokens, &[]).await;
