@@ -88,6 +88,7 @@
 //! | provider: `once` mints once, whatever the concurrency | [`Store::mint`](crate::store::Store::mint) | `mint::a_once_mints_exactly_one_of_a_hundred`, `replicas::a_once_mints_exactly_one_of_a_hundred_on_two_servers` |
 //! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api::lists`, `api::a_record_in_full`, `withdraw::what_is_agreed_again_is_active_again` |
 //! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::tell`](crate::flow::notify::tell), [`LogoutToken`](crate::domain::claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::any_2xx_delivers`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
+//! | provider, v0.3 and later: security event token to the `events_endpoint` (RFC 8417 §2.2, RFC 8935 §2.1) | [`Format::SecEvent`](crate::domain::notice::Format::SecEvent) | `formats` |
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
 //!

@@ -12,8 +12,7 @@ use crate::domain::service::audience_of;
 use crate::domain::service_policy::{Dialect, ServicePolicy};
 
 /// What no key of its own says: it follows from the dialect, or is written in another way.
-const NOT_KEYS: [&str; 5] =
-    ["requires_verified_contact", "client_id_source", "takes_id_jag", "notices", "max_auth_age"];
+const NOT_KEYS: [&str; 4] = ["requires_verified_contact", "client_id_source", "takes_id_jag", "max_auth_age"];
 
 /// Reads every `[[services]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ServiceDecl>, ConfigError> {
@@ -33,11 +32,13 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
     let given = section.text("audience")?;
     let keys = names::<ServicePolicy>().iter().filter(|name| !NOT_KEYS.contains(name));
     let mut members = section.members(keys.copied());
-    let revocation_uri = section.text("revocation_uri")?;
+    let short = [
+        ("revocation_uri", Format::LogoutJwt, section.text("revocation_uri")?),
+        ("events_endpoint", Format::SecEvent, section.text("events_endpoint")?),
+    ];
     let age = section.span("max_auth_age")?;
     section.only("subject_type", "public", &["pairwise"])?;
     section.only("mode", "user", &["admin"])?;
-    section.later("events_endpoint")?;
     section.finish()?;
 
     let home = homes.of(section, issuer.as_deref())?;
@@ -46,18 +47,23 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
         let age = seconds(&age).map_err(|problem| section.wrong("max_auth_age", problem))?;
         members.insert("max_auth_age".into(), json!(age));
     }
-    // A service that takes `logout+jwt` pushes at a `revocation_uri` speaks auth.md v0.1; of another nothing is known.
-    let dialect = match revocation_uri {
-        Some(endpoint) => {
-            members.insert("notices".into(), json!([{ "format": Format::LogoutJwt, "endpoint": endpoint }]));
-            Dialect::AuthMd
+    // A service that takes either of auth.md's notices speaks auth.md; of another nothing is known.
+    let mut notices = members.remove("notices").unwrap_or_else(|| json!([]));
+    for (key, format, endpoint) in short {
+        let Some(endpoint) = endpoint else { continue };
+        ServicePolicy::of(Dialect::AuthMd)
+            .with([("notices".to_owned(), json!([{ "format": format, "endpoint": endpoint }]))].into_iter().collect())
+            .map_err(|error| section.refused(MemberError::new(key, error.problem)))?;
+        if let Some(notices) = notices.as_array_mut() {
+            notices.push(json!({ "format": format, "endpoint": endpoint }));
         }
-        None => Dialect::IdJag,
+    }
+    let dialect = match notices.as_array() {
+        Some(notices) if notices.is_empty() => Dialect::IdJag,
+        _ => Dialect::AuthMd,
     };
-    let policy = ServicePolicy::of(dialect).with(members).map_err(|error| match error.member.as_str() {
-        "notices" => section.refused(MemberError::new("revocation_uri", error.problem)),
-        _ => section.refused(error),
-    })?;
+    members.insert("notices".into(), notices);
+    let policy = ServicePolicy::of(dialect).with(members).map_err(|error| section.refused(error))?;
     let audience = audience_of(&given, &home.url).map_err(|problem| section.wrong("audience", problem))?;
     Ok(ServiceDecl { issuer: home.id, audience, policy })
 }
@@ -130,7 +136,20 @@ mod tests {
                     "max_auth_age = 3600",
                     "services[0].max_auth_age: expected a time with its unit, in quotes: \"3600s\" for seconds",
                 ),
-                ("notices = []", "services[0].notices: unknown key"),
+                ("notices = 'x'", "services[0].notices: "),
+                ("notices = [{ format = 'pigeon', endpoint = 'https://a.example/e' }]", "services[0].notices: "),
+                (
+                    "notices = [{ format = 'secevent+jwt', endpoint = 'http://a.example/e' }]",
+                    "services[0].notices: \"http://a.example/e\" must be https",
+                ),
+                (
+                    "notices = [{ format = 'secevent+jwt', endpoint = 'https://a.example/e', event = 'revoked' }]",
+                    "services[0].notices: event: it is not an absolute URL",
+                ),
+                (
+                    "events_endpoint = 'https://a.example/e'\nnotices = [{ format = 'secevent+jwt', endpoint = 'https://a.example/e' }]",
+                    "services[0].notices: \"secevent+jwt\" is listed twice",
+                ),
                 ("takes_id_jag = true", "services[0].takes_id_jag: unknown key"),
                 ("max_auth_age = '0s'", "services[0].max_auth_age: \"0s\" is outside"),
                 ("subject_type = 'pairwise'", "services[0].subject_type: \"pairwise\" is not supported yet"),
@@ -138,8 +157,8 @@ mod tests {
                 ("mode = 'admin'", "services[0].mode: \"admin\" is not supported yet"),
                 ("mode = 'any'", "services[0].mode: expected \"user\", found \"any\""),
                 (
-                    "events_endpoint = 'https://a.example/e'",
-                    "services[0].events_endpoint: this key is not supported yet",
+                    "events_endpoint = 'http://a.example/e'",
+                    "services[0].events_endpoint: \"http://a.example/e\" must be https",
                 ),
                 ("audiance = 'x'", "services[0].audiance: unknown key; the nearest known one is `audience`"),
             ],

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ids::{ClientId, Jti, Subject};
+use super::notice::Delivery;
 use super::scope::Scope;
 use super::session::Account;
 use super::time::{Seconds, Timestamp};
@@ -12,6 +13,7 @@ use super::time::{Seconds, Timestamp};
 pub const ID_JAG: &str = "oauth-id-jag+jwt";
 /// `typ` of our ID tokens.
 pub const ID_TOKEN: &str = "JWT";
+
 /// `typ` of a logout token (OpenID Connect Back-Channel Logout section 2.4).
 pub const LOGOUT: &str = "logout+jwt";
 
@@ -19,8 +21,6 @@ pub const LOGOUT: &str = "logout+jwt";
 pub const ASSERTION_LIFETIME: Seconds = Seconds(300);
 /// Seconds an ID token is valid.
 pub const ID_TOKEN_LIFETIME: Seconds = Seconds(3600);
-/// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
-pub const LOGOUT_LIFETIME: Seconds = Seconds(120);
 
 /// Most bytes of an assertion's claims. With header and signature, and in base64, that makes 8 KiB, which fits into what servers take as a
 /// form or a header.
@@ -218,7 +218,7 @@ impl UserInfo {
     }
 }
 
-/// A notice in the form of auth.md v0.1 ("Revocation"): a logout token that names a delegation.
+/// A notice in the form of auth.md ("Revocation"): a logout token, or a security event token, that names a delegation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogoutToken {
     /// As first emitted for this delegation.
@@ -231,19 +231,22 @@ pub struct LogoutToken {
     pub jti: Jti,
     /// When it was issued.
     pub iat: Timestamp,
-    /// `iat` + 120.
-    pub exp: Timestamp,
-    /// [`REVOKED_EVENT`], with an empty object.
+    /// Where the format has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exp: Option<Timestamp>,
+    /// One, [`REVOKED_EVENT`] unless the service knows it by another name, with an empty object.
     pub events: Map<String, Value>,
 }
 
 impl LogoutToken {
     /// The notice that a delegation is withdrawn.
     #[must_use]
-    pub fn revoked(iss: &str, sub: &Subject, aud: &str, jti: Jti, now: Timestamp) -> Self {
+    pub fn revoked(delivery: &Delivery, event: Option<&str>, jti: Jti, now: Timestamp) -> Self {
         let mut events = Map::new();
-        events.insert(REVOKED_EVENT.to_owned(), json!({}));
-        Self { iss: iss.into(), sub: sub.clone(), aud: aud.into(), jti, iat: now, exp: now + LOGOUT_LIFETIME, events }
+        events.insert(event.unwrap_or(REVOKED_EVENT).to_owned(), json!({}));
+        let Delivery { iss, sub, aud, format, .. } = delivery;
+        let exp = format.lifetime().map(|lifetime| now + lifetime);
+        Self { iss: iss.clone(), sub: sub.clone(), aud: aud.clone(), jti, iat: now, exp, events }
     }
 }
 

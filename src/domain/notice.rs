@@ -11,6 +11,9 @@ pub const REDEEMABLE_AFTER_EXP: Seconds = Seconds(120);
 /// Seconds a notice is tried.
 pub const LIFETIME: Seconds = Seconds(7 * 24 * 3600);
 
+/// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
+pub const LOGOUT_LIFETIME: Seconds = Seconds(120);
+
 /// Most bytes that are kept of an answer.
 pub const MAX_KEPT: usize = 1024;
 
@@ -19,6 +22,8 @@ vocabulary! {
     pub enum Format {
         /// A signed logout token, posted raw (auth.md v0.1, "Revocation").
         LogoutJwt = "logout+jwt",
+        /// A security event token, pushed as RFC 8935 says (auth.md v0.3 and later, "Revocation").
+        SecEvent = "secevent+jwt",
     }
 }
 
@@ -28,6 +33,16 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::LogoutJwt => "application/logout+jwt",
+            Self::SecEvent => "application/secevent+jwt",
+        }
+    }
+
+    /// For how long a token of it says that it is good: of a security event that says nothing (RFC 8417 section 2.2).
+    #[must_use]
+    pub fn lifetime(self) -> Option<Seconds> {
+        match self {
+            Self::LogoutJwt => Some(LOGOUT_LIFETIME),
+            Self::SecEvent => None,
         }
     }
 }

@@ -3,8 +3,9 @@
 //! A new key is published before it signs, and an old one stays published until nothing that it signed can still be valid: so no verifier
 //! that honours `max-age`, and none that keeps a key set for ten minutes whatever it says (auth.md), ever misses a key.
 
-use super::claims::{ASSERTION_LIFETIME, ID_TOKEN_LIFETIME, LOGOUT_LIFETIME};
+use super::claims::{ASSERTION_LIFETIME, ID_TOKEN_LIFETIME};
 use super::ids::Kid;
+use super::notice::LOGOUT_LIFETIME;
 use super::time::{Seconds, Timestamp};
 
 vocabulary! {

@@ -79,18 +79,22 @@ impl ClientIdSource {
 
 /// Where a service takes a kind of notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NoticeEndpoint {
     /// What is sent there.
     pub format: Format,
     /// Where that is.
     pub endpoint: String,
+    /// What the event is called there, if not as auth.md calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }
 
 /// What an operator says of a service's protocol, or discovery finds: it only fills a [`ServicePolicy`] in, which then says each thing
 /// that follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// auth.md v0.1: posts of ID-JAGs to its own endpoint, `logout+jwt` at its `revocation_uri`.
+    /// auth.md: posts of ID-JAGs to its own endpoint, `logout+jwt` at its `revocation_uri` or `secevent+jwt` at its `events_endpoint`.
     AuthMd,
     /// A plain resource authorization server of the ID-JAG draft; nothing can be pushed to it.
     IdJag,
@@ -173,6 +177,9 @@ impl ServicePolicy {
         check_list("notices", self.notices.iter().map(|notice| notice.format.as_str()), MAX_ENTRIES, |_| Ok(()))?;
         for notice in &self.notices {
             endpoint(&notice.endpoint).map_err(|problem| MemberError::new("notices", problem))?;
+            // Each event is a URI (RFC 8417 section 2.2).
+            let event = notice.event.as_deref().map_or(Ok(()), |uri| absolute(uri).map(|_| ()));
+            event.map_err(|problem| MemberError::new("notices", format!("event: {problem}")))?;
         }
         if self.max_auth_age.is_some_and(|age| !(Seconds(1)..=MAX_AUTH_AGE).contains(&age)) {
             return Err(MemberError::new("max_auth_age", "it is outside of 1 second to 3650 days"));
@@ -183,7 +190,13 @@ impl ServicePolicy {
     /// Where it takes a kind of notice.
     #[must_use]
     pub fn endpoint_for(&self, format: Format) -> Option<&str> {
-        self.notices.iter().find(|notice| notice.format == format).map(|notice| notice.endpoint.as_str())
+        self.receiver(format).map(|notice| notice.endpoint.as_str())
+    }
+
+    /// The same, with what it calls the event.
+    #[must_use]
+    pub fn receiver(&self, format: Format) -> Option<&NoticeEndpoint> {
+        self.notices.iter().find(|notice| notice.format == format)
     }
 }
 

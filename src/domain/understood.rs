@@ -198,7 +198,7 @@ impl Understood {
     pub fn policy(&self) -> ServicePolicy {
         let known = |channel: &Said<Channel>| {
             let format = Format::parse(&channel.value.format)?;
-            Some(NoticeEndpoint { format, endpoint: channel.value.endpoint.clone() })
+            Some(NoticeEndpoint { format, endpoint: channel.value.endpoint.clone(), event: None })
         };
         ServicePolicy {
             resources: self.resources.value.clone(),

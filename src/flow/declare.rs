@@ -154,9 +154,9 @@ async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Time
 /// clients, services, then delegations by id.
 async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<usize, Error> {
     // The notices of a service that goes still go to where it was.
-    let mut endpoints = std::collections::HashMap::new();
+    let mut receivers = std::collections::HashMap::new();
     for (_, audience) in &gone.services {
-        endpoints.insert(audience.clone(), withdraw::endpoint(tx, audience).await?);
+        receivers.insert(audience.clone(), withdraw::receivers(tx, audience).await?);
     }
     for (id, name) in &gone.users {
         if tx.disable_account(id, now).await? {
@@ -188,17 +188,17 @@ async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<u
     }
     let mut ended = whole.len();
     for (id, aud) in whole {
-        let endpoint = match endpoints.get(&aud) {
-            Some(endpoint) => endpoint.clone(),
-            None => withdraw::endpoint(tx, &aud).await?,
+        let receivers = match receivers.get(&aud) {
+            Some(receivers) => receivers.clone(),
+            None => withdraw::receivers(tx, &aud).await?,
         };
-        withdraw::end(app, tx, &id, endpoint.as_deref(), Why::Configuration).await?;
+        withdraw::end(app, tx, &id, &receivers, Why::Configuration).await?;
     }
     for (client, _) in &gone.clients {
         for (id, aud) in tx.delegations_of_client(client).await? {
             ended += 1;
-            let endpoint = withdraw::endpoint(tx, &aud).await?;
-            withdraw::end_client(app, tx, &id, client, endpoint.as_deref(), Why::Configuration).await?;
+            let receivers = withdraw::receivers(tx, &aud).await?;
+            withdraw::end_client(app, tx, &id, client, &receivers, Why::Configuration).await?;
         }
     }
     Ok(ended)

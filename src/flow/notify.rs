@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::domain::claims::{LOGOUT, LogoutToken};
+use crate::domain::claims::LogoutToken;
 use crate::domain::display_name::beginning;
 use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
 use crate::domain::retry::{Answer, Next, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
+use crate::domain::service_policy::NoticeEndpoint;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::lanes::Place;
@@ -134,7 +135,7 @@ struct Speaker {
     app: App,
     aud: String,
     format: Format,
-    endpoint: Option<String>,
+    receiver: Option<NoticeEndpoint>,
     alg: SigningAlg,
 }
 
@@ -148,7 +149,7 @@ impl Speaker {
             app,
             aud: delivery.aud.clone(),
             format: delivery.format,
-            endpoint: policy.as_ref().and_then(|policy| policy.endpoint_for(delivery.format)).map(str::to_owned),
+            receiver: policy.as_ref().and_then(|policy| policy.receiver(delivery.format)).cloned(),
             alg: policy.map_or(SigningAlg::Es256, |policy| policy.signing_alg),
         })
     }
@@ -168,13 +169,14 @@ impl Speaker {
 /// Faults; the lease then runs out and another attempt follows.
 async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &mut Place) -> Result<bool, Error> {
     let app = &speaker.app;
-    let endpoint = speaker.endpoint.as_ref().unwrap_or(&delivery.endpoint);
+    let endpoint = speaker.receiver.as_ref().map_or(&delivery.endpoint, |receiver| &receiver.endpoint);
+    let event = speaker.receiver.as_ref().and_then(|receiver| receiver.event.as_deref());
     let url = Url::parse(endpoint).ok();
     let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
     let jti = app.rng.jti();
-    let claims = LogoutToken::revoked(&delivery.iss, &delivery.sub, &delivery.aud, jti.clone(), app.now());
+    let claims = LogoutToken::revoked(delivery, event, jti.clone(), app.now());
     let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
-    let token = key.sign(LOGOUT, &claims).await?;
+    let token = key.sign(delivery.format.as_str(), &claims).await?;
     let begun = Instant::now();
     let sent = match url {
         Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),

@@ -7,8 +7,9 @@ use url::Url;
 use crate::domain::delegation::Delegation;
 use crate::domain::ids::{ClientId, ClientKey, authority};
 use crate::domain::journal::{self, Event, Why};
-use crate::domain::notice::{Delivery, Format, LIFETIME, rounds};
+use crate::domain::notice::{Delivery, LIFETIME, rounds};
 use crate::domain::refusal::Refusal;
+use crate::domain::service_policy::NoticeEndpoint;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::issuers;
@@ -24,8 +25,8 @@ pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result
     let found = tx.delegation(delegation_id).await?;
     let delegation = theirs(caller, found)?;
     if delegation.ended_at.is_none() {
-        let endpoint = endpoint(&mut tx, &delegation.aud).await?;
-        end(app, &mut tx, delegation_id, endpoint.as_deref(), why(caller)).await?;
+        let receivers = receivers(&mut tx, &delegation.aud).await?;
+        end(app, &mut tx, delegation_id, &receivers, why(caller)).await?;
     }
     after(app, tx, delegation_id).await
 }
@@ -48,8 +49,8 @@ pub async fn withdraw_client(
     if !consents.iter().any(|consent| consent.client_key == client.key) {
         return Err(Refusal::NotFound.into());
     }
-    let endpoint = endpoint(&mut tx, &delegation.aud).await?;
-    end_client(app, &mut tx, delegation_id, &client.key, endpoint.as_deref(), why(caller)).await?;
+    let receivers = receivers(&mut tx, &delegation.aud).await?;
+    end_client(app, &mut tx, delegation_id, &client.key, &receivers, why(caller)).await?;
     after(app, tx, delegation_id).await
 }
 
@@ -69,27 +70,32 @@ async fn after(app: &App, mut tx: Tx, delegation_id: &str) -> Result<(Delegation
     Ok((delegation, deliveries))
 }
 
-/// Where a service takes notices.
+/// Where a service takes notices: it is told in each format that it takes.
 ///
 /// # Errors
 /// Faults.
-pub async fn endpoint(tx: &mut Tx, aud: &str) -> Result<Option<String>, Error> {
-    let service = tx.service(aud).await?;
-    Ok(service.and_then(|s| s.policy.endpoint_for(Format::LogoutJwt).map(str::to_owned)))
+pub async fn receivers(tx: &mut Tx, aud: &str) -> Result<Vec<NoticeEndpoint>, Error> {
+    Ok(tx.service(aud).await?.map(|service| service.policy.notices).unwrap_or_default())
 }
 
 /// Ends a delegation and all its consents, in the caller's transaction. `false` when it was over.
 ///
 /// # Errors
 /// Faults.
-pub async fn end(app: &App, tx: &mut Tx, delegation_id: &str, endpoint: Option<&str>, why: Why) -> Result<bool, Error> {
+pub async fn end(
+    app: &App,
+    tx: &mut Tx,
+    delegation_id: &str,
+    receivers: &[NoticeEndpoint],
+    why: Why,
+) -> Result<bool, Error> {
     let now = app.now();
     let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     if !tx.end_delegation(delegation_id, now).await? {
         return Ok(false);
     }
     let ended = tx.end_consents(delegation_id, None, now).await?;
-    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: None }).await?;
+    enqueue_notices(app, tx, &locked, receivers, Ended { why, consents: ended, client: None }).await?;
     Ok(true)
 }
 
@@ -103,7 +109,7 @@ pub async fn end_client(
     tx: &mut Tx,
     delegation_id: &str,
     client: &ClientKey,
-    endpoint: Option<&str>,
+    receivers: &[NoticeEndpoint],
     why: Why,
 ) -> Result<bool, Error> {
     let now = app.now();
@@ -115,7 +121,7 @@ pub async fn end_client(
     if !tx.has_standing_consent(delegation_id).await? {
         tx.end_delegation(delegation_id, now).await?;
     }
-    enqueue_notices(app, tx, &locked, endpoint, Ended { why, consents: ended, client: Some(client) }).await?;
+    enqueue_notices(app, tx, &locked, receivers, Ended { why, consents: ended, client: Some(client) }).await?;
     Ok(true)
 }
 
@@ -161,9 +167,9 @@ async fn lapse_one(app: &App, id: &str) -> Result<(), Error> {
         if !tx.has_standing_consent(id).await? {
             tx.end_delegation(id, now).await?;
         }
-        let endpoint = endpoint(&mut tx, &locked.aud).await?;
+        let receivers = receivers(&mut tx, &locked.aud).await?;
         let ended = Ended { why: Why::Lapsed, consents: ended, client: None };
-        enqueue_notices(app, &mut tx, &locked, endpoint.as_deref(), ended).await?;
+        enqueue_notices(app, &mut tx, &locked, &receivers, ended).await?;
         tx.commit().await?;
         app.outbox_signal.notify_one();
     }
@@ -185,20 +191,21 @@ async fn enqueue_notices(
     app: &App,
     tx: &mut Tx,
     locked: &Delegation,
-    endpoint: Option<&str>,
+    receivers: &[NoticeEndpoint],
     ended: Ended<'_>,
 ) -> Result<(), Error> {
     let now = app.now();
     let mut notices = Vec::new();
     // A delegation nothing was minted under has nothing to end at the service.
-    if let Some(endpoint) = endpoint.filter(|_| locked.mint_count > 0) {
+    for receiver in receivers.iter().filter(|_| locked.mint_count > 0) {
+        let endpoint = receiver.endpoint.as_str();
         let host = Url::parse(endpoint).map_or_else(|_| endpoint.to_owned(), |url| authority(&url));
         for (round, due_at) in rounds(now, locked.last_exp) {
             let id = app.id();
             tx.enqueue(&NewDelivery {
                 id: &id,
                 delegation_id: &locked.id,
-                format: Format::LogoutJwt,
+                format: receiver.format,
                 round,
                 endpoint,
                 host: &host,

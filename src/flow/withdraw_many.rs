@@ -84,17 +84,17 @@ async fn batches(
         after.clone_from(last);
         let app = issuers::owing(host, issuer_id).await?;
         let mut tx = store.begin().await?;
-        let mut endpoints = BTreeMap::new();
+        let mut receivers = BTreeMap::new();
         for (_, aud) in &page {
-            if !endpoints.contains_key(aud) {
-                endpoints.insert(aud, withdraw::endpoint(&mut tx, aud).await?);
+            if !receivers.contains_key(aud) {
+                receivers.insert(aud, withdraw::receivers(&mut tx, aud).await?);
             }
         }
         for (id, aud) in &page {
-            let endpoint = endpoints.get(aud).and_then(Option::as_deref);
+            let told = receivers.get(aud).map_or(&[][..], Vec::as_slice);
             let ended = match &client {
-                None => withdraw::end(&app, &mut tx, id, endpoint, why).await?,
-                Some(client) => withdraw::end_client(&app, &mut tx, id, &client.key, endpoint, why).await?,
+                None => withdraw::end(&app, &mut tx, id, told, why).await?,
+                Some(client) => withdraw::end_client(&app, &mut tx, id, &client.key, told, why).await?,
             };
             done += u64::from(ended);
         }

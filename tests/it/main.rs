@@ -25,6 +25,7 @@ mod ending;
 mod errors;
 mod exchange;
 mod fetchers;
+mod formats;
 mod harness;
 mod issued;
 mod issuers;

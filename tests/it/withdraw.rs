@@ -308,10 +308,10 @@ both! {
         let other = world.tokens(&browser, "travel-agent").await;
         world.agree(&browser, "travel-agent", &other, "always", &[]).await;
         let client = world.database.column("SELECT id FROM client WHERE client_id = 'desk-agent'").await.remove(0).into();
-        let endpoint = format!("{}/agent/auth/revoke", world.service.url);
         for times in 1..=2 {
             let mut tx = world.app.store.begin().await.unwrap();
-            withdraw::end_client(&world.app, &mut tx, &id, &client, Some(&endpoint), Why::Admin).await.unwrap();
+            let receivers = withdraw::receivers(&mut tx, &world.service.url).await.unwrap();
+            withdraw::end_client(&world.app, &mut tx, &id, &client, &receivers, Why::Admin).await.unwrap();
             tx.commit().await.unwrap();
             assert_eq!(delegation(&world, &id).await["status"], "active");
             assert_eq!(number(&world, "SELECT COUNT(*) FROM delivery").await, 2, "ended {times} times");
