@@ -33,7 +33,7 @@ pub struct TokenSet {
 
 /// Tokens whose rows are written, and whose ID token waits for its signature: no transaction waits for a signer.
 #[derive(Debug)]
-pub(super) struct Unsigned {
+pub struct Unsigned {
     tokens: TokenSet,
     id_token: Option<(Arc<SigningKey>, IdToken)>,
 }
@@ -43,7 +43,7 @@ impl Unsigned {
     ///
     /// # Errors
     /// Faults.
-    pub(super) async fn sign(self) -> Result<TokenSet, Error> {
+    pub async fn sign(self) -> Result<TokenSet, Error> {
         let Self { mut tokens, id_token } = self;
         if let Some((key, claims)) = id_token {
             tokens.id_token = Some(Secret::new(key.sign(ID_TOKEN, &claims).await?));
@@ -56,13 +56,7 @@ impl Unsigned {
 ///
 /// # Errors
 /// Faults.
-pub(super) async fn issue(
-    app: &App,
-    tx: &mut Tx,
-    client: &Client,
-    family: &Family,
-    scope: &Scope,
-) -> Result<Unsigned, Error> {
+pub async fn issue(app: &App, tx: &mut Tx, client: &Client, family: &Family, scope: &Scope) -> Result<Unsigned, Error> {
     let now = app.now();
     let access_token = app.rng.token();
     tx.add_access_token(&token_hash(&access_token), &family.id, scope, now, now + ACCESS_LIFETIME).await?;
