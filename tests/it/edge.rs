@@ -22,7 +22,12 @@ const PAGES: [(&str, &str); 6] = [
     ("/consent/x", "GET,HEAD,POST"),
     ("/connections", "GET,HEAD"),
 ];
-const API: [(&str, &str); 2] = [("/api/v1/delegations", "GET,HEAD"), ("/api/v1/delegations/x", "GET,HEAD,DELETE")];
+const API: [(&str, &str); 4] = [
+    ("/api/v1/delegations", "GET,HEAD,DELETE"),
+    ("/api/v1/delegations/x", "GET,HEAD,DELETE"),
+    ("/api/v1/deliveries", "GET,HEAD"),
+    ("/api/v1/keys/fetchers", "GET,HEAD"),
+];
 
 /// Where issuers are.
 const BASES: [&str; 2] = ["", "/acme"];
