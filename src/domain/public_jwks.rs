@@ -44,9 +44,9 @@ impl PublicJwks {
             }
             if is_usable(key)? {
                 has_usable_key = true;
-                // Whoever names its key by a name that two have names none.
-                if !names.insert(members.get("kid").map(Value::to_string)) && keys.len() > 1 {
-                    return Err(IdError("each of several keys must have a kid of its own"));
+                // Whoever names its key by a name that two of its kind have names none (RFC 7517 section 4.5).
+                if !names.insert((key["kty"].as_str(), key["kid"].as_str())) {
+                    return Err(IdError("each of several keys of one kty must have a kid of its own"));
                 }
             }
         }
@@ -181,6 +181,7 @@ mod tests {
             (json!([ec()]), true),
             (json!([rsa()]), true),
             (json!([ec(), rsa()]), true),
+            (json!([ec(), with(rsa(), &json!({"kid": "1"}))]), true),
             (json!([okp]), false),
             (json!([okp, ec()]), true),
             (json!([{"kty": "AKP", "alg": "ML-DSA-44", "pub": "x"}, ec()]), true),
@@ -238,6 +239,10 @@ mod tests {
             (json!({"keys": [with(rsa(), &json!({"n": short}))]}), "shorter than 2048 bits"),
             (json!({"keys": [with(rsa(), &json!({"e": "AQ"}))]}), "no RSA key"),
             (json!({"keys": [ec(), ec()]}), "a kid of its own"),
+            (
+                json!({"keys": [with(ec(), &json!({"kid": null})), with(ec(), &json!({"kid": null}))]}),
+                "a kid of its own",
+            ),
             (json!({"keys": [without_kid(), without_kid()]}), "a kid of its own"),
         ] {
             let problem = PublicJwks::parse(set.clone()).map(|_| "accepted").unwrap_err();
