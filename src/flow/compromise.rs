@@ -11,6 +11,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::rotation::{self, Early, Key, KeyState, SigningAlg};
 use crate::domain::time::{Seconds, Timestamp};
 use crate::error::Error;
+use crate::flow::keyring::Made;
 use crate::flow::rotate::{self, Reason};
 use crate::flow::{issuers, keyring, withdraw_many};
 use crate::host::Host;
@@ -153,27 +154,39 @@ pub async fn run(
 
 /// The transaction: from its end on the key signs nowhere, for every mint compares its state.
 async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestamp, Option<Successor>), Error> {
-    // Made before anybody waits for it, and thrown away where none is needed.
+    // Made before anybody waits for it, and only where one is needed: a device that is ill shall not keep a key from being revoked that
+    // another one follows.
     let found = host.database.of(issuer_id.into()).read().await?.keys(rotate::MAX_KEYS).await?;
-    let alg = found.iter().find(|key| key.kid == order.kid).ok_or(Refusal::NotFound)?.alg;
-    let spare = rotate::generate(host, issuer_id, alg).await?;
+    let key = found.iter().find(|key| key.kid == order.kid).ok_or(Refusal::NotFound)?;
+    let spare = if key.state == KeyState::Active && rotation::successor(&found, key).is_none() {
+        Some(rotate::generate(host, issuer_id, key.alg).await?)
+    } else {
+        None
+    };
     let (mut tx, keys) = rotate::begin(host, issuer_id).await?;
     let now = host.now();
     let key = keys.iter().find(|key| key.kid == order.kid).ok_or(Refusal::NotFound)?;
+    if let (KeyState::Revoked, Some(at)) = (key.state, key.ended_at) {
+        // Somebody else was first.
+        drop(tx);
+        discard(host, issuer_id, spare).await;
+        return Ok((at, None));
+    }
     let ended = (key.kid.clone(), keyring::remains(&mut tx, &host.sealing.keys(), &key.kid).await?);
     if !tx.end_key(key, KeyState::Revoked, Some(order.reason.as_str()), now).await? {
         return Err(Error::invariant("whoever holds the issuer moves its keys alone"));
     }
     let event = Event::KeyRevoked { kid: key.kid.clone(), reason: order.reason.as_str().to_owned() };
     tx.record(Entry::new(host.id(), now, event)).await?;
-    let mut successor = None;
+    let (mut successor, mut spare) = (None, spare);
     if key.state == KeyState::Active {
         let revoked = Key { state: KeyState::Revoked, ..key.clone() };
         let (kid, usable, since) = if let Some(pending) = rotation::successor(&keys, key) {
             (pending.kid.clone(), host.rotation.usable_at(pending) <= now, Some(pending.created_at.rfc3339()))
         } else {
-            rotate::add(&mut tx, host, issuer_id, &spare).await?;
-            (spare.0.kid().clone(), false, None)
+            let made = spare.take().ok_or(Refusal::KeyState("its keys have moved meanwhile: try again"))?;
+            rotate::add(&mut tx, host, issuer_id, &made).await?;
+            (made.0.kid().clone(), false, None)
         };
         let early = (!usable).then_some(Early::Emergency);
         rotate::take_over(&mut tx, host, &kid, Some(&revoked), (early, Some(&order.reason))).await?;
@@ -181,11 +194,15 @@ async fn revoke(host: &Host, issuer_id: &str, order: &Order) -> Result<(Timestam
     }
     tx.commit().await?;
     issuers::refresh(host).await?;
-    if successor.as_ref().and_then(|successor| successor.kid.as_ref()) != Some(spare.0.kid()) {
-        rotate::discard(host, issuer_id, &spare).await;
-    }
+    discard(host, issuer_id, spare).await;
     rotate::destroy(host, issuer_id, ended).await;
     Ok((now, successor))
+}
+
+async fn discard(host: &Host, issuer_id: &str, spare: Option<Made>) {
+    if let Some(spare) = spare {
+        rotate::discard(host, issuer_id, &spare).await;
+    }
 }
 
 async fn list_alive(host: &Host, issuer_id: &str, kid: &Kid, at: Timestamp, report: &mut Report) -> Result<(), Error> {

@@ -202,16 +202,18 @@ pub async fn ensure(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<(),
     let made = generate(host, issuer_id, alg).await?;
     let (mut tx, keys) = begin(host, issuer_id).await?;
     let pending = keys.iter().find(|key| key.state == KeyState::Pending && key.alg == alg);
-    let is_needed = !has(&keys) && pending.is_none();
-    if !has(&keys) {
-        let kid = pending.map_or(made.0.kid(), |pending| &pending.kid);
-        if pending.is_none() {
-            add(&mut tx, host, issuer_id, &made).await?;
-        }
-        take_over(&mut tx, host, kid, None, (Some(Early::First), None)).await?;
-        tx.commit().await?;
+    if has(&keys) {
+        drop(tx);
+        discard(host, issuer_id, &made).await;
+        return Ok(());
     }
-    if !is_needed {
+    if pending.is_none() {
+        add(&mut tx, host, issuer_id, &made).await?;
+    }
+    let kid = pending.map_or(made.0.kid(), |pending| &pending.kid);
+    take_over(&mut tx, host, kid, None, (Some(Early::First), None)).await?;
+    tx.commit().await?;
+    if pending.is_some() {
         discard(host, issuer_id, &made).await;
     }
     Ok(())

@@ -187,6 +187,10 @@ fn is_over(error: &Error) -> bool {
 }
 
 fn generate(session: &Session, alg: SigningAlg, id: &[u8], label: &[u8]) -> Result<Option<Key>, Error> {
+    // A call that is made again shall find nothing of the first: of two keys under one id none would sign.
+    for left in session.find_objects(&[Attribute::Id(id.to_vec())])? {
+        session.destroy_object(left)?;
+    }
     let named = [Attribute::Token(true), Attribute::Id(id.to_vec()), Attribute::Label(label.to_vec())];
     let private =
         [Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false), Attribute::Sign(true)];

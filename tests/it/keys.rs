@@ -3,10 +3,11 @@
 use avouch::domain::ids::Kid;
 use avouch::domain::rotation::{KeyState, SigningAlg, kept_for};
 use avouch::domain::time::{Seconds, Timestamp};
+use avouch::flow::compromise::{self, Order};
 use avouch::flow::rotate::{self, Reason};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Engine, NOW, World, both, declarations, eventually};
+use crate::harness::{Answer, Engine, Line, NOW, World, both, declarations, eventually};
 
 pub(crate) const DAY: Seconds = Seconds(24 * 3600);
 
@@ -190,6 +191,43 @@ both! {
         look(&other).await;
         assert_eq!(key_set(&other).await.0.len(), 3);
     }
+}
+
+/// A server that cannot reach the database for a minute knows nothing of what others do with the keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_cut_off_signs_nothing_and_then_by_the_new_key() {
+    let (world, wire) = World::by_wire().await;
+    let (_, tokens, ..) = world.delegated().await;
+    let (beside, id) = (world.beside().await, world.app.issuer.id.clone());
+    let first = key_set(&world).await.0.remove(0);
+    let second = rotate::prepare(&beside, &id, SigningAlg::Es256).await.unwrap();
+    look(&world).await;
+    assert_eq!(key_set(&world).await.0.len(), 2);
+    world.clock.advance(DAY);
+    wire.set(Line::Cut);
+    let reason = Reason::parse("a stolen backup").unwrap();
+    let order = Order { kid: Kid::from(first.as_str()), reason, withdraw_since: None, dry_run: false };
+    compromise::run(&beside, &id, &order, |_, _| {}).await.unwrap();
+    world.clock.advance(Seconds(60));
+    let (status, refused) = world.exchange("desk-agent", &tokens, &[]).await;
+    assert_eq!((status, &refused["error"]), (503, &json!("temporarily_unavailable")), "{refused}");
+    let (kids, kept) = key_set(&world).await;
+    assert!(
+        kids.contains(&second.to_string()),
+        "the key that signs elsewhere is in the set that is served from memory"
+    );
+    assert!(kept.ends_with("max-age=300"), "{kept}: nobody keeps that set for long");
+
+    wire.set(Line::Open);
+    eventually("it is ready", async || {
+        world.http.get(format!("{}/readyz", world.url)).send().await.unwrap().status() == 200
+    })
+    .await;
+    let browser = world.signed_in(crate::harness::ALICE).await;
+    let tokens = world.tokens(&browser, "desk-agent").await;
+    assert_eq!(signed_by(&world, &tokens).await, second.as_str(), "before it has looked");
+    look(&world).await;
+    assert_eq!(key_set(&world).await.0, [second.to_string()]);
 }
 
 both! {

@@ -305,6 +305,16 @@ impl World {
         Self { host, app, url, clock, service, database, http: client(), stop }
     }
 
+    /// Another process on the database, by a line of its own where this one's can be cut.
+    pub(crate) async fn beside(&self) -> Host {
+        let Some(wire) = &self.database.by_wire else { panic!("this one's line cannot be cut") };
+        let text = std::fs::read_to_string(self.database.path("avouch.toml")).unwrap();
+        let file = self.database.path("beside.toml");
+        std::fs::write(&file, text.replace(wire, &self.database.url)).unwrap();
+        let config = Config::load(Some(&file), Vec::new()).unwrap();
+        start::connect(&config, self.clock.clone(), Rng::seeded(SEEDS.fetch_add(1, Ordering::SeqCst))).await.unwrap()
+    }
+
     /// The same world, seen by those who deal with one of its path issuers.
     pub(crate) async fn under(&self, id: &str) -> Self {
         let app = issuers::app(&self.host, id).await.unwrap().unwrap_or_else(|| panic!("there is no issuer {id}"));
