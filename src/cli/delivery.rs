@@ -1,21 +1,17 @@
 //! `avouch delivery …`: notices, on the database of a server that may be running.
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::config::{cannot_start, load};
-use crate::clock::Clock;
+use super::common::Common;
 use crate::domain::notice::{Attempt, Deliveries, Delivery, DeliveryState};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flow::deliveries::{self, Told};
-use crate::flow::{issuers, issuers_admin, start};
-use crate::host::{App, DEFAULT_ISSUER};
-use crate::rng::Rng;
+use crate::flow::issuers;
+use crate::host::App;
 
 /// Rows that are read at a time.
 const PAGE: i64 = 200;
@@ -49,19 +45,6 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Args)]
-pub(super) struct Common {
-    /// The issuer, as in its path [default: the one at the root]
-    #[arg(long, value_name = "ID")]
-    issuer: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Configuration file [default: avouch.toml if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 fn state(text: &str) -> Result<DeliveryState, String> {
     DeliveryState::parse(text).ok_or_else(|| "it must be queued, delivered, refused or given_up".to_owned())
 }
@@ -84,14 +67,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 /// What a disabled issuer owes is sent as well.
 async fn connect(common: &Common) -> Result<App, Failure> {
-    let config = load(common.config.as_deref())?;
-    let host = start::connect(&config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
-    let id = common.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
-    issuers_admin::find(&host, id).await.map_err(|e| match e {
-        Error::Refused(_) => Failure::Usage(format!("--issuer {id}: there is none of that id")),
-        fault @ Error::Fault(_) => failed(id, fault),
-    })?;
-    issuers::owing(&host, id).await.map_err(|e| failed(id, e))
+    let (host, id) = common.connect().await?;
+    issuers::owing(&host, &id).await.map_err(|e| failed(&id, e))
 }
 
 fn failed(id: &str, error: Error) -> Failure {

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use self::table::{list, show};
 use super::Failure;
+use super::common::Common;
 use super::config::{cannot_start, load};
 use super::progress::Bar;
 use crate::clock::Clock;
@@ -26,7 +27,6 @@ use crate::error::Error;
 use crate::flow::compromise::{self, Order, Report};
 use crate::flow::rotate::{self, Reason, Rotated};
 use crate::flow::start::{self, Accepted};
-use crate::host::{DEFAULT_ISSUER, Host};
 use crate::rng::Rng;
 
 #[derive(Subcommand)]
@@ -143,19 +143,6 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Args)]
-pub(super) struct Common {
-    /// The issuer, as in its path [default: the one at the root]
-    #[arg(long, value_name = "ID")]
-    issuer: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Configuration file [default: avouch.toml if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 /// What concerns all issuers.
 #[derive(Args)]
 pub(super) struct All {
@@ -204,30 +191,30 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { common } => init(&common).await,
         Command::List { fetchers, common } => {
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             list(&host, &id, fetchers, &common).await
         }
         Command::Prepare { alg, common } => {
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             let kid = rotate::prepare(&host, &id, alg).await.map_err(failed)?;
             show(&host, &id, &kid, &common).await
         }
         Command::Activate { kid, force, common } => {
             let (kid, force) = (Kid::from(kid), force.reason()?);
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             rotate::activate(&host, &id, &kid, force.as_ref()).await.map_err(failed)?;
             show(&host, &id, &kid, &common).await
         }
         Command::Retire { kid, force, common } => {
             let (kid, force) = (Kid::from(kid), force.reason()?);
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             rotate::retire(&host, &id, &kid, force.as_ref()).await.map_err(failed)?;
             show(&host, &id, &kid, &common).await
         }
         Command::Import { file, kid, common } => {
             let wrong = |e: &dyn std::fmt::Display| Failure::Usage(format!("{}: {e}", file.display()));
             let text = read(&file).map_err(|e| wrong(&e))?;
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             let kid = rotate::import(&host, &id, &text, kid.map(Kid::from).as_ref()).await.map_err(|e| match e {
                 Error::Refused(refusal) => wrong(&refusal),
                 fault @ Error::Fault(_) => failed(fault),
@@ -235,7 +222,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             show(&host, &id, &kid, &common).await
         }
         Command::Export { kid, common } => {
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             let set = rotate::export(&host, &id, kid.map(Kid::from).as_ref()).await.map_err(failed)?;
             out!("{set}");
             Ok(())
@@ -260,7 +247,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Rotate { alg, force, common } => {
             let force = force.reason()?;
-            let (host, id) = connect(&common).await?;
+            let (host, id) = common.connect().await?;
             let rotated = rotate::rotate(&host, &id, alg, force.as_ref()).await.map_err(failed)?;
             let (Rotated::Prepared(kid) | Rotated::Activated(kid)) = rotated;
             show(&host, &id, &kid, &common).await
@@ -275,17 +262,6 @@ impl Force {
     }
 }
 
-async fn connect(common: &Common) -> Result<(Host, String), Failure> {
-    let config = load(common.config.as_deref())?;
-    let id = common.issuer.clone().unwrap_or_else(|| DEFAULT_ISSUER.to_owned());
-    let host = start::connect(&config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
-    crate::flow::issuers_admin::find(&host, &id).await.map_err(|e| match e {
-        Error::Refused(_) => Failure::Usage(format!("--issuer {id}: there is none of that id")),
-        fault @ Error::Fault(_) => failed(fault),
-    })?;
-    Ok((host, id))
-}
-
 async fn init(common: &Common) -> Result<(), Failure> {
     let config = load(common.config.as_deref())?;
     if !start::was_started(&config).await.map_err(|e| cannot_start(&e))? {
@@ -297,7 +273,7 @@ async fn init(common: &Common) -> Result<(), Failure> {
         host.database.close().await;
         drop(claim);
     }
-    let (host, id) = connect(common).await?;
+    let (host, id) = common.connect().await?;
     list(&host, &id, false, common).await
 }
 
@@ -365,7 +341,7 @@ impl ReportFile {
 }
 
 async fn revoke_on(order: &Order, common: &Common) -> Result<Report, Failure> {
-    let (host, id) = connect(common).await?;
+    let (host, id) = common.connect().await?;
     let mut bar = Bar::new("withdrawn");
     let report = compromise::run(&host, &id, order, |done, all| bar.show(done, all)).await;
     bar.end();

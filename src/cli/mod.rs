@@ -28,6 +28,7 @@ macro_rules! help {
 use help;
 
 mod admin_token;
+mod common;
 mod config;
 mod delegation;
 mod delivery;

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::config::{cannot_start, load};
+use super::common::{Common, no_issuer};
+use super::config::load;
 use crate::clock::Clock;
 use crate::domain::ids::Audience;
 use crate::domain::refusal::Refusal;
@@ -17,9 +18,8 @@ use crate::error::Error;
 use crate::flow::discover::discover;
 use crate::flow::services::{self, Record};
 use crate::flow::{issuers, start};
-use crate::host::{App, DEFAULT_ISSUER};
+use crate::host::App;
 use crate::net::{Documents, Net, Policy};
-use crate::rng::Rng;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -70,19 +70,6 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Args)]
-pub(super) struct Common {
-    /// The issuer, as in its path [default: the one at the root]
-    #[arg(long, value_name = "ID")]
-    issuer: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Configuration file [default: avouch.toml if there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 /// Rows that are read at a time.
 const PAGE: i64 = 200;
 
@@ -108,11 +95,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn connect(common: &Common) -> Result<App, Failure> {
-    let config = load(common.config.as_deref())?;
-    let host = start::connect(&config, Clock::System, Rng::Os).await.map_err(|e| cannot_start(&e))?;
-    let id = common.issuer.as_deref().unwrap_or(DEFAULT_ISSUER);
-    let found = issuers::app(&host, id).await.map_err(|e| failed(id, e))?;
-    found.ok_or_else(|| Failure::Usage(format!("--issuer {id}: there is none of that id")))
+    let (host, id) = common.connect().await?;
+    let found = issuers::app(&host, &id).await.map_err(|e| failed(&id, e))?;
+    found.ok_or_else(|| no_issuer(&id))
 }
 
 fn parsed(url: &str) -> Result<Audience, Failure> {
