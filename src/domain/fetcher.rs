@@ -8,6 +8,10 @@ use super::time::{Seconds, Timestamp};
 
 /// Most characters of a user agent.
 const MAX_USER_AGENT: usize = 120;
+/// User agents of one address that are told apart; anybody can think of many.
+pub const MAX_USER_AGENTS: usize = 8;
+/// What stands for the rest of them.
+const OTHERS: &str = "(others)";
 /// What counts as lately.
 pub const LATELY: Seconds = Seconds(7 * 86_400);
 
@@ -27,6 +31,12 @@ impl Fetcher {
         let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
         let user_agent: String = user_agent.trim().chars().take(MAX_USER_AGENT).map(shown).collect();
         Self { address: network(address).into(), user_agent: user_agent.into() }
+    }
+
+    /// Somebody else at the same address.
+    #[must_use]
+    pub fn others(&self) -> Self {
+        Self { address: self.address.clone(), user_agent: OTHERS.into() }
     }
 
     /// Whether a host with this address may be it.

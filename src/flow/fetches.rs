@@ -48,7 +48,7 @@ pub async fn lately(host: &Host, issuer_id: &str) -> Result<Fetchers, Error> {
     Ok(Fetchers::of(host.database.of(issuer_id.into()).read().await?.fetches(since).await?))
 }
 
-/// Which declared services they may be: those whose host has a fetcher's address now. By the audience of each, sorted.
+/// Which services they may be: those whose host has a fetcher's address now. By the audience of each, sorted.
 ///
 /// # Errors
 /// Faults; a name that cannot be looked up is none.

@@ -1,7 +1,7 @@
 //! Who has fetched which key.
 
 use super::{Columns, Result, Tx, on};
-use crate::domain::fetcher::{FetchRecord, Fetcher};
+use crate::domain::fetcher::{FetchRecord, Fetcher, MAX_USER_AGENTS};
 use crate::domain::ids::Kid;
 use crate::domain::time::Timestamp;
 use crate::fetches::Fetched;
@@ -14,7 +14,11 @@ impl Tx {
     pub async fn add_fetches(&mut self, fetched: &[&Fetched]) -> Result<usize> {
         let room = MAX_ROWS - self.count_fetches().await?;
         let (mut added, mut left_out) = (0, 0);
-        for fetch in fetched {
+        for &fetch in fetched {
+            let others = Fetched { fetcher: fetch.fetcher.others(), ..fetch.clone() };
+            let agents = self.user_agents_at(&fetch.fetcher.address).await?;
+            let is_known = agents.iter().any(|agent| **agent == *fetch.fetcher.user_agent);
+            let fetch = if is_known || agents.len() < MAX_USER_AGENTS { fetch } else { &others };
             let about_ourselves = [Kid::from("")];
             let kids = if fetch.kids.is_empty() { &about_ourselves } else { &fetch.kids[..] };
             for kid in kids {
@@ -29,6 +33,15 @@ impl Tx {
             }
         }
         Ok(left_out)
+    }
+
+    async fn user_agents_at(&mut self, address: &str) -> Result<Vec<String>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let sql = "SELECT DISTINCT user_agent FROM key_fetch WHERE issuer_id = $1 AND address = $2";
+            let rows = sqlx::query(sql).bind(&*id).bind(address).fetch_all(c).await?;
+            rows.iter().map(|r| r.text("user_agent")).collect()
+        })
     }
 
     async fn count_fetches(&mut self) -> Result<i64> {
@@ -93,12 +106,13 @@ impl Tx {
         })
     }
 
-    /// The audiences of the enabled services, at most `limit`.
+    /// The audiences of the enabled services of which something is known, those first that an operator answers for; at most `limit`.
     pub async fn audiences(&mut self, limit: i64) -> Result<Vec<String>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT audience FROM service WHERE issuer_id = $1 AND disabled_at IS NULL ORDER BY audience LIMIT $2",
+                "SELECT audience FROM service WHERE issuer_id = $1 AND disabled_at IS NULL AND origin <> 'unknown'
+                  ORDER BY CASE WHEN origin = 'discovered' THEN 1 ELSE 0 END, audience LIMIT $2",
             )
             .bind(&*id)
             .bind(limit)

@@ -62,6 +62,21 @@ both! {
 }
 
 both! {
+    async fn of_one_address_a_few_names_are_told_apart(world: World) {
+        let (issuer, version) = ("default".into(), "1".into());
+        for n in 0..20 {
+            let agent = format!("agent {n}");
+            let who = (std::net::IpAddr::from([10, 0, 0, 1]), agent.as_str());
+            world.host.fetches.count((&issuer, &version), who, || ["a".into()].into(), world.clock.now());
+            // Each time is as good as a server of its own.
+            fetches::write_down(&world.host).await.unwrap();
+        }
+        let rows = world.database.column("SELECT user_agent || ' ' || count FROM key_fetch ORDER BY count DESC").await;
+        assert_eq!((rows.len(), rows[0].as_str()), (9, "(others) 12"));
+    }
+}
+
+both! {
     async fn a_crowd_is_not_counted_for_ever(world: World) {
         let (issuer, version) = ("default".into(), "1".into());
         let crowd = |from: u32, to: u32| {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::words::{span, when};
-use super::{Common, failed, fetchers};
+use super::{failed, fetchers};
 use crate::cli::Failure;
+use crate::cli::common::Common;
 use crate::domain::ids::Kid;
 use crate::domain::rotation::{KeyState, Step};
 use crate::domain::time::Timestamp;

@@ -275,7 +275,7 @@ struct FetcherItem {
     address: String,
     /// What it calls itself.
     user_agent: String,
-    /// The audiences of declared services whose host has that address now.
+    /// The audiences of known services whose host has that address now.
     services: Vec<String>,
     /// How often it fetched the key set, or the document about this issuer if that is more.
     fetches: i64,
