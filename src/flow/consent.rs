@@ -59,7 +59,8 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     }
     let client = tx.client_by_key(&ticket.client_key).await?.ok_or(Error::invariant("a ticket has its client"))?;
     let audience = Audience::parse(&ticket.aud).map_err(|_| Error::invariant("a ticket's audience parses"))?;
-    let service = services::resolve(tx, &audience).await?;
+    // Also one that takes no ID-JAGs any more: the user may still say no, and see what they have said.
+    let service = services::of_question(tx, &audience).await?;
     let speaks = !service.source.is_operators();
     let understood = if speaks { tx.discovery(&ticket.aud).await?.map(|known| known.understood) } else { None };
     let known = tx.agreed_before(&account.id, &ticket.aud, &client.key).await?;
@@ -70,7 +71,7 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     let disclosed = disclosed(&service.policy, account);
     let standing = tx.consents(&account.id, &ticket.aud, &client.key).await?;
     let unseen = unseen(disclosed, standing.iter().filter(|consent| consent.mode != Mode::Denied));
-    let digest = digest(&ticket, &client, &service, account, disclosed);
+    let digest = digest(&ticket, &client, (&service, understood.as_ref()), account, disclosed);
     let open = ticket.closed_at.is_none() && ticket.expires_at > app.now();
     Ok(Some(TicketView { ticket, client, service, understood, disclosed, unseen, digest, known, decided, open }))
 }
@@ -84,7 +85,13 @@ fn unseen<'a>(disclosed: ClaimSet, standing: impl Iterator<Item = &'a Consent>) 
     disclosed.iter().filter(|claim| !shown.has(*claim)).collect()
 }
 
-fn digest(ticket: &Ticket, client: &Client, service: &Service, account: &Account, disclosed: ClaimSet) -> String {
+fn digest(
+    ticket: &Ticket,
+    client: &Client,
+    (service, understood): (&Service, Option<&Understood>),
+    account: &Account,
+    disclosed: ClaimSet,
+) -> String {
     let shown = serde_json::json!([
         ticket.id,
         ticket.request_key,
@@ -95,6 +102,7 @@ fn digest(ticket: &Ticket, client: &Client, service: &Service, account: &Account
         service.policy.name,
         service.version,
         service.shown,
+        understood.map(Understood::fields),
         ticket.scope.to_string(),
         ticket.resources,
         ticket.agent_platform,
@@ -145,6 +153,10 @@ pub async fn decide(
     }
     if answer.mode.is_some() && !ticket.scope.is_empty() && answer.scope.is_empty() {
         return Err(Refusal::NOTHING_TICKED.into());
+    }
+    if answer.mode.is_some() {
+        let audience = &view.service.audience;
+        services::resolve(&mut tx, audience).await?;
     }
     let number = tx.next_decision(&account.id).await?;
     let delegation_id = match answer.mode {

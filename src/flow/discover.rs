@@ -94,6 +94,7 @@ fn reason(error: &DocumentError) -> String {
             format!("it is served as {}, not as application/json (RFC 8414 section 3.2)", quote(kind))
         }
         DocumentError::Malformed(_) => "it is not JSON".to_owned(),
+        DocumentError::TooManyValues => "it has more than 4,096 values".to_owned(),
         DocumentError::NotAnObject => "it is not a JSON object".to_owned(),
         DocumentError::Net(error) => match &**error {
             NetError::NotAllowed(_) => "its address is not allowed".to_owned(),

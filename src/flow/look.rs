@@ -13,7 +13,7 @@ use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
 use crate::domain::service::{KnownService, Service, Source};
 use crate::domain::time::{Seconds, Timestamp};
-use crate::domain::understood::is_slash_apart;
+use crate::domain::understood::{Understood, Verdict, is_slash_apart};
 use crate::error::Error;
 use crate::flow::discover::{Found, discover};
 use crate::flow::issuers;
@@ -28,6 +28,10 @@ const NEW_PER: Seconds = Seconds(60);
 const MAX_UNUSED: i64 = 100;
 /// Between two looks that nobody asked for, at least.
 const LOOK_AGAIN: Seconds = Seconds(3600);
+/// How soon somebody looks again who missed something, and asks a user.
+const MISSED_FOR: Seconds = Seconds(300);
+/// How long a document may be missing of several, before what the others say counts alone.
+const MISSING_FOR_GOOD: Seconds = Seconds(86_400);
 /// How long a look may take, after which another server takes it for lost.
 const LOST: Seconds = Seconds(600);
 /// How long nobody looks for an issuer that is disabled.
@@ -41,7 +45,8 @@ const AT_ONCE: i64 = 16;
 /// service's own spelling, which may differ by a slash at the end.
 ///
 /// # Errors
-/// [`Refusal::AudienceMisspelt`] for another spelling of one that is known; [`Refusal::TooManyServices`], [`Refusal::Busy`];
+/// [`Refusal::AudienceMisspelt`] for another spelling of one that is known; [`Refusal::AudienceNotAllowed`] for one of a service that was
+/// declared once; [`Refusal::TooManyServices`], [`Refusal::Busy`];
 /// [`Refusal::AudienceIsResource`]; faults.
 pub async fn first(app: &App, client: &ClientKey, asked: &Audience) -> Result<Audience, Error> {
     {
@@ -52,6 +57,9 @@ pub async fn first(app: &App, client: &ClientKey, asked: &Audience) -> Result<Au
                 return Ok(spelling);
             }
             return Err(Refusal::AudienceMisspelt(known).into());
+        }
+        if tx.is_disabled(asked).await? {
+            return Err(Refusal::AudienceNotAllowed.into());
         }
         if tx.services_named_since(client, app.now() - NEW_PER).await? >= MAX_NEW {
             return Err(Refusal::TooManyServices.into());
@@ -110,11 +118,21 @@ async fn keep(app: &App, client: Option<&ClientKey>, asked: &Audience, found: &F
     let now = app.now();
     let understood = &found.understood;
     let alias = understood.issuer.as_deref().filter(|_| understood.is_alias());
-    let audience = alias.and_then(|issuer| Audience::parse(issuer).ok()).unwrap_or_else(|| asked.clone());
-    let service = Service::discovered(audience.clone(), understood);
     let mut tx = app.store.begin().await?;
+    // Users have agreed to the spelling that it had.
+    let stands =
+        |known: &KnownService| known.service.source == Source::Discovered || known.service.source.is_operators();
+    let alias = if alias.is_some() && tx.known_service(asked.as_str()).await?.as_ref().is_some_and(stands) {
+        None
+    } else {
+        alias.and_then(|issuer| Audience::parse(issuer).ok())
+    };
+    let audience = alias.unwrap_or_else(|| asked.clone());
+    let service = Service::discovered(audience.clone(), understood);
     let before = tx.lock_service(audience.as_str()).await?;
     if before.as_ref().is_some_and(|known| known.disabled || known.service.source.is_operators()) {
+        tx.looked_in_vain(asked.as_str(), now, now + LOOK_AGAIN).await?;
+        tx.commit().await?;
         return Ok(audience);
     }
     let stands = before.filter(|known| known.service.source == Source::Discovered);
@@ -127,14 +145,17 @@ async fn keep(app: &App, client: Option<&ClientKey>, asked: &Audience, found: &F
         missed_at: None,
     };
     match (&stands, earlier) {
-        (Some(_), Some(earlier)) if service.source == Source::Unknown => {
+        (Some(_), Some(earlier)) if is_missed(&service, understood, &earlier, now) => {
             row.missed_at = earlier.missed_at.or(Some(now));
+            row.fresh_until = now + MISSED_FOR;
+            row.due_at = now + LOOK_AGAIN;
             row.understood = earlier.understood;
         }
         (_, earlier) => {
             let changed = tx.apply_discovered(&app.id(), &service, now).await?;
             let fields = earlier.map(|earlier| understood.differs_in(&earlier.understood));
-            if let Some(event) = event(&service, stands.as_ref(), fields).filter(|_| changed) {
+            let differs = changed || fields.as_ref().is_some_and(|fields| !fields.is_empty());
+            if let Some(event) = event(&service, stands.as_ref(), fields).filter(|_| differs) {
                 tx.record(Entry { client, ..Entry::new(app.id(), now, event) }).await?;
             }
         }
@@ -156,6 +177,16 @@ async fn keep(app: &App, client: Option<&ClientKey>, asked: &Audience, found: &F
         tx.commit().await?;
     }
     Ok(audience)
+}
+
+/// Whether a look says nothing against what was understood before: where nothing proves anything, for as long as that lasts; where a
+/// document is not there that counted, for a day, in which it may come back.
+fn is_missed(service: &Service, understood: &Understood, earlier: &Discovery, now: Timestamp) -> bool {
+    let verdict = |url: &str| understood.documents.iter().find(|d| d.document == url).map(|d| d.verdict);
+    let counted = earlier.understood.documents.iter().filter(|d| matches!(d.verdict, Verdict::Proves | Verdict::Read));
+    let lacks_one = counted.map(|d| verdict(&d.document)).any(|found| found == Some(Verdict::Missing));
+    let lasts = earlier.missed_at.is_some_and(|since| now - since >= MISSING_FOR_GOOD);
+    service.source == Source::Unknown || (lacks_one && !lasts)
 }
 
 /// What there is to tell of a service that was written down.

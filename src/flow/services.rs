@@ -21,6 +21,18 @@ pub async fn resolve(tx: &mut Tx, audience: &Audience) -> Result<Service, Error>
     Ok(Service::resolve(audience, known.as_ref())?.into_owned())
 }
 
+/// The same for who is shown what was asked about it.
+///
+/// # Errors
+/// [`Refusal::AudienceNotAllowed`]; faults.
+pub async fn of_question(tx: &mut Tx, audience: &Audience) -> Result<Service, Error> {
+    match tx.known_service(audience.as_str()).await? {
+        Some(known) if known.disabled => Err(Refusal::AudienceNotAllowed.into()),
+        Some(known) => Ok(known.service),
+        None => Ok(Service::unknown(audience.clone())),
+    }
+}
+
 /// A service as operators see it.
 #[derive(Debug)]
 pub struct Record {

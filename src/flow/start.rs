@@ -194,7 +194,8 @@ async fn host(config: &Config, database: Database, found: Found, clock: Clock, r
         root: config.issuer.clone(),
         revision: Revision::at(database.read().await?.issuer_revision().await?),
         database,
-        documents: Documents::new(found.net.clone()),
+        // A way out of its own: names that nobody answers for shall not take the threads that notices look up names by.
+        documents: Documents::new(net(config)?),
         looks: Turns::new(LOOKS.0, LOOKS.1),
         net: found.net,
         clock,

@@ -162,7 +162,9 @@ fn disclosed(view: &TicketView, account: &Account) -> Vec<Disclosed> {
 
 /// What the service says of itself, each with its source.
 fn known(view: &TicketView) -> Vec<KnownLine> {
-    let proven = view.understood.as_ref().filter(|understood| understood.issuer.is_some());
+    // What another one says is no word of this one's, also where its document names that one.
+    let audience = view.service.audience.as_str();
+    let proven = view.understood.as_ref().filter(|understood| understood.issuer.as_deref() == Some(audience));
     let line = |field: Said<(&'static str, String)>| KnownLine {
         what: field.value.0.to_owned(),
         value: field.value.1,

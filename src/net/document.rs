@@ -35,7 +35,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, PartialEq)]
 pub struct Document {
     /// The document; always a JSON object.
-    pub body: serde_json::Value,
+    pub body: Arc<serde_json::Value>,
     /// When it was fetched.
     pub fetched_at: Timestamp,
     /// From when on it is fetched again.
@@ -57,6 +57,9 @@ pub enum DocumentError {
     /// Not JSON.
     #[error("the document is not JSON")]
     Malformed(#[source] Arc<serde_json::Error>),
+    /// More values than any honest one has: parsed, each takes many times what it took to send.
+    #[error("the document has too many values")]
+    TooManyValues,
     /// JSON, but not an object, which every document here is.
     #[error("the document is not a JSON object")]
     NotAnObject,

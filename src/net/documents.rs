@@ -15,6 +15,9 @@ use super::document::{Document, DocumentError, Limits};
 use super::{Headers, Method, Net, Request};
 use crate::domain::time::{Seconds, Timestamp};
 
+/// Most values of a document, counted by what comes before each.
+const MAX_VALUES: usize = 4096;
+
 /// Fetches and keeps documents; cheap to clone, all clones share the cache.
 #[derive(Clone)]
 pub struct Documents(Arc<Inner>);
@@ -111,13 +114,16 @@ impl Documents {
         if !is_json(kind) {
             return Err(DocumentError::ContentType(kind.chars().take(100).collect()));
         }
+        if response.body.iter().filter(|byte| b"{[,".contains(byte)).count() > MAX_VALUES {
+            return Err(DocumentError::TooManyValues);
+        }
         let parsed = serde_json::from_slice(&response.body);
         let body: serde_json::Value = parsed.map_err(|e| DocumentError::Malformed(Arc::new(e)))?;
         if !body.is_object() {
             return Err(DocumentError::NotAnObject);
         }
         let fresh_until = now + lifetime(&response.headers, now, *limits);
-        Ok((Arc::new(Document { body, fetched_at: now, fresh_until }), response.body.len()))
+        Ok((Arc::new(Document { body: Arc::new(body), fetched_at: now, fresh_until }), response.body.len()))
     }
 }
 

@@ -36,7 +36,7 @@ pub struct DueLook {
     pub audience: String,
     /// Since when.
     pub due_at: Timestamp,
-    /// Whether any user's delegation to it stands, or is being withdrawn.
+    /// Whether any user's delegation to it stands.
     pub is_used: bool,
 }
 
@@ -151,7 +151,7 @@ impl Tx {
         on!(self, |c| {
             let rows = sqlx::query(
                 "SELECT d.audience FROM discovery d WHERE d.issuer_id = $1 AND d.client_id = $2
-                    AND NOT EXISTS (SELECT 1 FROM delegation g WHERE g.issuer_id = d.issuer_id AND g.aud = d.audience)
+                    AND NOT EXISTS (SELECT 1 FROM delegation g WHERE g.issuer_id = d.issuer_id AND g.aud = d.audience AND g.is_over = 0)
                   ORDER BY d.created_at DESC, d.audience LIMIT 8 OFFSET $3",
             )
             .bind(&*id)
@@ -160,6 +160,38 @@ impl Tx {
             .fetch_all(c)
             .await?;
             rows.iter().map(|r| r.text("audience")).collect()
+        })
+    }
+
+    /// Notes that a look came to nothing that is kept.
+    pub async fn looked_in_vain(&mut self, audience: &str, looked_at: Timestamp, due_at: Timestamp) -> Result<()> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            sqlx::query(
+                "UPDATE discovery SET looked_at = $3, fresh_until = $4, due_at = $4 WHERE issuer_id = $1 AND audience = $2",
+            )
+            .bind(&*id)
+            .bind(audience)
+            .bind(looked_at)
+            .bind(due_at)
+            .execute(c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Whether some spelling of an audience names a service that was declared, and is not any more.
+    pub async fn is_disabled(&mut self, audience: &Audience) -> Result<bool> {
+        let (id, place) = (self.issuer.clone(), audience.place());
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT id FROM service WHERE issuer_id = $1 AND place = $2 AND disabled_at IS NOT NULL LIMIT 1",
+            )
+            .bind(&*id)
+            .bind(&place)
+            .fetch_optional(c)
+            .await?;
+            Ok(row.is_some())
         })
     }
 
@@ -177,11 +209,12 @@ impl Tx {
         })
     }
 
-    /// Forgets a service that nobody answers for: named again, it is looked at again.
+    /// Forgets a service that nobody answers for and no user has agreed to: named again, it is looked at again.
     pub async fn forget_service(&mut self, audience: &str) -> Result<()> {
         let id = self.issuer.clone();
         for sql in [
-            "DELETE FROM service WHERE issuer_id = $1 AND audience = $2 AND origin IN ('discovered', 'unknown')",
+            "DELETE FROM service WHERE issuer_id = $1 AND audience = $2 AND origin IN ('discovered', 'unknown')
+                AND NOT EXISTS (SELECT 1 FROM delegation g WHERE g.issuer_id = $1 AND g.aud = $2 AND g.is_over = 0)",
             "DELETE FROM discovery WHERE issuer_id = $1 AND audience = $2
                 AND NOT EXISTS (SELECT 1 FROM service s WHERE s.issuer_id = $1 AND s.audience = $2)",
         ] {
@@ -244,7 +277,8 @@ impl HostTx {
         on!(self.0, |c| {
             let rows = sqlx::query(
                 "SELECT d.issuer_id, d.audience, d.due_at,
-                        CAST(CASE WHEN EXISTS (SELECT 1 FROM delegation g WHERE g.issuer_id = d.issuer_id AND g.aud = d.audience)
+                        CAST(CASE WHEN EXISTS (SELECT 1 FROM delegation g
+                                            WHERE g.issuer_id = d.issuer_id AND g.aud = d.audience AND g.is_over = 0)
                                   THEN 1 ELSE 0 END AS BIGINT) AS is_used
                    FROM discovery d WHERE d.due_at <= $1 ORDER BY d.due_at LIMIT $2",
             )

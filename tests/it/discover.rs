@@ -157,7 +157,12 @@ async fn bad_documents_prove_nothing_and_cost_little() {
         ("an error", Published::Answer(500, json_kind.clone(), good.clone()), "the server answered 500"),
         ("cut off", Published::Answer(200, json_kind.clone(), good[..40].into()), "it is not JSON"),
         ("a list", Published::Json(json!([v01(&here)])), "it is not a JSON object"),
-        ("deep", Published::Answer(200, json_kind.clone(), "[".repeat(60_000)), "it is not JSON"),
+        ("deep", Published::Answer(200, json_kind.clone(), "[".repeat(4000)), "it is not JSON"),
+        (
+            "many",
+            Published::Answer(200, json_kind.clone(), format!("[{}0]", "0,".repeat(30_000))),
+            "it has more than 4,096 values",
+        ),
         (
             "another issuer",
             Published::Json(v01("https://bank.example")),

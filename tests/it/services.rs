@@ -323,6 +323,42 @@ both! {
     }
 }
 
+both! {
+    async fn a_document_that_is_missing_for_a_while_changes_nothing(world: World) {
+        let (shop, world) = (shop().await, world.replica(&free(&world.service.url)).await);
+        shop.publish("/.well-known/openid-configuration", Published::Json(json!({"issuer": shop.url})));
+        let browser = world.signed_in(ALICE).await;
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        world.agree(&browser, "desk-agent", &tokens, "always", &at(&shop.url)).await;
+        minted(&world, &tokens, &at(&shop.url)).await;
+        let again = async |after: i64| {
+            world.clock.advance(Seconds(after));
+            look::again(&world.host).await.unwrap();
+        };
+        let notices = async || world.database.column("SELECT notices FROM service WHERE origin = 'discovered'").await;
+        let before = notices().await;
+        assert!(before[0].contains("logout+jwt"), "{before:?}");
+        // The other document still proves whose it is, and says nothing of agents.
+        shop.publish(SERVER, Published::Answer(503, vec![], String::new()));
+        again(3601).await;
+        minted(&world, &world.tokens(&browser, "desk-agent").await, &at(&shop.url)).await;
+        assert_eq!((notices().await, journal(&world, "service.changed").await.len()), (before.clone(), 0));
+        assert_eq!(world.database.column("SELECT COUNT(*) FROM discovery WHERE missed_at IS NOT NULL").await, ["1"]);
+        // Nor does one under the other spelling make another service of what users have agreed to.
+        shop.publish_server(v01(&format!("{}/", shop.url), &format!("{}/elsewhere", shop.url)));
+        shop.publish("/.well-known/openid-configuration", Published::Answer(404, vec![], String::new()));
+        again(3601).await;
+        assert_eq!(notices().await, before);
+        let known = world.database.column("SELECT audience FROM service WHERE origin = 'discovered'").await;
+        assert_eq!(known, std::slice::from_ref(&shop.url));
+        // After a day it is what is left.
+        shop.publish(SERVER, Published::Answer(404, vec![], String::new()));
+        shop.publish("/.well-known/openid-configuration", Published::Json(json!({"issuer": shop.url})));
+        again(86_400).await;
+        assert_eq!((notices().await, journal(&world, "service.changed").await.len()), (vec!["[]".to_owned()], 1));
+    }
+}
+
 /// One client's curiosity has bounds, and costs the others nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looks_have_bounds() {

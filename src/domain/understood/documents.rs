@@ -1,5 +1,7 @@
 //! Which documents there are, and what each of them proves.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
@@ -37,7 +39,7 @@ pub struct Looked {
     /// Where.
     pub url: String,
     /// The document, or why there is none, in words for whoever asked.
-    pub found: Result<Value, String>,
+    pub found: Result<Arc<Value>, String>,
 }
 
 vocabulary! {
@@ -158,7 +160,7 @@ impl<'a> Proof<'a> {
     }
 
     fn judge(&mut self, target: &Audience, looked: &'a Looked) -> (Verdict, String) {
-        let body = match &looked.found {
+        let body = match looked.found.as_deref() {
             Ok(Value::Object(body)) => body,
             Ok(_) => return (Verdict::ProvesNothing, "it is not a JSON object".to_owned()),
             Err(why) => return (Verdict::Missing, why.clone()),

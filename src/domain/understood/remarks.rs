@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::members::quote;
-use super::super::spelling::{distance, nearest};
+use super::super::spelling::{distance, nearest, printable};
 use super::members::{Found, Members};
 use super::{MAX_REMARKS, Remark};
 
@@ -79,8 +79,7 @@ impl Remarks {
     fn push(&mut self, document: &str, member: &str, why: String) {
         let there = self.0.iter().any(|remark| remark.document == document && remark.member == member);
         if !there && self.0.len() < MAX_REMARKS {
-            let member = member.chars().take(100).collect();
-            self.0.push(Remark { document: document.to_owned(), member, why });
+            self.0.push(Remark { document: document.to_owned(), member: printable(member), why });
         }
     }
 
@@ -91,6 +90,9 @@ impl Remarks {
 
     fn look_at(&mut self, document: &str, within: &str, body: &Map<String, Value>, known: &[&str]) {
         for (name, value) in body {
+            if self.0.len() >= MAX_REMARKS {
+                return;
+            }
             let member = format!("{within}{name}");
             let is_address = name.ends_with("_endpoint") || name.ends_with("_uri");
             if NOTES.contains(&name.as_str()) {

@@ -16,7 +16,7 @@ fn found(asked: &str, documents: &[(Kind, Value)]) -> Vec<Looked> {
     let mut left = documents.to_vec();
     let look = |Place { kind, url }| {
         let at = left.iter().position(|(of, _)| *of == kind);
-        let found = at.map(|at| left.remove(at).1).ok_or_else(|| "the server answered 404".to_owned());
+        let found = at.map(|at| left.remove(at).1.into()).ok_or_else(|| "the server answered 404".to_owned());
         Looked { kind, url, found }
     };
     places(&audience(asked)).into_iter().map(look).collect()
@@ -551,6 +551,7 @@ fn what_is_kept_is_bounded() {
     let mut body = v01(&json!({"identity_types_supported": many.clone(), "available": "no\u{202e}"}));
     for n in 0..500 {
         body[format!("x{n}_endpoint")] = json!(null);
+        body[format!("\u{1b}[2J{n}\u{202e}_uri")] = json!(null);
     }
     body["note"] = json!("\u{202e}".repeat(10_000));
     body["scopes_supported"] = json!(many);
@@ -561,5 +562,5 @@ fn what_is_kept_is_bounded() {
     assert!(understood.remarks.len() <= 48 && understood.name.value.is_none());
     let text = serde_json::to_string(&understood).unwrap();
     assert!(text.len() < 64 * 1024, "{}", text.len());
-    assert!(!text.contains('\u{202e}'), "nothing hides in it");
+    assert!(!text.contains('\u{202e}') && !text.contains("\\u001b"), "nothing hides in it: {text}");
 }

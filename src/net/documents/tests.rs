@@ -37,7 +37,7 @@ fn n(outcome: Outcome) -> i64 {
 #[tokio::test]
 async fn only_a_small_json_object_with_status_200_is_a_document() {
     type Judge = fn(&DocumentError) -> bool;
-    let table: [(&str, u16, &str, String, Judge); 9] = [
+    let table: [(&str, u16, &str, String, Judge); 10] = [
         ("not found", 404, JSON, "{}".into(), |e| matches!(e, DocumentError::Status(404))),
         ("other success", 203, JSON, "{}".into(), |e| matches!(e, DocumentError::Status(203))),
         ("redirect", 302, JSON, "{}".into(), |e| matches!(e, DocumentError::Status(302))),
@@ -50,7 +50,10 @@ async fn only_a_small_json_object_with_status_200_is_a_document() {
         ),
         ("cut", 200, JSON, r#"{"a":"#.into(), |e| matches!(e, DocumentError::Malformed(_))),
         ("two", 200, JSON, "{}{}".into(), |e| matches!(e, DocumentError::Malformed(_))),
-        ("deep", 200, JSON, "[".repeat(5000), |e| matches!(e, DocumentError::Malformed(_))),
+        ("deep", 200, JSON, "[".repeat(4000), |e| matches!(e, DocumentError::Malformed(_))),
+        ("many", 200, JSON, format!("{{\"a\":[{}0]}}", ",".repeat(4200)), |e| {
+            matches!(e, DocumentError::TooManyValues)
+        }),
         ("list", 200, JSON, "[]".into(), |e| matches!(e, DocumentError::NotAnObject)),
         (
             "long",
