@@ -202,7 +202,7 @@ impl<'a> Proof<'a> {
         }
         if let Some(named) = listed.iter().find(|named| is_slash_apart(named.as_str(), target.as_str())) {
             let named = quote(named.as_str());
-            return (Verdict::ProvesNothing, format!("it names {named}, whose own metadata prove nothing"));
+            return (Verdict::ProvesNothing, format!("it names {named}, whose own metadata proves nothing"));
         }
         if let Err(why) = about(target, document.body) {
             return (Verdict::ProvesNothing, why);

@@ -130,7 +130,7 @@ impl Remarks {
             self.push(
                 document,
                 "authorization_servers",
-                "it belongs into the metadata of a resource (RFC 9728)".to_owned(),
+                "it belongs in the metadata of a resource (RFC 9728)".to_owned(),
             );
         }
         let same = |a: &str, b: &str| body.get(a).is_some_and(|v| v.is_string() && body.get(b) == Some(v));

@@ -88,7 +88,7 @@ const FIXTURES: [Case; 17] = [
         "as-03-slash-issuer-v01",
         "https://auth.notes.example/",
         "auth.md v0.1 | yes | https://auth.notes.example/agent/auth | logout+jwt https://auth.notes.example/agent/auth/revoke",
-        &["authorization_servers: it belongs into the metadata of a resource", "events_supported names the withdrawal"],
+        &["authorization_servers: it belongs in the metadata of a resource", "events_supported names the withdrawal"],
     ),
     (
         "as-05-foreign-issuer",
