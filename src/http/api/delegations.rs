@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::super::extract::{Segment, Segments};
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::{List, Refused, and_one, known, limit, word_of};
+use super::{List, Refused, and_one, cursor, known, limit, word_of};
 use crate::domain::consent::{Consent, Mode};
 use crate::domain::delegation::{Delegation, Filter, Selection, Status};
 use crate::domain::ids::{ClientId, Subject};
@@ -39,8 +39,7 @@ use crate::host::App;
 pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let query = Pairs::parse(query.unwrap_or_default().as_bytes());
     known(&query, &["sub", "aud", "client_id", "status", "cursor", "limit"])?;
-    let (sub, aud, client_id, cursor) =
-        (query.single("sub")?, query.single("aud")?, query.single("client_id")?, query.single("cursor")?);
+    let (sub, aud, client_id) = (query.single("sub")?, query.single("aud")?, query.single("client_id")?);
     let sub = sub.map(Subject::try_from).transpose().map_err(Refusal::BadQuery)?;
     let client_id = client_id.map(ClientId::try_from).transpose().map_err(Refusal::BadQuery)?;
     let status = match query.single("status")? {
@@ -49,10 +48,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
             Status::parse(&name).ok_or(Refusal::BadQuery("status must be active, withdrawing or withdrawn".into()))?,
         ),
     };
-    let limit = limit(&query)?;
-    if cursor.as_ref().is_some_and(|c| c.len() != 32 || !c.bytes().all(|b| b.is_ascii_hexdigit())) {
-        return Err(Refusal::BadQuery("cursor is not the next of a list".into()).into());
-    }
+    let (cursor, limit) = (cursor(&query)?, limit(&query)?);
     let filter = Filter {
         account_id: None,
         sub: sub.as_ref(),

@@ -10,7 +10,7 @@ use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
 use super::delegations::DeliveryItem;
-use super::{List, Refused, admin_only, and_one, known, limit, word_of};
+use super::{List, Refused, admin_only, and_one, cursor, known, limit, word_of};
 use crate::domain::notice::{Attempt, Deliveries, Delivery, DeliveryState};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
@@ -37,7 +37,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
         None => None,
         Some(word) => Some(DeliveryState::parse(&word).ok_or(Refusal::BadQuery("there is no such state".into()))?),
     };
-    let (cursor, limit) = (query.single("cursor")?, limit(&query)?);
+    let (cursor, limit) = (cursor(&query)?, limit(&query)?);
     let filter = Deliveries { state, after: cursor.as_deref().unwrap_or_default(), limit: and_one(limit) };
     let rows = deliveries::list(&app, filter).await?;
     let next = (rows.len() > limit).then(|| rows[limit - 1].id.as_str());

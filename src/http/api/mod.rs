@@ -58,6 +58,15 @@ fn limit(query: &Pairs) -> Result<usize, Refusal> {
     }
 }
 
+/// Where a page of a list goes on that goes by our keys.
+fn cursor(query: &Pairs) -> Result<Option<String>, Refusal> {
+    let cursor = query.single("cursor")?;
+    if cursor.as_ref().is_some_and(|c| c.len() != 32 || !c.bytes().all(|b| b.is_ascii_hexdigit())) {
+        return Err(Refusal::BadQuery("cursor is not the next of a list".into()));
+    }
+    Ok(cursor)
+}
+
 /// What to ask the database for: one more row tells whether there is a next page.
 fn and_one(limit: usize) -> i64 {
     i64::try_from(limit + 1).unwrap_or(i64::MAX)

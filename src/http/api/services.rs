@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::{List, Refused, admin_only, and_one, json, known, limit, word_of};
+use super::{List, Refused, admin_only, and_one, cursor, json, known, limit, word_of};
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::Audience;
 use crate::domain::notice::Format;
@@ -59,7 +59,7 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     admin_only(&caller)?;
     let query = Pairs::parse(query.unwrap_or_default().as_bytes());
     known(&query, &["cursor", "limit"])?;
-    let (cursor, limit) = (query.single("cursor")?, limit(&query)?);
+    let (cursor, limit) = (cursor(&query)?, limit(&query)?);
     let rows = services::list(&app, cursor.as_deref(), and_one(limit)).await?;
     let next = (rows.len() > limit).then(|| rows[limit - 1].service.id.as_deref().unwrap_or_default());
     let items: Vec<_> = rows.iter().take(limit).map(ServiceItem::of).collect();
