@@ -21,7 +21,7 @@ use crate::rng::Rng;
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Withdraw the delegations of a user, of a service, of an issuer, or all, or what a client has; services are told
-    #[command(after_help = super::help!("avouch delegation withdraw --client desk-agent --dry-run", "Several filters withdraw what all of them hold for. A run that was cut short is started again: what it withdrew stays withdrawn."))]
+    #[command(after_help = super::help!("avouch delegation withdraw --client-id desk-agent --dry-run", "Several filters withdraw what all of them hold for. A run that was cut short is started again: what it withdrew stays withdrawn."))]
     Withdraw {
         #[command(flatten)]
         which: Which,

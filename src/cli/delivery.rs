@@ -36,7 +36,7 @@ pub(super) enum Command {
         common: Common,
     },
     /// Let a notice be tried now; one that was refused or given up begins anew
-    #[command(after_help = super::help!("avouch delivery retry ID", "A server that runs sends it within a second."))]
+    #[command(after_help = super::help!("avouch delivery retry ID", "A server that runs sends it within a second, or a minute where the service did not answer in time before."))]
     Retry {
         /// As `delivery list` shows it
         id: String,

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::flow::keyfile::{self, KeyFileError};
 use crate::flow::sealing;
 use crate::flow::sealing_files::{self, Tidied};
-use crate::host::{DEFAULT_ISSUER, Given, Host, Place};
+use crate::host::{DEFAULT_ISSUER, Given, Host, Place, Placed};
 use crate::jose::{SealingKeys, SigningKey};
 use crate::rng::Rng;
 use crate::store::Entry;
@@ -92,6 +92,9 @@ pub fn prepare(given: &Given, rng: &Rng) -> Result<(PathBuf, bool), ResealError>
         return Err(ResealError::Stopped(format!(
             "the sealing key comes from {name}, so nothing is made here: let next_sealing_key_command print the one that is to follow it"
         )));
+    }
+    if let Some(Placed { place: Place::Command(name), .. }) = &given.next {
+        return Err(ResealError::Stopped(format!("{name} says what the next sealing key is, so none is made here")));
     }
     let path = sealing::next_path(&given.folder);
     let made = keyfile::make(&path, &rng.bytes::<32>(), rng)?;

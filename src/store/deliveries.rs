@@ -6,10 +6,13 @@ use super::outbox::{delivery, delivery_columns};
 use super::{Columns, Result, StoreError, Tx, on};
 use crate::domain::journal::Event;
 use crate::domain::notice::{Attempt, Deliveries, Delivery};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Seconds, Timestamp};
 
 /// Most attempts that are looked at: of seven days, by the schedule, and as often again by hand.
 const MAX_ATTEMPTS: i64 = 1000;
+
+/// By how much the clocks of two servers may differ, or one was wrong.
+const CLOCKS_DIFFER: Seconds = Seconds(3600);
 
 impl Tx {
     /// A page of notices, by id.
@@ -38,17 +41,20 @@ impl Tx {
         })
     }
 
-    /// The attempts at a notice with their times, the oldest first.
+    /// The latest attempts at a notice with their times, the oldest first.
     pub async fn attempts_at(&mut self, of: &Delivery) -> Result<Vec<(Timestamp, Attempt)>> {
         let id = self.issuer.clone();
-        let all: Vec<(Timestamp, Attempt)> = on!(self, |c| {
+        let mut attempts: Vec<(Timestamp, Attempt)> = on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT at, body FROM journal WHERE issuer_id = $1 AND delegation_id = $2 AND kind = 'delivery.attempt' AND at >= $3
-                  ORDER BY at, id LIMIT $4",
+                "SELECT at, body FROM journal
+                  WHERE issuer_id = $1 AND delegation_id = $2 AND kind = 'delivery.attempt' AND at >= $3 AND body LIKE $4
+                  ORDER BY at DESC, id DESC LIMIT $5",
             )
             .bind(&*id)
             .bind(&of.delegation_id)
-            .bind(of.created_at)
+            // The server that tried it may have been behind the one that made it.
+            .bind(of.created_at - CLOCKS_DIFFER)
+            .bind(format!("%\"delivery_id\":\"{}\"%", of.id))
             .bind(MAX_ATTEMPTS)
             .fetch_all(c)
             .await?;
@@ -58,7 +64,10 @@ impl Tx {
             };
             rows.iter().map(read).collect::<Result<_>>()?
         });
-        Ok(all.into_iter().filter(|(_, attempt)| attempt.delivery_id == of.id).collect())
+        // An answer may quote the name of another one.
+        attempts.retain(|(_, attempt)| attempt.delivery_id == of.id);
+        attempts.reverse();
+        Ok(attempts)
     }
 
     /// Lets a notice be due at once, from the state and the attempts that were seen. One that has ended begins its schedule anew. `false` when
