@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::flow::lanes::{Lanes, Place};
 use crate::flow::notify::{self, Cursor};
 use crate::flow::sealing::Heart;
-use crate::flow::{fetches, issuers, measure, rotate, sealing, sweep, withdraw};
+use crate::flow::{fetches, issuers, measure, rotate, sealing, sweep, withdraw, withdraw_many};
 use crate::host::Host;
 
 /// How often to look for what replicas enqueued and changed, and what has come due.
@@ -40,33 +40,76 @@ struct Worker {
     lanes: Arc<Lanes>,
     cursor: Cursor,
     under_way: JoinSet<()>,
+    /// Work that may take minutes, so that nothing else waits for it. Cut short at the end, it is gone on with.
+    rotation: Aside,
+    sweep: Aside,
+    under_removed: Aside,
+}
+
+/// Work that goes on beside the rest, one piece at a time.
+#[derive(Default)]
+struct Aside(JoinSet<()>);
+
+impl Aside {
+    /// Starts it, unless it is under way.
+    fn start<F>(&mut self, host: &Host, what: &'static str, work: impl FnOnce(Host) -> F)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        while self.0.try_join_next().is_some() {}
+        if self.0.is_empty() {
+            let (host, work) = (host.clone(), Box::pin(work(host.clone())));
+            self.0.spawn(async move {
+                answered(&host, what, work).await;
+            });
+        }
+    }
 }
 
 /// Works until `stop` turns true; what is under way then is finished, and what is not stays in the outbox.
 pub async fn run(host: Host, stop: watch::Receiver<bool>) {
+    let mut heart = Heart::new(&host);
     tokio::select! {
         () = work(host.clone(), stop) => {}
         () = issuers::listen(&host) => {}
+        // Whatever else may take its time: who is silent for a quarter of a minute is taken for dead.
+        () = beat(&host, &mut heart) => {}
+    }
+    answered(&host, "saying that this server has ended", Box::pin(heart.end(&host))).await;
+}
+
+async fn beat(host: &Host, heart: &mut Heart) {
+    loop {
+        answered(host, "saying that this server runs", Box::pin(heart.beat(host))).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
 async fn work(host: Host, mut stop: watch::Receiver<bool>) {
     let name = host.id();
-    let mut worker =
-        Worker { host: host.clone(), name, lanes: Lanes::new(), cursor: Cursor::default(), under_way: JoinSet::new() };
+    let mut worker = Worker {
+        host: host.clone(),
+        name,
+        lanes: Lanes::new(),
+        cursor: Cursor::default(),
+        under_way: JoinSet::new(),
+        rotation: Aside::default(),
+        sweep: Aside::default(),
+        under_removed: Aside::default(),
+    };
     // By time and not by looks: where withdrawals never pause, no look waits out its second.
     let (mut look, mut clock) = (Instant::now(), Instant::now());
     let (mut measure_at, mut rotate_at, mut sweep_at) = (Instant::now(), Instant::now(), Instant::now());
     let mut fetches_at = Instant::now();
-    let mut heart = Heart::new(&host);
     while !*stop.borrow() {
         let now = Instant::now();
         if now >= look {
             look = now + POLL_INTERVAL;
             answered(&host, "looking for changed issuers", Box::pin(issuers::refresh(&host))).await;
             answered(&host, "looking for sealing keys", Box::pin(sealing::follow(&host))).await;
-            answered(&host, "saying that this server runs", Box::pin(heart.beat(&host))).await;
             worker.start_hung().await;
+            let what = "withdrawing what stood under what was removed";
+            worker.under_removed.start(&host, what, |host| async move { withdraw_many::under_removed(&host).await });
         }
         if now >= clock {
             clock = now + CLOCK_INTERVAL;
@@ -78,7 +121,7 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
         }
         if now >= rotate_at {
             rotate_at = now + ROTATE;
-            answered(&host, "rotating keys", Box::pin(rotate::run(&host))).await;
+            worker.rotation.start(&host, "rotating keys", |host| async move { rotate::run(&host).await });
         }
         if now >= fetches_at {
             fetches_at = now + FETCHES;
@@ -86,7 +129,7 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
         }
         if now >= sweep_at {
             sweep_at = now + SWEEP;
-            answered(&host, "sweeping", Box::pin(sweep::run(&host))).await;
+            worker.sweep.start(&host, "sweeping", |host| async move { sweep::run(&host).await });
         }
         answered(&host, "ending what lapsed", Box::pin(withdraw::lapse(&host))).await;
         while worker.start_due().await {}
@@ -104,7 +147,6 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
     }
     while worker.under_way.join_next().await.is_some() {}
     write_down_fetches(&host).await;
-    answered(&host, "saying that this server has ended", Box::pin(heart.end(&host))).await;
 }
 
 async fn write_down_fetches(host: &Host) {
@@ -166,6 +208,7 @@ async fn answered<T>(host: &Host, what: &str, work: impl Future<Output = Result<
 pub async fn run_until_idle(host: &Host) {
     let (worker, mut cursor) = (host.id(), Cursor::default());
     answered(host, "looking for what was put off", Box::pin(notify::pull_forward(host))).await;
+    answered(host, "withdrawing what stood under what was removed", Box::pin(withdraw_many::under_removed(host))).await;
     loop {
         answered(host, "ending what lapsed", Box::pin(withdraw::lapse(host))).await;
         let claim = Box::pin(notify::claim(host, &worker, 1, &mut cursor, &[]));

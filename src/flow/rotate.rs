@@ -266,7 +266,13 @@ pub async fn run(host: &Host) -> Result<(), Error> {
         noted(&issuer_id, activate_due(host, &issuer_id, alg).await);
     }
     for (issuer_id, alg) in to_prepare {
-        noted(&issuer_id, prepare(host, &issuer_id, alg).await.map(drop));
+        let made = prepare(host, &issuer_id, alg).await.map(drop);
+        let out = matches!(&made, Err(Error::Fault(fault)) if fault.is_outage());
+        noted(&issuer_id, made);
+        // A device that does not answer takes a minute each time.
+        if out {
+            break;
+        }
     }
     for (issuer_id, _) in removable {
         noted(&issuer_id, remove_due(host, &issuer_id).await);
