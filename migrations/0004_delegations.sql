@@ -24,6 +24,15 @@ CREATE INDEX delegation_service_over ON delegation (issuer_id, aud, is_over, id)
 CREATE INDEX delegation_account ON delegation (account_id, id);
 CREATE INDEX delegation_account_over ON delegation (account_id, is_over, id);
 
+-- What was disabled, and what stands under it is still being withdrawn, batch by batch, by whichever server comes to it. `name` is a user's
+-- or client's key, or a service's audience.
+CREATE TABLE removed (
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (issuer_id, kind, name)
+);
+
 -- A question to the user. It never changes but for its end; the same request finds the same one by `request_key`. Sessions are swept when
 -- they are over, so neither a question nor a decision refers to one by more than its name.
 CREATE TABLE ticket (
@@ -80,6 +89,10 @@ CREATE INDEX consent_client_service ON consent (client_id, aud, delegation_id) W
 CREATE INDEX consent_client_account ON consent (client_id, account_id, delegation_id) WHERE delegation_id IS NOT NULL;
 -- What stands of a client, which may be little of what ever did: for withdrawing all of it.
 CREATE INDEX consent_client_standing ON consent (client_id, delegation_id) WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
+CREATE INDEX consent_client_service_standing ON consent (client_id, aud, delegation_id)
+    WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
+CREATE INDEX consent_client_account_standing ON consent (client_id, account_id, delegation_id)
+    WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
 CREATE INDEX consent_denied ON consent (account_id, number) WHERE mode = 'denied' AND ended_at IS NULL;
 CREATE INDEX consent_until ON consent (until_at, id) WHERE ended_at IS NULL AND until_at IS NOT NULL;
 

@@ -1,6 +1,6 @@
 //! Delegations: the standing record of one user at one service, keyed on the wire by (sub, aud).
 
-use super::ids::{AccountId, ClientId, Subject};
+use super::ids::{AccountId, ClientId, ClientKey, Subject};
 use super::time::Timestamp;
 
 vocabulary! {
@@ -54,6 +54,17 @@ impl Delegation {
             (Some(_), _) => Status::Withdrawing,
         }
     }
+}
+
+/// What was removed, so that what stands under it is withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A user.
+    User(AccountId),
+    /// A client.
+    Client(ClientKey),
+    /// The service with an audience.
+    Service(String),
 }
 
 /// What is withdrawn in bulk: of the delegations that stand, those that everything holds for which is named here. With a client it is that

@@ -4,19 +4,20 @@ use std::collections::HashSet;
 
 use crate::config::{ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::Client;
+use crate::domain::delegation::Removed;
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::{AccountId, ClientId, ClientKey};
 use crate::domain::issuer::IssuerId;
 use crate::domain::journal::{Disabled, Event, Why};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flow::{issuers, withdraw};
+use crate::flow::{issuers, withdraw_many};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, Tx};
 
-/// Makes the issuer's rows say what the configuration declares for it, in one transaction. What disappeared from it is disabled, and what
-/// stood under it is withdrawn.
+/// Makes the issuer's rows say what the configuration declares for it, in one transaction. What disappeared from it is disabled, so that
+/// nothing is minted under it any more, and what stood under it is withdrawn afterwards, batch by batch.
 ///
 /// # Errors
 /// Faults.
@@ -32,12 +33,16 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
     for service in &declared.services {
         apply_service(app, &mut tx, service, now).await?;
     }
+    for back in tx.removed_and_back().await? {
+        withdraw_many::under_one_that_is_back(app, &mut tx, &back).await?;
+    }
     let gone = Gone::of(&mut tx, declared).await?;
-    let delegations = remove(app, &mut tx, &gone, now).await?;
+    remove(app, &mut tx, &gone, now).await?;
     tx.commit().await?;
+    app.outbox_signal.notify_one();
     // What it says of itself depends on its clients; other processes hear of it by its revision.
     app.issuers.remove(&app.issuer.id);
-    gone.warn(app.issuer.url.as_str(), delegations);
+    gone.warn(app.issuer.url.as_str());
     Ok(())
 }
 
@@ -89,7 +94,7 @@ impl Gone {
         ]
     }
 
-    fn warn(&self, issuer: &str, delegations: usize) {
+    fn warn(&self, issuer: &str) {
         let [users, clients, services] = self.counts();
         if users + clients + services > 0 {
             tracing::warn!(
@@ -97,8 +102,7 @@ impl Gone {
                 users,
                 clients,
                 services,
-                delegations,
-                "disabled what the configuration no longer declares, and withdrew what stood under it"
+                "disabled what the configuration no longer declares; what stood under it is being withdrawn"
             );
         }
     }
@@ -150,58 +154,36 @@ async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Time
     Ok(tx.apply_service(&app.id(), &declared.audience, &declared.policy, now).await?)
 }
 
-/// Disables it and withdraws what stood under it; says how many delegations that were. Rows are locked in the order everyone keeps: users,
-/// clients, services, then delegations by id.
-async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<usize, Error> {
-    // The notices of a service that goes still go to where it was.
-    let mut receivers = std::collections::HashMap::new();
-    for (_, audience) in &gone.services {
-        receivers.insert(audience.clone(), withdraw::receivers(tx, audience).await?);
-    }
+/// Disables it, and notes under what of it delegations stand, which are then withdrawn batch by batch. Rows are locked in the order everyone
+/// keeps: users, clients, services.
+async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<(), Error> {
+    let mut removed = Vec::new();
     for (id, name) in &gone.users {
         if tx.disable_account(id, now).await? {
             disabled(app, tx, Event::AccountDisabled, name, now).await?;
+            removed.push(Removed::User(id.clone()));
         }
     }
     for (key, client_id) in &gone.clients {
         if tx.disable_client(key, now).await? {
             tx.end_grants(key, now).await?;
             disabled(app, tx, Event::ClientDisabled, client_id.as_str(), now).await?;
+            removed.push(Removed::Client(key.clone()));
         }
     }
     for (id, name) in &gone.services {
         if tx.disable_service(id, now).await? {
             tx.close_tickets_for(name, now).await?;
             disabled(app, tx, Event::ServiceDisabled, name, now).await?;
+            removed.push(Removed::Service(name.clone()));
         }
     }
-    let mut whole = std::collections::BTreeMap::new();
-    for (id, _) in &gone.users {
-        for delegation in tx.active_delegations(Some(id), None).await? {
-            whole.insert(delegation.id, delegation.aud);
+    for removed in removed {
+        if withdraw_many::stands_under(tx, &removed).await? {
+            tx.add_removed(&removed).await?;
         }
     }
-    for (_, audience) in &gone.services {
-        for delegation in tx.active_delegations(None, Some(audience)).await? {
-            whole.insert(delegation.id, delegation.aud);
-        }
-    }
-    let mut ended = whole.len();
-    for (id, aud) in whole {
-        let receivers = match receivers.get(&aud) {
-            Some(receivers) => receivers.clone(),
-            None => withdraw::receivers(tx, &aud).await?,
-        };
-        withdraw::end(app, tx, &id, &receivers, Why::Configuration).await?;
-    }
-    for (client, _) in &gone.clients {
-        for (id, aud) in tx.delegations_of_client(client).await? {
-            ended += 1;
-            let receivers = withdraw::receivers(tx, &aud).await?;
-            withdraw::end_client(app, tx, &id, client, &receivers, Why::Configuration).await?;
-        }
-    }
-    Ok(ended)
+    Ok(())
 }
 
 /// An admin act by way of the configuration, for the journal.

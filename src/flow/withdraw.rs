@@ -12,8 +12,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::issuers;
-use crate::host::{App, Host};
+use crate::host::{App, Host, Process};
 use crate::store::{Entry, NewDelivery, Tx};
 
 /// Withdraws a delegation that `caller` may see. Withdrawing what is withdrawn changes nothing and answers the same.
@@ -45,8 +44,7 @@ pub async fn withdraw_client(
     let found = tx.delegation(delegation_id).await?;
     let delegation = theirs(caller, found)?;
     let client = tx.client(&client_id).await?.ok_or(Refusal::NotFound)?;
-    let consents = tx.delegation_consents(&[delegation_id]).await?;
-    if !consents.iter().any(|consent| consent.client_key == client.key) {
+    if !tx.has_consented(delegation_id, &client.key).await? {
         return Err(Refusal::NotFound.into());
     }
     let receivers = receivers(&mut tx, &delegation.aud).await?;
@@ -70,12 +68,12 @@ async fn after(app: &App, mut tx: Tx, delegation_id: &str) -> Result<(Delegation
     Ok((delegation, deliveries))
 }
 
-/// Where a service takes notices: it is told in each format that it takes.
+/// Where a service takes notices: it is told in each format that it takes, and also where it was disabled since.
 ///
 /// # Errors
 /// Faults.
 pub async fn receivers(tx: &mut Tx, aud: &str) -> Result<Vec<NoticeEndpoint>, Error> {
-    Ok(tx.service(aud).await?.map(|service| service.policy.notices).unwrap_or_default())
+    Ok(tx.known_service(aud).await?.map(|known| known.service.policy.notices).unwrap_or_default())
 }
 
 /// Ends a delegation and all its consents, in the caller's transaction. `false` when it was over.
@@ -83,45 +81,45 @@ pub async fn receivers(tx: &mut Tx, aud: &str) -> Result<Vec<NoticeEndpoint>, Er
 /// # Errors
 /// Faults.
 pub async fn end(
-    app: &App,
+    process: &Process,
     tx: &mut Tx,
     delegation_id: &str,
     receivers: &[NoticeEndpoint],
     why: Why,
 ) -> Result<bool, Error> {
-    let now = app.now();
+    let now = process.now();
     let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     if !tx.end_delegation(delegation_id, now).await? {
         return Ok(false);
     }
     let ended = tx.end_consents(delegation_id, None, now).await?;
-    enqueue_notices(app, tx, &locked, receivers, Ended { why, consents: ended, client: None }).await?;
+    enqueue_notices(process, tx, &locked, receivers, Ended { why, consents: ended, client: None }).await?;
     Ok(true)
 }
 
 /// Ends one client's consents under a delegation; the delegation with them when nothing else stands. The notice names no client, so
-/// it ends every agent's access at that service: the others mint again. `false` when nothing of the client stood.
+/// it ends every agent's access at that service: the others mint again. `false` when nothing of the client stood, unless all that it had
+/// were consents for once that it has used: what it got by them lives as long as the delegation.
 ///
 /// # Errors
 /// Faults.
 pub async fn end_client(
-    app: &App,
+    process: &Process,
     tx: &mut Tx,
     delegation_id: &str,
     client: &ClientKey,
     receivers: &[NoticeEndpoint],
     why: Why,
 ) -> Result<bool, Error> {
-    let now = app.now();
+    let now = process.now();
     let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     let ended = tx.end_consents(delegation_id, Some(client), now).await?;
-    if ended == 0 {
+    let others = tx.has_standing_consent(delegation_id).await?;
+    let over = !others && tx.end_delegation(delegation_id, now).await?;
+    if ended == 0 && !over {
         return Ok(false);
     }
-    if !tx.has_standing_consent(delegation_id).await? {
-        tx.end_delegation(delegation_id, now).await?;
-    }
-    enqueue_notices(app, tx, &locked, receivers, Ended { why, consents: ended, client: Some(client) }).await?;
+    enqueue_notices(process, tx, &locked, receivers, Ended { why, consents: ended, client: Some(client) }).await?;
     Ok(true)
 }
 
@@ -138,7 +136,7 @@ pub async fn lapse(host: &Host) -> Result<usize, Error> {
         let page = i64::try_from(lapsed.len()).unwrap_or(AT_ONCE);
         let mut ended = 0;
         for (issuer_id, id) in lapsed.into_iter().collect::<BTreeSet<_>>() {
-            match async { lapse_one(&issuers::owing(host, &issuer_id).await?, &id).await }.await {
+            match lapse_one(host, &issuer_id, &id).await {
                 Ok(()) => ended += 1,
                 Err(error) => {
                     tracing::error!(
@@ -157,9 +155,9 @@ pub async fn lapse(host: &Host) -> Result<usize, Error> {
     }
 }
 
-async fn lapse_one(app: &App, id: &str) -> Result<(), Error> {
-    let now = app.now();
-    let mut tx = app.store.begin().await?;
+async fn lapse_one(host: &Host, issuer_id: &str, id: &str) -> Result<(), Error> {
+    let now = host.now();
+    let mut tx = host.database.of(issuer_id.into()).begin().await?;
     let locked = tx.lock_delegation(id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
     let ended = tx.end_lapsed(id, now).await?;
     // Another replica may have been quicker.
@@ -169,9 +167,9 @@ async fn lapse_one(app: &App, id: &str) -> Result<(), Error> {
         }
         let receivers = receivers(&mut tx, &locked.aud).await?;
         let ended = Ended { why: Why::Lapsed, consents: ended, client: None };
-        enqueue_notices(app, &mut tx, &locked, &receivers, ended).await?;
+        enqueue_notices(host, &mut tx, &locked, &receivers, ended).await?;
         tx.commit().await?;
-        app.outbox_signal.notify_one();
+        host.outbox_signal.notify_one();
     }
     Ok(())
 }
@@ -188,20 +186,20 @@ struct Ended<'a> {
 /// Journal and outbox of an end. `locked` was read under the lock, so its last `exp` is final: what is minted after this is minted under
 /// a new consent.
 async fn enqueue_notices(
-    app: &App,
+    process: &Process,
     tx: &mut Tx,
     locked: &Delegation,
     receivers: &[NoticeEndpoint],
     ended: Ended<'_>,
 ) -> Result<(), Error> {
-    let now = app.now();
+    let now = process.now();
     let mut notices = Vec::new();
     // A delegation nothing was minted under has nothing to end at the service.
     for receiver in receivers.iter().filter(|_| locked.mint_count > 0) {
         let endpoint = receiver.endpoint.as_str();
         let host = Url::parse(endpoint).map_or_else(|_| endpoint.to_owned(), |url| authority(&url));
         for (round, due_at) in rounds(now, locked.last_exp) {
-            let id = app.id();
+            let id = process.id();
             tx.enqueue(&NewDelivery {
                 id: &id,
                 delegation_id: &locked.id,
@@ -231,7 +229,7 @@ async fn enqueue_notices(
     tx.record(Entry {
         account_id: Some(&locked.account_id),
         delegation_id: Some(&locked.id),
-        ..Entry::new(app.id(), now, event)
+        ..Entry::new(process.id(), now, event)
     })
     .await?;
     Ok(())

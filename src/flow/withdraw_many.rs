@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::delegation::Selection;
+use crate::domain::delegation::{Removed, Selection};
+use crate::domain::ids::ClientKey;
 use crate::domain::journal::Why;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::{issuers, withdraw};
-use crate::host::{App, Host};
+use crate::flow::withdraw;
+use crate::host::{App, Host, Process};
+use crate::store::Tx;
 
 /// Delegations that one transaction ends.
 const BATCH: u64 = 20;
@@ -71,9 +73,9 @@ async fn batches(
     let store = host.database.of(issuer_id.into());
     let client = match &selection.client_id {
         None => None,
-        Some(id) => match store.read().await?.client(id).await? {
+        Some(id) => match store.read().await?.client_key(id).await? {
             None => return Ok(0),
-            client => client,
+            key => key,
         },
     };
     let (mut after, mut done) = (String::new(), 0);
@@ -82,25 +84,112 @@ async fn batches(
         let page = store.read().await?.standing(selection, &after, limit).await?;
         let Some((last, _)) = page.last() else { break };
         after.clone_from(last);
-        let app = issuers::owing(host, issuer_id).await?;
+        // No key of the issuer is asked for: also one whose keys do not open withdraws.
         let mut tx = store.begin().await?;
-        let mut receivers = BTreeMap::new();
-        for (_, aud) in &page {
-            if !receivers.contains_key(aud) {
-                receivers.insert(aud, withdraw::receivers(&mut tx, aud).await?);
-            }
-        }
-        for (id, aud) in &page {
-            let told = receivers.get(aud).map_or(&[][..], Vec::as_slice);
-            let ended = match &client {
-                None => withdraw::end(&app, &mut tx, id, told, why).await?,
-                Some(client) => withdraw::end_client(&app, &mut tx, id, &client.key, told, why).await?,
-            };
-            done += u64::from(ended);
-        }
+        done += end(host, &mut tx, &page, client.as_ref(), why).await?;
         tx.commit().await?;
-        app.outbox_signal.notify_one();
+        host.outbox_signal.notify_one();
         progress(done);
     }
     Ok(done)
+}
+
+/// Ends delegations, or what a client has under them, in the caller's transaction. Says under how many of them something stood.
+async fn end(
+    process: &Process,
+    tx: &mut Tx,
+    delegations: &[(String, String)],
+    client: Option<&ClientKey>,
+    why: Why,
+) -> Result<u64, Error> {
+    let mut receivers = BTreeMap::new();
+    for (_, aud) in delegations {
+        if !receivers.contains_key(aud) {
+            receivers.insert(aud, withdraw::receivers(tx, aud).await?);
+        }
+    }
+    let mut done = 0;
+    for (id, aud) in delegations {
+        let told = receivers.get(aud).map_or(&[][..], Vec::as_slice);
+        let ended = match client {
+            None => withdraw::end(process, tx, id, told, why).await?,
+            Some(key) => withdraw::end_client(process, tx, id, key, told, why).await?,
+        };
+        done += u64::from(ended);
+    }
+    Ok(done)
+}
+
+/// Withdraws what still stands under what was removed, at whichever issuer. What fails is logged, and tried again at the next look.
+///
+/// # Errors
+/// Faults.
+pub async fn under_removed(host: &Host) -> Result<(), Error> {
+    const AT_ONCE: i64 = 100;
+    let mut failed = 0;
+    loop {
+        let removed = host.database.read().await?.removed(failed, AT_ONCE).await?;
+        if removed.is_empty() {
+            return Ok(());
+        }
+        for (issuer_id, removed) in removed {
+            if let Err(error) = under_one(host, &issuer_id, &removed).await {
+                failed += 1;
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, issuer_id, ?removed, "withdrawing what stood under what was removed failed");
+            }
+        }
+    }
+}
+
+async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<(), Error> {
+    let store = host.database.of(issuer_id.into());
+    let selection = selection(&mut store.read().await?, removed).await?;
+    if let Some(selection) = selection {
+        let delegations = run(host, issuer_id, &selection, Why::Configuration, |_| {}).await?;
+        tracing::warn!(issuer_id, ?removed, delegations, "withdrew what stood under what was removed");
+    }
+    let mut tx = store.begin().await?;
+    tx.forget_removed(removed).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The same in the caller's transaction, all at once: for what has come back meanwhile, under which nothing of before may stand.
+///
+/// # Errors
+/// Faults.
+pub async fn under_one_that_is_back(process: &Process, tx: &mut Tx, removed: &Removed) -> Result<(), Error> {
+    if let Some(selection) = selection(tx, removed).await? {
+        let client = match removed {
+            Removed::Client(key) => Some(key),
+            Removed::User(_) | Removed::Service(_) => None,
+        };
+        let all = tx.standing(&selection, "", i64::MAX).await?;
+        end(process, tx, &all, client, Why::Configuration).await?;
+    }
+    Ok(tx.forget_removed(removed).await?)
+}
+
+/// Whether a delegation stands under it.
+///
+/// # Errors
+/// Faults.
+pub async fn stands_under(tx: &mut Tx, removed: &Removed) -> Result<bool, Error> {
+    Ok(match selection(tx, removed).await? {
+        Some(selection) => !tx.standing(&selection, "", 1).await?.is_empty(),
+        None => false,
+    })
+}
+
+/// What stands under it.
+async fn selection(tx: &mut Tx, removed: &Removed) -> Result<Option<Selection>, Error> {
+    let all = Selection::default();
+    Ok(match removed {
+        Removed::User(id) => Some(Selection { account_id: Some(id.clone()), ..all }),
+        Removed::Client(key) => {
+            let client = tx.client_by_key(key).await?;
+            client.map(|client| Selection { client_id: Some(client.client_id), ..all })
+        }
+        Removed::Service(aud) => Some(Selection { aud: Some(aud.clone()), ..all }),
+    })
 }

@@ -67,6 +67,19 @@ impl Tx {
         })
     }
 
+    /// Our key of the client with a `client_id`, enabled or not.
+    pub async fn client_key(&mut self, client_id: &ClientId) -> Result<Option<ClientKey>> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query("SELECT id FROM client WHERE issuer_id = $1 AND client_id = $2")
+                .bind(&*id)
+                .bind(client_id)
+                .fetch_optional(c)
+                .await?;
+            row.map(|r| r.id("id")).transpose()
+        })
+    }
+
     /// The client with one of our keys, enabled or not: for showing what it was called.
     pub async fn client_by_key(&mut self, key: &ClientKey) -> Result<Option<Client>> {
         let id = self.issuer.clone();

@@ -255,6 +255,22 @@ impl Tx {
         })
     }
 
+    /// Whether anything was ever decided for a client under a delegation.
+    pub async fn has_consented(&mut self, delegation_id: &str, client: &ClientKey) -> Result<bool> {
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(
+                "SELECT id FROM consent WHERE issuer_id = $1 AND client_id = $2 AND delegation_id = $3 LIMIT 1",
+            )
+            .bind(&*id)
+            .bind(client)
+            .bind(delegation_id)
+            .fetch_optional(c)
+            .await?;
+            Ok(row.is_some())
+        })
+    }
+
     /// Whether a delegation has a consent that still stands.
     pub async fn has_standing_consent(&mut self, delegation_id: &str) -> Result<bool> {
         let id = self.issuer.clone();

@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{Columns, HostTx, Result, Tx, on};
 use crate::domain::delegation::{Delegation, Filter, Status};
-use crate::domain::ids::{AccountId, ClientKey, Subject};
+use crate::domain::ids::{AccountId, Subject};
 use crate::domain::time::Timestamp;
 
 macro_rules! delegation_query {
@@ -243,32 +243,6 @@ impl Tx {
             .await?;
             Ok(done.rows_affected() == 1)
         })
-    }
-
-    /// (id, audience) of the delegations with a standing consent of a client, by id.
-    pub async fn delegations_of_client(&mut self, client: &ClientKey) -> Result<Vec<(String, String)>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT DISTINCT delegation_id, aud FROM consent
-                  WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL AND delegation_id IS NOT NULL ORDER BY delegation_id",
-            )
-            .bind(&*id)
-            .bind(client)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(|r| Ok((r.text("delegation_id")?, r.text("aud")?))).collect()
-        })
-    }
-
-    /// The active delegations of a user, of a service, or of both, by id.
-    pub async fn active_delegations(
-        &mut self,
-        account_id: Option<&AccountId>,
-        aud: Option<&str>,
-    ) -> Result<Vec<Delegation>> {
-        let status = Some(Status::Active);
-        self.delegations(Filter { account_id, aud, status, limit: i64::MAX, ..Filter::default() }).await
     }
 }
 

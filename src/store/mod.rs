@@ -22,6 +22,7 @@ mod mint;
 mod outbox;
 mod postgres;
 mod record;
+mod removed;
 mod schema;
 mod sealing;
 mod services;

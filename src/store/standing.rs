@@ -126,8 +126,14 @@ mod tests {
                 Selection { client_id: client_id(), ..all.clone() },
                 "consent_client_standing (client_id=? AND delegation_id>?)",
             ),
-            (Selection { client_id: client_id(), aud: aud(), ..all.clone() }, "consent_client_s"),
-            (Selection { client_id: client_id(), sub: sub(), ..all.clone() }, "consent_"),
+            (
+                Selection { client_id: client_id(), aud: aud(), ..all.clone() },
+                "consent_client_service_standing (client_id=? AND aud=? AND delegation_id>?)",
+            ),
+            (
+                Selection { client_id: client_id(), sub: sub(), ..all.clone() },
+                "consent_client_account_standing (client_id=? AND account_id=? AND delegation_id>?)",
+            ),
         ];
         for (selection, index) in cases {
             let (page, values) = page_of(&selection);

@@ -220,3 +220,20 @@ async fn killed_in_the_middle_it_is_started_again_on_sqlite() {
 async fn killed_in_the_middle_it_is_started_again_on_postgres() {
     killed_in_the_middle(Engine::Postgres).await;
 }
+
+both! {
+    /// What it got by them at the service would live on.
+    async fn a_client_that_used_up_all_it_had_is_withdrawn_all_the_same(world: World) {
+        let browser = world.signed_in(crate::harness::ALICE).await;
+        let tokens = world.tokens(&browser, "desk-agent").await;
+        world.agree(&browser, "desk-agent", &tokens, "once", &[]).await;
+        assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200);
+        let admin = world.admin_token();
+        let id = world.database.column("SELECT id FROM delegation").await.remove(0);
+        let path = format!("/delegations/{id}/consents/desk-agent");
+        let answer = world.api("DELETE", &path, &admin).await;
+        assert_eq!((answer.status, &answer.json()["status"]), (202, &json!("withdrawing")), "{}", answer.body);
+        assert_eq!(world.api("DELETE", &path, &admin).await.status, 202);
+        assert_eq!(count(&world, TOLD).await, 1, "once");
+    }
+}

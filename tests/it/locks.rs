@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use avouch::domain::consent::Mode;
+use avouch::domain::delegation::Selection;
 use avouch::domain::ids::Subject;
 use avouch::domain::ticket::Ticket;
 use avouch::store::{Outcome, Store, StoreError};
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Database, Engine, NOW};
 use crate::store::{
-    AUD, account_key, active_key, client, consent, family, issuer_record, key_of, looked_at, mint, open, people,
+    AUD, account_key, active_key, client, consent, family, id_of, issuer_record, key_of, looked_at, mint, open, people,
     ticket, tx,
 };
 
@@ -36,9 +37,13 @@ async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError
     let mut tx = store.begin().await?;
     tx.disable_account(&account_key(n), NOW).await?;
     tx.disable_client(&key_of(client), NOW).await?;
-    let mut gone: BTreeSet<String> =
-        tx.delegations_of_client(&key_of(client)).await?.into_iter().map(|d| d.0).collect();
-    gone.extend(tx.active_delegations(Some(&account_key(n)), None).await?.into_iter().map(|d| d.id));
+    let mut gone = BTreeSet::new();
+    for selection in [
+        Selection { client_id: Some(id_of(client)), ..Selection::default() },
+        Selection { account_id: Some(account_key(n)), ..Selection::default() },
+    ] {
+        gone.extend(tx.standing(&selection, "", 99).await?.into_iter().map(|(id, _)| id));
+    }
     for id in gone {
         tx.lock_delegation(&id).await?;
         tx.end_consents(&id, Some(&key_of(client)), NOW).await?;

@@ -406,8 +406,10 @@ async fn a_start_says_in_its_log_what_it_removes() {
     let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
     let _server = Serving::start(folder.path(), &["serve", "--accept-removals"]);
     eventually("a warning", async || log().contains("no longer declares")).await;
-    let log = log();
-    let line = log.lines().find(|line| line.contains("no longer declares")).unwrap();
-    let counts = ["WARN", "users=2", "clients=5", "services=1", "delegations=1"];
+    let said = log();
+    let line = said.lines().find(|line| line.contains("no longer declares")).unwrap();
+    let counts = ["WARN", "users=2", "clients=5", "services=1"];
     assert!(counts.iter().all(|part| line.contains(part)), "{line}");
+    eventually("the withdrawal", async || log().contains("withdrew what stood under what was removed")).await;
+    assert!(log().contains(" delegations=1"), "{}", log());
 }

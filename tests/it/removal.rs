@@ -81,3 +81,54 @@ both! {
         assert!(told.len() >= 2, "the first passwords, and the change: {told:?}");
     }
 }
+
+/// A configuration without the service, without the agent, and without the user.
+fn less(ours: &str, service: &str) -> [String; 3] {
+    [
+        ours.replace(&format!("audience = \"{service}\""), "audience = \"https://moved.example\""),
+        ours.replace("client_id = \"desk-agent\"", "client_id = \"desk-two\""),
+        ours.replace(ALICE, "other@example.com"),
+    ]
+}
+
+both! {
+    /// The server ends before it has withdrawn what stood: any other goes on with that.
+    async fn what_stood_under_what_is_gone_is_withdrawn_by_whoever_comes_to_it(world: World) {
+        let ours = declarations(&world.service.url);
+        for (n, less) in less(&ours, &world.service.url).iter().enumerate() {
+            let (_, tokens, id, _) = world.delegated().await;
+            world.ended_after_start(less).await;
+            world.clock.advance(Seconds(2));
+            let status = async || world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
+            assert_eq!(status().await["status"], "active", "nothing is withdrawn in the transaction that removes");
+            assert_ne!(world.exchange("desk-agent", &tokens, &[]).await.0, 200, "and nothing is minted all the same");
+            avouch::delivery::run_until_idle(&world.host).await;
+            assert_eq!(status().await["status"], "withdrawing", "{n}: the second notice is due later");
+            let told = world.database.column("SELECT id FROM delivery WHERE state = 'delivered'").await.len();
+            assert_eq!(told, n + 1);
+            assert_eq!(world.database.column("SELECT name FROM removed").await.len(), 0);
+            again(&world, &ours).await;
+        }
+    }
+}
+
+both! {
+    /// It is declared again before anybody has withdrawn what stood: nothing of before counts.
+    async fn what_comes_back_at_once_begins_anew(world: World) {
+        let ours = declarations(&world.service.url);
+        for less in &less(&ours, &world.service.url) {
+            let (_, _, id, _) = world.delegated().await;
+            world.ended_after_start(less).await;
+            assert_eq!(world.database.column("SELECT name FROM removed").await.len(), 1);
+            world.ended_after_start(&ours).await;
+            world.clock.advance(Seconds(2));
+            let record = world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
+            assert_eq!(record["status"], "withdrawing", "{record}");
+            assert_eq!(world.database.column("SELECT name FROM removed").await.len(), 0);
+            again(&world, &ours).await;
+            let browser = world.signed_in(ALICE).await;
+            let tokens = world.tokens(&browser, "desk-agent").await;
+            assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.1["error"], "consent_required");
+        }
+    }
+}

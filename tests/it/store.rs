@@ -6,7 +6,7 @@ use std::sync::Arc;
 use avouch::domain::client::{Client, ClientPolicy};
 use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
-use avouch::domain::delegation::{Filter, Status};
+use avouch::domain::delegation::{Filter, Selection, Status};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Kid, SealingKeyId, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
@@ -626,8 +626,12 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     ] {
         assert_eq!(tx.delegations(Filter { limit: 9, ..filter }).await.unwrap().len(), n, "{filter:?}");
     }
-    assert_eq!(tx.active_delegations(Some(&account_key(1)), None).await.unwrap().len(), 1);
-    assert_eq!(tx.delegations_of_client(&key_of("c")).await.unwrap(), [("d1".into(), AUD.into())]);
+    for selection in [
+        Selection { client_id: Some(id_of("c")), ..Selection::default() },
+        Selection { account_id: Some(account_key(1)), ..Selection::default() },
+    ] {
+        assert_eq!(tx.standing(&selection, "", 9).await.unwrap(), [("d1".into(), AUD.into())]);
+    }
     assert_eq!(tx.end_lapsed("d1", NOW + Seconds(10)).await.unwrap(), 1);
     assert!(tx.has_standing_consent("d1").await.unwrap());
     assert_eq!(tx.lock_delegation("d1").await.unwrap().unwrap().id, "d1");

@@ -261,8 +261,7 @@ async fn a_neighbour_that_cannot_be_read(engine: Engine) {
         .await;
     let own = format!("{consent}, delegation_id || '-' || a.column1 || b.column1");
     world.database.column(&of("consent", &format!("{consent}, delegation_id"), &own)).await;
-    world.database.column("UPDATE issuer SET url = 'unreadable' WHERE id = 'acme'").await;
-    world.host.issuers.remove("acme");
+    world.database.column("UPDATE delegation SET sub = '' WHERE issuer_id = 'acme'").await;
     world.clock.advance(Seconds(3600));
     assert_eq!(withdraw::lapse(&world.host).await.unwrap(), 1);
     let left = world.database.column("SELECT DISTINCT issuer_id FROM consent WHERE ended_at IS NULL").await;

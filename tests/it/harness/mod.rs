@@ -9,7 +9,7 @@ use avouch::clock::Clock;
 use avouch::config::Config;
 use avouch::domain::rotation::SigningAlg;
 use avouch::domain::time::{Seconds, Timestamp};
-use avouch::flow::{declare, issuers, start};
+use avouch::flow::{declare, issuers, start, withdraw_many};
 use avouch::host::{App, DEFAULT_ISSUER, Host};
 use avouch::jose::{SealingKey, SigningKey};
 use avouch::rng::Rng;
@@ -299,10 +299,18 @@ impl World {
                 .await
                 .unwrap();
         declare::hash_passwords(host.clone(), config.users).await;
+        withdraw_many::under_removed(&host).await.unwrap();
         let app = issuers::app(&host, DEFAULT_ISSUER).await.unwrap().unwrap();
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(http::serve::serve(listener, http::router(host.clone()), stopped));
         Self { host, app, url, clock, service, database, http: client(), stop }
+    }
+
+    /// A process that starts with a configuration, and ends before it does anything else.
+    pub(crate) async fn ended_after_start(&self, declared: &str) {
+        let config = config(&self.database, &self.issuer(), declared);
+        let (accepted, seed) = (start::Accepted { removals: true, new: false }, SEEDS.fetch_add(1, Ordering::SeqCst));
+        start::open(&config, accepted, self.clock.clone(), Rng::seeded(seed)).await.unwrap();
     }
 
     /// Another process on the database, by a line of its own where this one's can be cut.
