@@ -355,6 +355,10 @@ fn variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<
 fn parse_issuer(root: &Section<'_>, text: &str) -> Result<IssuerUrl, ConfigError> {
     let issuer =
         IssuerUrl::parse(text).map_err(|problem| root.wrong("issuer", format!("{}: {problem}", quote(text))))?;
+    if issuer.is_of_lab() {
+        let problem = "it is a lab's name, whose assertions are for tests";
+        return Err(root.wrong("issuer", format!("{}: {problem}", quote(text))));
+    }
     if !issuer.base().is_empty() {
         let problem = "the default issuer sits at the root of its origin; one with a path is declared in [[issuers]]";
         return Err(root.wrong("issuer", format!("{}: {problem}", quote(text))));

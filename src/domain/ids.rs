@@ -122,6 +122,20 @@ free_text_id! {
     SealingKeyId
 }
 
+/// What the name of every key of a lab begins with.
+pub const LAB_KID: &str = "lab-";
+
+/// Where the issuers of a lab are that nobody can reach: under a name that no resolver knows (RFC 6761 section 6.4).
+pub const LAB_DOMAIN: &str = "lab.invalid";
+
+impl Kid {
+    /// Whether it is a key of a lab: what it signs is for tests, and no server takes it.
+    #[must_use]
+    pub fn is_of_lab(&self) -> bool {
+        self.0.starts_with(LAB_KID)
+    }
+}
+
 impl TryFrom<String> for ClientId {
     type Error = String;
 
@@ -184,6 +198,13 @@ impl IssuerUrl {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         Url::parse(&self.0).is_ok_and(|url| is_loopback_host(&url))
+    }
+
+    /// Whether it is a lab's, and so no server's.
+    #[must_use]
+    pub fn is_of_lab(&self) -> bool {
+        let host = Url::parse(&self.0).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+        host.strip_suffix(LAB_DOMAIN).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     }
 
     /// Whether cookies can be `Secure`.

@@ -7,7 +7,7 @@ use jose_jwk::{Class, EcCurves, Jwk, Key, Operations};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ids::IdError;
+use super::ids::{IdError, Kid};
 use super::public_key;
 
 /// Most keys of a set: enough for any rotation, few enough to try.
@@ -41,6 +41,9 @@ impl PublicJwks {
             }
             if !members.get("kty").is_some_and(Value::is_string) {
                 return Err(IdError("each of its keys must say its kty"));
+            }
+            if key["kid"].as_str().is_some_and(|kid| Kid::from(kid).is_of_lab()) {
+                return Err(IdError("one of its keys is a lab's, by its kid: such keys are for tests"));
             }
             if is_usable(key)? {
                 has_usable_key = true;
@@ -238,6 +241,8 @@ mod tests {
             (json!({"keys": [with(ec(), &json!({"use": 1}))]}), "missing"),
             (json!({"keys": [with(rsa(), &json!({"n": short}))]}), "shorter than 2048 bits"),
             (json!({"keys": [with(rsa(), &json!({"e": "AQ"}))]}), "no RSA key"),
+            (json!({"keys": [rsa(), with(ec(), &json!({"kid": "lab-1"}))]}), "a lab's"),
+            (json!({"keys": [{"kty": "AKP", "kid": "lab-1"}]}), "a lab's"),
             (json!({"keys": [ec(), ec()]}), "a kid of its own"),
             (
                 json!({"keys": [with(ec(), &json!({"kid": null})), with(ec(), &json!({"kid": null}))]}),

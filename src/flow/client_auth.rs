@@ -150,7 +150,7 @@ pub(super) async fn again(app: &App, client: &Client) -> Result<Arc<Client>, Err
 
 async fn by_assertion(app: &App, client_id: Option<ClientId>, assertion: &str) -> Result<ProvenClient, Error> {
     let wrong = |why| Error::Refused(Refusal::ClientAssertion(why));
-    let unverified = Unverified::parse(assertion).map_err(|e| wrong(e.0))?;
+    let unverified = Unverified::received(assertion).map_err(|e| wrong(e.0))?;
     let named = unverified.issuer().ok_or(wrong("it names no client (iss)"))?;
     let named = ClientId::try_from(named).map_err(|_| Refusal::ClientAuthenticationFailed)?;
     if client_id.is_some_and(|id| id != named) {

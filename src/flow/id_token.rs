@@ -11,7 +11,7 @@ use crate::jose::Unverified;
 /// # Errors
 /// What is wrong with it.
 pub fn verify(app: &App, token: &str) -> Result<(IdToken, Kid), &'static str> {
-    let unverified = Unverified::parse(token).map_err(|e| e.0)?;
+    let unverified = Unverified::received(token).map_err(|e| e.0)?;
     let key = app.issuer.ring.published.iter().find(|(kid, _)| Some(kid) == unverified.kid());
     let (kid, key) = key.ok_or("it is not signed by a key of this issuer")?;
     let claims: IdToken = unverified.verify(key, None).map_err(|e| e.0)?;

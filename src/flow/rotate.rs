@@ -105,6 +105,10 @@ pub async fn prepare(host: &Host, issuer_id: &str, alg: SigningAlg) -> Result<Ki
 /// here; faults.
 pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>) -> Result<Kid, Error> {
     let imported = jose::import(text).map_err(|e| Refusal::TextMalformed("key", e.0))?;
+    // Also where it is given another name: what a lab's key signed may be anywhere.
+    if [kid, imported.kid.as_ref()].into_iter().flatten().any(Kid::is_of_lab) {
+        return Err(Refusal::TextMalformed("key", "it is a lab's, by its kid: such keys are for tests").into());
+    }
     let kid = kid.or(imported.kid.as_ref());
     if kid.is_some_and(|kid| !rotation::is_kid(kid.as_str())) {
         return Err(Refusal::Malformed("kid", "must be 1 to 100 of a-z, A-Z, 0-9, - and _").into());

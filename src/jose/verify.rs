@@ -57,7 +57,19 @@ pub struct Unverified<'a> {
 }
 
 impl<'a> Unverified<'a> {
-    /// Takes a compact JWS apart (RFC 7515 section 7.1).
+    /// What somebody sent to a server of ours: [`Unverified::parse`], and it was made in no lab, whatever keys it would be verified by.
+    ///
+    /// # Errors
+    /// As [`Unverified::parse`]; when its kid is a lab's.
+    pub fn received(token: &'a str) -> Result<Self, JoseError> {
+        let parsed = Self::parse(token)?;
+        if parsed.kid().is_some_and(Kid::is_of_lab) {
+            return Err(JoseError("it was made in a lab, by its kid, and is good for tests only"));
+        }
+        Ok(parsed)
+    }
+
+    /// Takes a compact JWS apart (RFC 7515 section 7.1). For labs, which take one another's; servers use [`Unverified::received`].
     ///
     /// # Errors
     /// When it is too long, not three parts of base64url, its header no JSON object, or it bears `crit` or `b64`, whose extensions
@@ -194,6 +206,19 @@ mod tests {
         assert!(verify(&key.sign("x+jwt", &Twice).await.unwrap()).is_err(), "repeated claim");
         let other = PublicKey::from_jwk(&serde_json::to_value(self::key().public_jwk()).unwrap()).unwrap();
         assert!(Unverified::parse(&token).unwrap().verify::<Claims>(&other, Some("x+jwt")).is_err(), "another key");
+    }
+
+    #[tokio::test]
+    async fn what_a_lab_made_is_not_received() {
+        let token = key().sign("x+jwt", &json!({"sub": "u"})).await.unwrap();
+        for (kid, received) in [("lab-1", false), ("lab-", false), ("labs", true), ("my-lab-1", true)] {
+            let token = with_header(&token, &json!({"alg": "ES256", "typ": "x+jwt", "kid": kid}));
+            assert_eq!(
+                (Unverified::parse(&token).is_ok(), Unverified::received(&token).is_ok()),
+                (true, received),
+                "{kid}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -49,6 +49,8 @@ async fn a_wrong_configuration_is_one_line_and_exit_2() {
         ("issuer = 'nonsense'", "issuer"),
         ("issuer = 'http://id.example'", "https"),
         ("issuer = 'https://id.example/?x'", "issuer"),
+        ("issuer = 'https://lab.invalid'", "a lab's name"),
+        ("issuer = 'https://id.LAB.invalid'", "a lab's name"),
         ("database_url = 'mysql://x'", "database_url"),
         ("listen = 'here'", "listen"),
         ("[login.upstream]\nissuer = 'https://a.example'", "not supported yet"),
