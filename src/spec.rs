@@ -119,6 +119,15 @@
 //! | §8.6 no special-use address | [`net::address::is_public`](crate::net::address::is_public) | `net::address::tests` |
 //! | §7.1 no registered client id looks like a URL | [`config`](crate::config) | `config::clients::tests` |
 //!
+//! # The lab: what proves services, other people's and our own
+//!
+//! | promise | item | test |
+//! | --- | --- | --- |
+//! | every deliberate flaw is one change to something good and declares what it touches; names, rules and answers are data | [`lab::flaws`](crate::lab::flaws) | `lab::flaws::tests`, `flaws::the_document_of_flaws`, `flaws::the_command_lists_them` |
+//! | nothing of a lab is taken by a server: names, keys and tokens | [`Unverified::received`](crate::jose::Unverified::received), [`Kid::is_of_lab`](crate::domain::ids::Kid::is_of_lab), [`IssuerUrl::is_of_lab`](crate::domain::ids::IssuerUrl::is_of_lab) | `lab::nothing_of_a_lab_is_taken_anywhere`, `lab::no_key_of_a_lab_becomes_a_servers_or_a_clients`, `jose::verify::tests::what_a_lab_made_is_not_received`, `layers::one_place_for_each_concern` |
+//! | 6979 §3.2 a lab's signatures are the same each time; it signs by its own keys and by no others | [`LabKey`](crate::jose::LabKey) | `jose::lab::tests` |
+//! | one assertion for a script, good or with a flaw, of 300 seconds | [`lab::mint`](crate::lab::mint) | `lab::an_assertion_for_a_script`, `lab::what_no_assertion_is_made_of`, `lab::mint::tests` |
+//!
 //! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110 and 9112; RFC 6797, HSTS; RFC 6265bis, cookies
 //!
 //! | section | item | test |

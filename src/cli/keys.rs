@@ -183,7 +183,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp(time.timestamp()))
 }
 
-fn alg(text: &str) -> Result<SigningAlg, String> {
+pub(super) fn alg(text: &str) -> Result<SigningAlg, String> {
     SigningAlg::parse(text).ok_or_else(|| "it must be ES256 or RS256".to_owned())
 }
 

@@ -34,9 +34,11 @@ mod delegation;
 mod delivery;
 mod demo;
 mod descriptors;
+mod flaws;
 mod issuer;
 mod keys;
 mod log;
+mod mint;
 mod progress;
 mod reload;
 mod sandbox;
@@ -127,6 +129,19 @@ enum Command {
         #[arg(long, value_name = "ISSUER")]
         trust: Vec<String>,
     },
+    /// List every deliberate flaw: what it is, the rule that it breaks, and the answer that it should get
+    #[command(after_help = help!("avouch flaws --kind assertion", "`avouch mint --flaw NAME` makes an assertion with one."))]
+    Flaws {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Only those of this kind
+        #[arg(long, value_name = "KIND")]
+        kind: Option<flaws::Of>,
+    },
+    /// Print one assertion by a lab's key, good or with a flaw, for scripts; no server takes it for its own
+    #[command(after_help = help!("avouch mint --audience http://localhost:8000 --key lab.json --flaw expired", "With --key FILE the key is the same each time: `avouch mint --key FILE --jwks` prints the key set, to be served at the issuer's\n/.well-known/jwks.json. It lives for 300 seconds."))]
+    Mint(Box<mint::Command>),
     /// Read the configuration, say what is wrong with it or what a start would change, and do nothing else
     #[command(after_help = help!("avouch check-config --config /etc/avouch/avouch.toml"))]
     CheckConfig {
@@ -203,6 +218,11 @@ pub fn run() -> ExitCode {
             }
             Command::Demo { keep, step } => demo::run(keep, step).await,
             Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
+            Command::Flaws { json, kind } => {
+                flaws::run(json, kind);
+                Ok(())
+            }
+            Command::Mint(command) => mint::run(&command),
             Command::CheckConfig { config } => config::check(config.as_deref()).await,
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
             Command::Backup { file, config } => config::backup(&file, config.as_deref()).await,

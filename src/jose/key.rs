@@ -234,7 +234,7 @@ impl std::fmt::Debug for SigningKey {
 }
 
 /// A public half as it is published (RFC 7517 section 4), named by its thumbprint.
-fn published(alg: SigningAlg, key: Key) -> Result<Jwk, JoseError> {
+pub(super) fn published(alg: SigningAlg, key: Key) -> Result<Jwk, JoseError> {
     let name = match alg {
         SigningAlg::Es256 => Signing::Es256,
         SigningAlg::Rs256 => Signing::Rs256,
@@ -270,14 +270,14 @@ fn ec_public(pair: &EcdsaKeyPair) -> Ec {
     Ec { crv: EcCurves::P256, x: coordinate(&point[1..33]), y: coordinate(&point[33..65]), d: None }
 }
 
-fn rsa_public(pair: &RsaKeyPair) -> Result<Rsa, JoseError> {
+pub(super) fn rsa_public(pair: &RsaKeyPair) -> Result<Rsa, JoseError> {
     let public = rsa::PublicKey::from_pkcs1_der(pair.public_key().as_ref())
         .map_err(|_| JoseError("the public half of an RSA key cannot be read"))?;
     Ok(Rsa { n: public.n_bytes().into_vec().into(), e: public.e_bytes().into_vec().into(), prv: None })
 }
 
 /// RFC 7638 section 3: the required members in lexicographic order, hashed.
-fn thumbprint(key: &Key) -> Result<Kid, JoseError> {
+pub(super) fn thumbprint(key: &Key) -> Result<Kid, JoseError> {
     let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let members = match key {
         Key::Ec(ec) => format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text(&ec.x), text(&ec.y)),

@@ -1,4 +1,7 @@
 //! Proving services, other people's and our own.
 
 pub mod agent;
+pub mod flaws;
+pub mod issuer;
+pub mod mint;
 pub mod sandbox;

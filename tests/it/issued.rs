@@ -200,7 +200,7 @@ async fn things(world: &World, browser: &Browser) -> Vec<String> {
 }
 
 /// Everywhere such a thing can be put, and the kinds that are taken there.
-const PLACES: [(&str, &[&str]); 18] = [
+pub(crate) const PLACES: [(&str, &[&str]); 18] = [
     ("GET /userinfo, bearer", &["access token"]),
     ("POST /userinfo, access_token", &["access token"]),
     ("GET /api/v1/delegations, bearer", &["admin token"]),
@@ -222,7 +222,7 @@ const PLACES: [(&str, &[&str]); 18] = [
 ];
 
 /// Whether a thing is taken at a place.
-async fn is_taken(world: &World, browser: &Browser, place: &str, thing: &str) -> bool {
+pub(crate) async fn is_taken(world: &World, browser: &Browser, place: &str, thing: &str) -> bool {
     let (request, parameter) = place.split_once(", ").unwrap();
     let (method, path) = request.split_once(' ').unwrap();
     let url = format!("{}{path}", world.url);

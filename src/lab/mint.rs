@@ -1,0 +1,143 @@
+//! One assertion of a lab, good or with one flaw.
+
+use serde_json::{Value, json};
+
+use super::flaws::{Cast, Draft, Flaw, Kind, Others, Presented, Terms};
+use super::issuer::LabIssuer;
+use crate::domain::claims::ASSERTION_LIFETIME;
+use crate::domain::ids::{IssuerUrl, LAB_DOMAIN};
+use crate::domain::time::Timestamp;
+use crate::jose::{JoseError, LabKey};
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Wish<'a> {
+    /// What it is about.
+    pub terms: Terms,
+    /// Claims with other values; a null takes one away.
+    pub claims: &'a [(String, Value)],
+    /// What is to be wrong with it.
+    pub flaw: Option<&'static Flaw>,
+}
+
+/// Why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// Only a flaw makes one that lives longer.
+    #[error("an assertion lives at most 300 seconds; --flaw exp-an-hour-ahead makes one that lives longer")]
+    TooLong,
+    /// It is one of something else.
+    #[error("{0} is no flaw of an assertion")]
+    NotOfAssertions(&'static str),
+    /// What is left of the wish has nothing that the flaw could change.
+    #[error("with these claims {0} would change nothing")]
+    NoDifference(&'static str),
+    /// The key cannot do it.
+    #[error("{0}")]
+    Jose(#[from] JoseError),
+}
+
+/// An assertion, and what whoever presents it should know.
+#[derive(Debug)]
+pub struct Minted {
+    /// As it goes over the wire.
+    pub token: String,
+    /// Before it was signed.
+    pub draft: Draft,
+}
+
+impl Cast {
+    /// An issuer of this key, and everybody else as a lab has them.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn new(url: IssuerUrl, key: LabKey, now: Timestamp) -> Result<Self, JoseError> {
+        const UNFIT: JoseError = JoseError("the untrusted issuer has no name");
+        let untrusted = IssuerUrl::parse(&format!("https://untrusted.{LAB_DOMAIN}")).map_err(|_| UNFIT)?;
+        let untrusted = LabIssuer::new(untrusted, key.derive("untrusted")?)?;
+        Ok(Self { issuer: LabIssuer::new(url, key)?, untrusted, others: Others::default(), now })
+    }
+}
+
+/// Makes one.
+///
+/// # Errors
+/// Why there is none.
+pub fn mint(cast: &Cast, wish: &Wish<'_>) -> Result<Minted, MintError> {
+    let mut good = cast.assertion(&wish.terms)?;
+    for (name, value) in wish.claims {
+        if value.is_null() {
+            good.claims.remove(name);
+        } else {
+            good.set(name, value);
+        }
+    }
+    let time = |name: &str| good.claims.get(name).and_then(Value::as_i64);
+    let ends = time("exp").unwrap_or(i64::MAX);
+    if ends > cast.now.0.saturating_add(ASSERTION_LIFETIME.0) {
+        return Err(MintError::TooLong);
+    }
+    let Some(flaw) = wish.flaw else { return Ok(Minted { token: good.token(cast)?, draft: good }) };
+    let of_assertions = Some(flaw).filter(|flaw| flaw.kind == Kind::Assertion);
+    let draft = of_assertions.and_then(|flaw| flaw.apply(&good, cast)).ok_or(MintError::NotOfAssertions(flaw.name))?;
+    if draft == good {
+        return Err(MintError::NoDifference(flaw.name));
+    }
+    Ok(Minted { token: draft.token(cast)?, draft })
+}
+
+impl Minted {
+    /// Everything about it, for programs.
+    #[must_use]
+    pub fn to_json(&self, cast: &Cast, flaw: Option<&Flaw>) -> Value {
+        let presented = (self.draft.presented != Presented::Usual).then(|| self.draft.presented.advice());
+        json!({"assertion": self.token, "jti": self.draft.claims.get("jti"), "kid": self.draft.header.get("kid"),
+            "flaw": flaw, "present": presented, "header": self.draft.header, "claims": self.draft.claims,
+            "issuer": cast.issuer.url, "jwks": cast.issuer.jwks()})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Jti;
+    use crate::domain::rotation::SigningAlg;
+    use crate::lab::flaws::find;
+
+    fn cast() -> Cast {
+        Cast::new(LabIssuer::default_url().unwrap(), LabKey::of_seed(b"mint").unwrap(), Timestamp(1_800_000_000))
+            .unwrap()
+    }
+
+    fn wish<'a>(claims: &'a [(String, Value)], flaw: Option<&str>) -> Wish<'a> {
+        let terms = Terms {
+            audience: "http://localhost:8000".into(),
+            sub: "u".into(),
+            email: None,
+            client_id: "c".into(),
+            scope: None,
+            resource: None,
+            jti: Jti::parse("j").unwrap(),
+            alg: SigningAlg::Es256,
+        };
+        Wish { terms, claims, flaw: flaw.map(|name| find(name).unwrap()) }
+    }
+
+    #[test]
+    fn what_is_asked_for_and_nothing_more() {
+        let cast = cast();
+        let made = mint(&cast, &wish(&[("sub".into(), Value::Null), ("name".into(), json!("A"))], None)).unwrap();
+        assert_eq!((made.draft.claims.get("sub"), &made.draft.claims["name"]), (None, &json!("A")));
+        for (claims, flaw, expected) in [
+            (vec![("exp".to_owned(), json!(1_800_000_301))], None, MintError::TooLong),
+            (vec![("exp".to_owned(), Value::Null)], None, MintError::TooLong),
+            (vec![("exp".to_owned(), json!("never"))], None, MintError::TooLong),
+            (vec![], Some("notice-iss-missing"), MintError::NotOfAssertions("notice-iss-missing")),
+            (vec![], Some("jwks-empty"), MintError::NotOfAssertions("jwks-empty")),
+            (vec![], Some("contact-missing"), MintError::NoDifference("contact-missing")),
+        ] {
+            assert_eq!(mint(&cast, &wish(&claims, flaw)).unwrap_err(), expected);
+        }
+        assert!(mint(&cast, &wish(&[], Some("exp-an-hour-ahead"))).is_ok());
+    }
+}
