@@ -31,6 +31,7 @@ use issuers::Homes;
 pub use issuers::{Declared, IssuerDecl};
 pub use keys::{Pkcs11, SealingCommands};
 pub use log::{Log, LogFormat, LogLevel};
+pub use notices::Notices;
 use section::{NEARLY_PREFIX, PREFIX, Section, Source};
 pub(crate) use users::password_hash;
 
@@ -39,6 +40,7 @@ mod grants;
 mod issuers;
 mod keys;
 mod log;
+mod notices;
 mod section;
 mod services;
 /// The cluster that `tests/run` starts.
@@ -101,6 +103,8 @@ pub struct Config {
     pub log: Log,
     /// What the token endpoint takes.
     pub grants: Grants,
+    /// How services are told.
+    pub notices: Notices,
     /// What outbound requests may reach.
     pub network: Network,
     /// What our own Client ID Metadata Document says about us.
@@ -276,6 +280,7 @@ impl Config {
         let proxies = root.list("trusted_proxies")?;
         let (keys, admin, log) = (root.section("keys")?, root.section("admin")?, root.section("log")?);
         let (network, cimd, grants) = (root.section("network")?, root.section("cimd")?, root.section("grants")?);
+        let notices = root.section("notices")?;
         let (dynamic, login) = (root.section("dynamic_clients")?, root.section("login")?);
         let (users, clients, services) = (root.tables("users")?, root.tables("clients")?, root.tables("services")?);
         let issuers = root.tables("issuers")?;
@@ -299,6 +304,7 @@ impl Config {
             trusted_proxies: networks(&root, "trusted_proxies", proxies, values::network)?,
             log: log::read(log)?,
             grants: grants::read(grants)?,
+            notices: notices::read(notices)?,
             network: read_network(network, &issuer, developing)?,
             cimd: read_cimd(cimd, &issuer)?,
             users: users::read(users, &homes)?,

@@ -69,6 +69,8 @@ pub struct Process {
     pub proxy_missed: Once,
     /// How long the last refresh token may be sent again.
     pub refresh_retry: Seconds,
+    /// How long a notice is tried.
+    pub give_up_after: Seconds,
     /// Rung when a notice was enqueued.
     pub outbox_signal: Notify,
     /// Where passwords are hashed.

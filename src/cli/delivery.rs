@@ -21,7 +21,7 @@ pub(super) enum Command {
     /// List notices, the oldest first
     #[command(after_help = super::help!("avouch delivery list --state refused"))]
     List {
-        /// Only those that are queued, delivered, refused or given_up
+        /// Only those that are queued, delivered, refused, given_up or unproven
         #[arg(long, value_name = "STATE", value_parser = state)]
         state: Option<DeliveryState>,
         #[command(flatten)]
@@ -35,7 +35,7 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Let a notice be tried now; one that was refused or given up begins anew
+    /// Let a notice be tried now; one that was refused, given up or unproven begins anew
     #[command(after_help = super::help!("avouch delivery retry ID", "A server that runs sends it within a second, or a minute where the service did not answer in time before."))]
     Retry {
         /// As `delivery list` shows it
@@ -46,7 +46,7 @@ pub(super) enum Command {
 }
 
 fn state(text: &str) -> Result<DeliveryState, String> {
-    DeliveryState::parse(text).ok_or_else(|| "it must be queued, delivered, refused or given_up".to_owned())
+    DeliveryState::parse(text).ok_or_else(|| "it must be queued, delivered, refused, given_up or unproven".to_owned())
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {

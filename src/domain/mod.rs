@@ -40,6 +40,7 @@ macro_rules! vocabulary {
     };
 }
 
+pub mod answer;
 pub mod authorize;
 pub mod cimd;
 pub mod claims;

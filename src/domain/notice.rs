@@ -8,7 +8,7 @@ use super::time::{Seconds, Timestamp};
 /// Seconds after an assertion's `exp` at which no service takes it any more: our lifetime plus twice the usual leeway.
 pub const REDEEMABLE_AFTER_EXP: Seconds = Seconds(120);
 
-/// Seconds a notice is tried.
+/// Seconds a notice is tried, unless they are set to more.
 pub const LIFETIME: Seconds = Seconds(7 * 24 * 3600);
 
 /// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
@@ -54,10 +54,12 @@ vocabulary! {
         Queued = "queued",
         /// The service has it.
         Delivered = "delivered",
-        /// Time is up, and the last answer was a 4xx.
+        /// The service said no for good, or last of all when time was up.
         Refused = "refused",
         /// Time is up.
         GivenUp = "given_up",
+        /// The service answered well, and that proves nothing: its endpoint may be for something else.
+        Unproven = "unproven",
     }
 }
 
@@ -165,6 +167,7 @@ pub struct Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Vocabulary as _;
 
     #[test]
     fn a_second_notice_follows_a_fresh_assertion_only() {
@@ -177,9 +180,9 @@ mod tests {
 
     #[test]
     fn a_word_is_the_same_stored_and_published() {
-        for state in [DeliveryState::Queued, DeliveryState::Delivered, DeliveryState::Refused, DeliveryState::GivenUp] {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
-            assert_eq!(DeliveryState::parse(state.as_str()), Some(state));
+        for word in DeliveryState::WORDS {
+            let state = DeliveryState::parse(word).unwrap();
+            assert_eq!((state.as_str(), serde_json::to_value(state).unwrap()), (*word, (*word).into()));
         }
         assert_eq!(DeliveryState::parse("lost"), None);
     }

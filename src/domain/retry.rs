@@ -1,27 +1,37 @@
-//! When a notice is tried again, and when it is given up.
+//! When a notice is tried again, and when it is given up. This page is the schedule: the first attempt is made at once, the others after
+//! [`PAUSES`], until the notice's time is over.
 
+use super::answer::Verdict;
+use super::rotation::MAX_AGE;
 use super::time::{Seconds, Timestamp};
 
-/// The time between the attempts; the last one repeats.
-const SCHEDULE: [Seconds; 8] =
-    [Seconds(5), Seconds(15), Seconds(60), Seconds(300), Seconds(900), Seconds(1800), Seconds(3600), Seconds(10_800)];
+/// The longest time between two attempts, each about three times the one before; the last one repeats. A third of it is left to chance.
+const PAUSES: [Seconds; 7] =
+    [Seconds(6), Seconds(20), Seconds(60), Seconds(180), Seconds(600), Seconds(1800), Seconds(3600)];
 
-/// How far Retry-After may stretch a delay.
+/// By how much `Retry-After` may stretch a pause: no service shall postpone its own withdrawal for days.
 const STRETCH: i64 = 2;
+
+/// After which a service that honours our key set's `max-age` fetches it again.
+const KEYS_FETCHED: Seconds = MAX_AGE;
 
 /// The longest pause after no attempt, after one, and so on; the last one repeats.
 #[must_use]
 pub fn longest_pauses() -> Vec<Seconds> {
-    std::iter::once(Seconds(0)).chain(SCHEDULE.map(|planned| planned * STRETCH)).collect()
+    std::iter::once(Seconds(0)).chain(PAUSES.map(|pause| (pause * STRETCH).max(KEYS_FETCHED))).collect()
 }
 
-/// What an attempt came to.
+/// An attempt that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A status, and a `Retry-After`.
-    Status(u16, Option<Seconds>),
-    /// None: refused address, time-out, broken connection.
-    None,
+pub struct Tried {
+    /// Which one it was, from 1.
+    pub number: i64,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The span of a `Retry-After`.
+    pub retry_after: Option<Seconds>,
+    /// The status before that one.
+    pub before: Option<i64>,
 }
 
 /// What to do after an attempt.
@@ -29,61 +39,99 @@ pub enum Answer {
 pub enum Next {
     /// The service has it.
     Delivered,
+    /// It answered well, which proves nothing.
+    Unproven,
     /// Try again at this time.
     Again(Timestamp),
-    /// Time is up, and the last answer was a 4xx.
+    /// It said no for good, or last of all when time is up.
     Refused,
     /// Time is up.
     GivenUp,
 }
 
-/// Judges the `attempt`-th attempt (from 1). Only a 2xx ends a notice; `jitter` is in `0.0..1.0` and spreads a delay by a fifth
-/// either way; `Retry-After` may stretch a delay to twice its length, so that no service can postpone its own withdrawal for days.
+/// Says what follows from an attempt; `jitter` is in `0.0..1.0`.
 #[must_use]
-pub fn next(attempt: i64, answer: Answer, now: Timestamp, give_up_at: Timestamp, jitter: f64) -> Next {
-    if let Answer::Status(200..=299, _) = answer {
-        return Next::Delivered;
-    }
-    let step = usize::try_from(attempt.max(1) - 1).unwrap_or(usize::MAX).min(SCHEDULE.len() - 1);
-    let planned = SCHEDULE[step];
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a delay of hours fits in both")]
-    let spread = Seconds((planned.0 as f64 * (0.8 + 0.4 * jitter)).ceil() as i64);
-    let delay = match answer {
-        Answer::Status(_, Some(asked)) => asked.clamp(spread, planned * STRETCH),
-        _ => spread,
+pub fn next(tried: Tried, now: Timestamp, give_up_at: Timestamp, jitter: f64) -> Next {
+    let over = match tried.verdict {
+        Verdict::Taken => return Next::Delivered,
+        Verdict::Unproven => return Next::Unproven,
+        Verdict::Refused => return Next::Refused,
+        Verdict::UnknownKey | Verdict::Replayed | Verdict::Declined => Next::Refused,
+        Verdict::Failed => Next::GivenUp,
     };
-    let at = now + delay;
-    if at < give_up_at {
-        return Next::Again(at);
-    }
-    match answer {
-        Answer::Status(400..=499, _) => Next::Refused,
-        _ => Next::GivenUp,
-    }
+    let at = now + pause(tried, jitter);
+    if at < give_up_at { Next::Again(at) } else { over }
+}
+
+fn pause(Tried { number, verdict, retry_after, before }: Tried, jitter: f64) -> Seconds {
+    let number = match verdict {
+        // It is signed anew, so it is heard at once; whoever says so again has another reason.
+        Verdict::Replayed if before != Some(400) => 1,
+        _ => number,
+    };
+    let step = usize::try_from(number.max(1) - 1).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
+    let longest = PAUSES[step];
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an hour fits in both")]
+    let planned = Seconds((longest.0 as f64 * (2.0 + jitter) / 3.0).ceil() as i64);
+    let pause = retry_after.map_or(planned, |asked| asked.clamp(planned, longest * STRETCH));
+    if verdict == Verdict::UnknownKey { pause.max(KEYS_FETCHED) } else { pause }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp(100);
+
+    fn tried(number: i64, verdict: Verdict) -> Tried {
+        Tried { number, verdict, retry_after: None, before: None }
+    }
+
     #[test]
     fn schedule() {
+        use Verdict::{Declined, Failed, Refused, Replayed, Taken, UnknownKey, Unproven};
         let far = Timestamp(1_000_000);
+        let asks = |number, verdict, seconds| Tried { retry_after: Some(Seconds(seconds)), ..tried(number, verdict) };
+        let again = |seconds| Next::Again(NOW + Seconds(seconds));
         let cases = [
-            ("200 ends it", 1, Answer::Status(200, None), far, Next::Delivered),
-            ("202 ends it", 9, Answer::Status(202, None), far, Next::Delivered),
-            ("a redirect does not", 1, Answer::Status(307, None), far, Next::Again(Timestamp(105))),
-            ("the second waits longer", 2, Answer::None, far, Next::Again(Timestamp(115))),
-            ("the last delay repeats", 99, Answer::Status(500, None), far, Next::Again(Timestamp(100 + 10_800))),
-            ("Retry-After stretches", 3, Answer::Status(503, Some(Seconds(90))), far, Next::Again(Timestamp(190))),
-            ("but not beyond twice", 3, Answer::Status(503, Some(Seconds(9999))), far, Next::Again(Timestamp(220))),
-            ("nor below the plan", 3, Answer::Status(429, Some(Seconds(1))), far, Next::Again(Timestamp(160))),
-            ("over, after a 4xx", 9, Answer::Status(410, None), Timestamp(200), Next::Refused),
-            ("over, after silence", 9, Answer::None, Timestamp(200), Next::GivenUp),
+            ("a yes ends it", tried(1, Taken), far, Next::Delivered),
+            ("also the last", tried(9, Taken), NOW, Next::Delivered),
+            ("a yes that proves nothing", tried(1, Unproven), far, Next::Unproven),
+            ("a no for good", tried(1, Refused), far, Next::Refused),
+            ("a no that may heal", tried(1, Declined), far, again(5)),
+            ("no answer", tried(1, Failed), far, again(5)),
+            ("the second waits longer", tried(2, Failed), far, again(17)),
+            ("the last pause repeats", tried(99, Failed), far, again(3000)),
+            ("Retry-After stretches", asks(3, Failed, 90), far, again(90)),
+            ("but not beyond twice", asks(3, Failed, 9999), far, again(120)),
+            ("nor below the plan", asks(3, Declined, 1), far, again(50)),
+            ("nor before", asks(3, Declined, -60), far, again(50)),
+            ("over, after a no", tried(9, Declined), NOW, Next::Refused),
+            ("over, after silence", tried(9, Failed), NOW, Next::GivenUp),
+            ("over, with a key it never knew", tried(9, UnknownKey), NOW, Next::Refused),
+            ("an unknown key waits for the key set", tried(1, UnknownKey), far, again(300)),
+            ("or for its turn", tried(7, UnknownKey), far, again(3000)),
+            ("or as it is asked to", asks(5, UnknownKey, 800), far, again(800)),
+            ("a replay is heard at once", tried(7, Replayed), far, again(5)),
+            ("but not twice", Tried { before: Some(400), ..tried(7, Replayed) }, far, again(3000)),
         ];
-        for (name, attempt, answer, give_up_at, expected) in cases {
-            assert_eq!(next(attempt, answer, Timestamp(100), give_up_at, 0.5), expected, "{name}");
+        for (name, tried, give_up_at, expected) in cases {
+            assert_eq!(next(tried, NOW, give_up_at, 0.5), expected, "{name}");
         }
-        assert_eq!(next(7, Answer::None, Timestamp(0), far, 0.0), Next::Again(Timestamp(2880)));
+        for (jitter, seconds) in [(0.0, 2400), (0.999_999, 3600)] {
+            assert_eq!(next(tried(7, Failed), NOW, far, jitter), again(seconds));
+        }
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest() {
+        let longest = longest_pauses();
+        for number in 1..20 {
+            for verdict in [Verdict::Failed, Verdict::UnknownKey, Verdict::Replayed] {
+                let tried = Tried { retry_after: Some(Seconds(i64::MAX)), ..tried(number, verdict) };
+                let most = longest[usize::try_from(number).unwrap().min(longest.len() - 1)];
+                assert!(pause(tried, 0.99) <= most, "{number} {verdict:?}");
+            }
+        }
     }
 }

@@ -88,6 +88,9 @@ pub struct NoticeEndpoint {
     /// What the event is called there, if not as auth.md calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
+    /// Whether a 2xx of it proves nothing: it may be for clients that revoke their own tokens (RFC 7009), or take no event of this name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
 }
 
 /// What an operator says of a service's protocol, or discovery finds: it only fills a [`ServicePolicy`] in, which then says each thing

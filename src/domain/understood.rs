@@ -198,7 +198,12 @@ impl Understood {
     pub fn policy(&self) -> ServicePolicy {
         let known = |channel: &Said<Channel>| {
             let format = Format::parse(&channel.value.format)?;
-            Some(NoticeEndpoint { format, endpoint: channel.value.endpoint.clone(), event: None })
+            Some(NoticeEndpoint {
+                format,
+                endpoint: channel.value.endpoint.clone(),
+                event: None,
+                unproven: !channel.value.named,
+            })
         };
         ServicePolicy {
             resources: self.resources.value.clone(),

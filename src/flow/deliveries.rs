@@ -1,7 +1,7 @@
 //! Notices as an operator looks at them, and lets them be tried again.
 
 use crate::domain::journal::Event;
-use crate::domain::notice::{Attempt, Deliveries, Delivery, DeliveryState, LIFETIME, Round};
+use crate::domain::notice::{Attempt, Deliveries, Delivery, DeliveryState, Round};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -36,7 +36,7 @@ pub async fn find(app: &App, id: &str) -> Result<Told, Error> {
     Ok(Told { delivery, attempts })
 }
 
-/// Lets a notice be tried now: one that waits for its next attempt, and one that was refused or given up, which begins anew.
+/// Lets a notice be tried now: one that waits for its next attempt, and one that was refused, given up or unproven, which begins anew.
 ///
 /// # Errors
 /// [`Refusal::NotFound`]; [`Refusal::DeliveryState`] where there is nothing to try, or it is being tried; faults.
@@ -51,7 +51,7 @@ pub async fn retry(app: &App, id: &str) -> Result<Told, Error> {
             return Err(Refusal::DeliveryState("it waits until nothing minted before can be redeemed any more").into());
         }
         DeliveryState::Queued => seen.give_up_at,
-        DeliveryState::Refused | DeliveryState::GivenUp => now + LIFETIME,
+        DeliveryState::Refused | DeliveryState::GivenUp | DeliveryState::Unproven => now + app.give_up_after,
     };
     if !tx.retry_delivery(&seen, now, give_up_at).await? {
         return Err(Refusal::DeliveryState("it is being tried at this moment").into());

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::domain::answer::{Verdict, judge};
 use crate::domain::claims::LogoutToken;
 use crate::domain::display_name::beginning;
 use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
-use crate::domain::retry::{Answer, Next, longest_pauses, next};
+use crate::domain::retry::{Next, Tried, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::domain::time::Seconds;
@@ -98,7 +99,7 @@ fn by_host(notices: &[Delivery]) -> Vec<Vec<Delivery>> {
     notices.chunk_by(|a, b| a.host == b.host).map(<[Delivery]>::to_vec).collect()
 }
 
-/// Tells one host, notice by notice over one connection, the oldest first. Stops at the first that it does not take, and when the lease
+/// Tells one host, notice by notice over one connection, the oldest first. Stops at the first that is to be tried again, and when the lease
 /// would not last for another attempt; what is left is given back.
 ///
 /// # Errors
@@ -163,7 +164,7 @@ impl Speaker {
 /// neither a rotation nor a week of waiting makes it stale, and no receiver takes it for a replay. It goes where the service takes notices
 /// now; to one that is not declared any more, where it took them last.
 ///
-/// Says whether the service has it.
+/// Says whether the host is fit to be told more: not where this notice is to be tried again.
 ///
 /// # Errors
 /// Faults; the lease then runs out and another attempt follows.
@@ -185,14 +186,21 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let latency = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
     place.note(&host, sent.as_ref().is_err_and(|error| *error == NO_ANSWER));
     let now = app.now();
-    let (answer, status, error, kept) = match sent {
-        Ok(Told { status, retry_after, kept }) => {
-            (Answer::Status(status, retry_after), Some(i64::from(status)), None, kept)
+    let unproven = speaker.receiver.as_ref().is_some_and(|receiver| receiver.unproven);
+    let (number, before) = (delivery.attempts, delivery.last_status);
+    let (tried, status, error, kept) = match sent {
+        Ok(Told { status, retry_after, body }) => {
+            let verdict = judge(delivery.format, unproven, status, &body);
+            let tried = Tried { number, verdict, retry_after, before };
+            (tried, Some(i64::from(status)), None, beginning(&body, MAX_KEPT))
         }
-        Err(error) => (Answer::None, None, Some(error), String::new()),
+        Err(error) => {
+            (Tried { number, verdict: Verdict::Failed, retry_after: None, before }, None, Some(error), String::new())
+        }
     };
-    let (state, due_at) = match next(delivery.attempts, answer, now, delivery.give_up_at, app.rng.fraction()) {
+    let (state, due_at) = match next(tried, now, delivery.give_up_at, app.rng.fraction()) {
         Next::Delivered => (DeliveryState::Delivered, now),
+        Next::Unproven => (DeliveryState::Unproven, now),
         Next::Again(at) => (DeliveryState::Queued, at),
         Next::Refused => (DeliveryState::Refused, now),
         Next::GivenUp => (DeliveryState::GivenUp, now),
@@ -214,7 +222,7 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let (worker, delegation_id) = (worker.to_owned(), delivery.delegation_id.clone());
     app.store.settle(Settlement { entry_id: app.id(), worker, at: now, delegation_id, host, attempt }).await?;
     meters::told(delivery.format, state);
-    Ok(state == DeliveryState::Delivered)
+    Ok(!matches!(state, DeliveryState::Queued | DeliveryState::GivenUp))
 }
 
 /// What a service answered.
@@ -222,8 +230,8 @@ struct Told {
     status: u16,
     /// The span of a `Retry-After`.
     retry_after: Option<Seconds>,
-    /// The beginning of the body, fit to be looked at.
-    kept: String,
+    /// The beginning of the body.
+    body: Vec<u8>,
 }
 
 /// Posts a token in its format.
@@ -238,11 +246,9 @@ async fn post(app: &App, url: Url, format: Format, token: String) -> Result<Told
         max_body: MAX_ANSWER,
     };
     match app.net.tell(request).await {
-        Ok(response) => Ok(Told {
-            status: response.status,
-            retry_after: response.retry_after(app.now()),
-            kept: beginning(&response.body, MAX_KEPT),
-        }),
+        Ok(response) => {
+            Ok(Told { status: response.status, retry_after: response.retry_after(app.now()), body: response.body })
+        }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a notice found no answer");
             Err(match error {

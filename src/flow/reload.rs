@@ -51,6 +51,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
         admin_token_file,
         log,
         grants,
+        notices,
         network,
         cimd: _,
         warnings: _,
@@ -68,6 +69,7 @@ fn keep_what_is_fixed(running: &Config, read: &mut Config) -> Result<Vec<&'stati
     keep("[admin] token_file", admin_token_file, &mut read.admin_token_file, &mut fixed);
     keep("[log]", log, &mut read.log, &mut fixed);
     keep("[grants]", grants, &mut read.grants, &mut fixed);
+    keep("[notices]", notices, &mut read.notices, &mut fixed);
     keep("[network]", network, &mut read.network, &mut fixed);
     Ok(fixed)
 }

@@ -205,6 +205,7 @@ async fn host(config: &Config, database: Database, found: Found, clock: Clock, r
         trusted_proxies: config.trusted_proxies.clone(),
         proxy_missed: Once::new(),
         refresh_retry: config.grants.refresh_retry,
+        give_up_after: config.notices.give_up_after,
         outbox_signal: Notify::new(),
         hashing: Hashing::default(),
         passwords_ready: watch::Sender::new(false),

@@ -7,7 +7,7 @@ use url::Url;
 use crate::domain::delegation::Delegation;
 use crate::domain::ids::{ClientId, ClientKey, authority};
 use crate::domain::journal::{self, Event, Why};
-use crate::domain::notice::{Delivery, LIFETIME, rounds};
+use crate::domain::notice::{Delivery, rounds};
 use crate::domain::refusal::Refusal;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::error::Error;
@@ -212,7 +212,7 @@ async fn enqueue_notices(
                 aud: &locked.aud,
                 created_at: now,
                 due_at,
-                give_up_at: due_at + LIFETIME,
+                give_up_at: due_at + process.give_up_after,
             })
             .await?;
             notices.push(journal::Notice { id, round, due_at });

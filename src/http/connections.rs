@@ -193,7 +193,8 @@ fn notices(connection: &Connection) -> Vec<Delivery> {
 
 fn state(connection: &Connection, notices: &[Delivery], now: Timestamp) -> State {
     let Connection { delegation, consents, .. } = connection;
-    let confirmed = notices.iter().filter(|d| d.state == DeliveryState::Delivered).count();
+    let standing_at = |state| notices.iter().filter(|d| d.state == state).count();
+    let (confirmed, unproven) = (standing_at(DeliveryState::Delivered), standing_at(DeliveryState::Unproven));
     match delegation.status() {
         Status::Active => {
             let standing = consents.iter().map(|(_, consent)| consent).filter(|c| c.ended_at.is_none());
@@ -220,6 +221,10 @@ fn state(connection: &Connection, notices: &[Delivery], now: Timestamp) -> State
             let at = notices.iter().filter_map(|d| d.ended_at).max().unwrap_or_default();
             State::Withdrawn(format!("Stopped and confirmed {}", wording::ago(at, now)))
         }
+        Status::Withdrawn if confirmed + unproven == notices.len() => State::Unconfirmed(
+            "Stopped; the service answered, but not so that it shows that it understood, so sign out there yourself"
+                .into(),
+        ),
         Status::Withdrawn => {
             State::Unconfirmed("Stopped; the service did not confirm it, so sign out there yourself".into())
         }

@@ -138,6 +138,9 @@ pub(super) fn browser(user_agent: &str) -> Option<String> {
     Some(named(&SYSTEMS).map_or_else(|| browser.to_owned(), |system| format!("{browser} on {system}")))
 }
 
+/// Of a 2xx of an endpoint that may be for something else.
+const PROVES_NOTHING: &str = "which does not show that it understood";
+
 /// Most attempts that are listed one by one.
 const MAX_LISTED: usize = 8;
 
@@ -167,6 +170,9 @@ pub(super) fn delivery_timeline(
         }
         let again = if *round == Round::Second { " the second time" } else { "" };
         let what = match attempt.status {
+            Some(200..=299) if attempt.state == DeliveryState::Unproven => {
+                format!("told {host}{again}: {}, {PROVES_NOTHING}", answer(attempt.status, None))
+            }
             Some(200..=299) => format!("{host} confirmed{again}"),
             _ => format!("tried to tell {host}{again}: {}", answer(attempt.status, attempt.error.as_deref())),
         };
@@ -180,7 +186,7 @@ pub(super) fn delivery_timeline(
 fn current(host: &str, delivery: &Delivery, now: Timestamp) -> Option<(String, String)> {
     let to_the_second = |at| to_the_second(at, now);
     Some(match (delivery.state, delivery.round) {
-        (DeliveryState::Delivered, _) => return None,
+        (DeliveryState::Delivered | DeliveryState::Unproven, _) => return None,
         (DeliveryState::Queued, Round::First) if delivery.attempts == 0 => {
             (to_the_second(delivery.due_at), format!("{host} is being told{}", at(host, delivery)))
         }
@@ -341,6 +347,11 @@ mod tests {
         let through = [delivery("a", First, Delivered, 1, 1), delivery("b", Second, Delivered, 1, 420)];
         let confirmed = [attempt("a", 1, Some(202), None), attempt("b", 420, Some(200), None)];
         assert_eq!(texts(&through, &confirmed), ["s.example confirmed", "s.example confirmed the second time"]);
+
+        let mut unsure = [attempt("a", 1, Some(200), None)];
+        unsure[0].1.state = DeliveryState::Unproven;
+        let lines = texts(&[delivery("a", First, DeliveryState::Unproven, 1, 1)], &unsure);
+        assert_eq!(lines, ["told s.example: it answered 200, which does not show that it understood"]);
 
         let many: Vec<_> = (1..=43).map(|n| attempt("a", n, Some(410), None)).collect();
         let lines = texts(&[delivery("a", First, Refused, 43, 43)], &many);

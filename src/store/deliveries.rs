@@ -8,7 +8,7 @@ use crate::domain::journal::Event;
 use crate::domain::notice::{Attempt, Deliveries, Delivery};
 use crate::domain::time::{Seconds, Timestamp};
 
-/// Most attempts that are looked at: of seven days, by the schedule, and as often again by hand.
+/// Most attempts that are looked at: of thirty days, by the schedule.
 const MAX_ATTEMPTS: i64 = 1000;
 
 /// By how much the clocks of two servers may differ, or one was wrong.

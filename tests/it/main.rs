@@ -2,6 +2,7 @@
 
 mod again;
 mod agent;
+mod answers;
 mod api;
 mod authorize;
 mod browser;

@@ -23,7 +23,7 @@ use crate::host::App;
 #[utoipa::path(
     get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
     params(
-        ("state" = Option<String>, Query, description = "`queued`, `delivered`, `refused` or `given_up`"),
+        ("state" = Option<String>, Query, description = "`queued`, `delivered`, `refused`, `given_up` or `unproven`"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
         ("limit" = Option<u8>, Query, minimum = 1, maximum = 200, description = "Rows of a page; 50 unless said"),
     ),
@@ -56,7 +56,7 @@ pub(in crate::http) async fn get(app: App, caller: Caller, Segment(id): Segment)
     Ok(private_json(StatusCode::OK, &WholeNotice::of(&deliveries::find(&app, &id).await?)))
 }
 
-/// Lets a notice be tried now; one that was refused or given up begins its schedule anew.
+/// Lets a notice be tried now; one that was refused, given up or unproven begins its schedule anew.
 #[utoipa::path(
     post, path = "/api/v1/deliveries/{id}/retry", tag = "deliveries", operation_id = "retry_delivery",
     params(("id" = String, Path)),

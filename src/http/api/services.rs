@@ -148,6 +148,10 @@ struct NoticeItem<'a> {
     #[schema(schema_with = word_of::<Format>)]
     format: &'static str,
     endpoint: &'a str,
+    /// What the event is called there, if not as auth.md calls it.
+    event: Option<&'a str>,
+    /// Whether a 2xx proves nothing, since the endpoint may be for something else.
+    unproven: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -171,7 +175,12 @@ impl<'a> ServiceItem<'a> {
     fn of(known: &'a KnownService) -> Self {
         let KnownService { service, disabled } = known;
         let policy = &service.policy;
-        let notice = |n: &'a NoticeEndpoint| NoticeItem { format: n.format.as_str(), endpoint: &n.endpoint };
+        let notice = |n: &'a NoticeEndpoint| NoticeItem {
+            format: n.format.as_str(),
+            endpoint: &n.endpoint,
+            event: n.event.as_deref(),
+            unproven: n.unproven,
+        };
         Self {
             id: service.id.as_deref().unwrap_or_default(),
             audience: service.audience.as_str(),
