@@ -1,10 +1,8 @@
 //! What we sign, as structs; and the last look at it before it leaves.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 use super::ids::{ClientId, Jti, Subject};
-use super::notice::Delivery;
 use super::scope::Scope;
 use super::session::Account;
 use super::time::{Seconds, Timestamp};
@@ -215,38 +213,6 @@ impl UserInfo {
             phone_number_verified: phone.as_ref().map(|_| account.phone_verified),
             phone_number: phone,
         }
-    }
-}
-
-/// A notice in the form of auth.md ("Revocation"): a logout token, or a security event token, that names a delegation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogoutToken {
-    /// As first emitted for this delegation.
-    pub iss: String,
-    /// As first emitted for this delegation.
-    pub sub: Subject,
-    /// As first emitted for this delegation.
-    pub aud: String,
-    /// Fresh for each attempt: receivers refuse a `jti` they have seen.
-    pub jti: Jti,
-    /// When it was issued.
-    pub iat: Timestamp,
-    /// Where the format has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exp: Option<Timestamp>,
-    /// One, [`REVOKED_EVENT`] unless the service knows it by another name, with an empty object.
-    pub events: Map<String, Value>,
-}
-
-impl LogoutToken {
-    /// The notice that a delegation is withdrawn.
-    #[must_use]
-    pub fn revoked(delivery: &Delivery, event: Option<&str>, jti: Jti, now: Timestamp) -> Self {
-        let mut events = Map::new();
-        events.insert(event.unwrap_or(REVOKED_EVENT).to_owned(), json!({}));
-        let Delivery { iss, sub, aud, format, .. } = delivery;
-        let exp = format.lifetime().map(|lifetime| now + lifetime);
-        Self { iss: iss.clone(), sub: sub.clone(), aud: aud.clone(), jti, iat: now, exp, events }
     }
 }
 

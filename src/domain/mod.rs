@@ -59,6 +59,7 @@ pub mod issuer;
 pub mod journal;
 pub mod members;
 pub mod notice;
+pub mod notice_claims;
 pub mod public_jwks;
 pub mod public_key;
 pub mod redirect_uri;

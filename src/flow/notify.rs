@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::domain::answer::{Verdict, judge};
-use crate::domain::claims::LogoutToken;
 use crate::domain::display_name::beginning;
 use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
+use crate::domain::notice_claims::LogoutToken;
 use crate::domain::retry::{Next, Tried, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
 use crate::domain::service_policy::NoticeEndpoint;
