@@ -89,6 +89,8 @@
 //! | provider: delegations by (sub, aud) | [`Delegation`](crate::domain::delegation::Delegation) | `api::lists`, `api::a_record_in_full`, `withdraw::what_is_agreed_again_is_active_again` |
 //! | provider: logout token on withdrawal | [`flow::withdraw::withdraw`](crate::flow::withdraw::withdraw), [`flow::notify::tell`](crate::flow::notify::tell), [`LogoutToken`](crate::domain::notice_claims::LogoutToken) | `withdraw::an_operator_withdraws`, `delivery::any_2xx_delivers`, `delivery::after_a_week_it_ends_by_what_the_service_said_last`, `whole::the_whole_loop` |
 //! | provider, v0.3 and later: security event token to the `events_endpoint` (RFC 8417 §2.2, RFC 8935 §2.1) | [`Format::SecEvent`](crate::domain::notice::Format::SecEvent) | `formats` |
+//! | Global Token Revocation -06 §3.2, §3.5, §6; 9493 §3.2.3 | [`Format::GlobalRevocation`](crate::domain::notice::Format::GlobalRevocation), [`flow::message::sign`](crate::flow::message::sign), [`RevocationToken`](crate::domain::notice_claims::RevocationToken) | `formats::a_revocation_is_asked_for_on_sqlite`, `formats::a_revocation_is_asked_for_on_postgres`, `domain::understood::tests::notices::global_token_revocation` |
+//! | v0.3 `events_supported`: what the withdrawal is called | [`understood::understand`](crate::domain::understood::understand) | `domain::understood::tests::notices::what_the_withdrawal_is_called`, `formats::a_service_is_told_in_every_format_that_it_publishes` |
 //! | 8935 §2.2–2.4, v0.1 "Revocation", 7009 §2.2.1 what answers mean: a no for good, an unknown key, a replay, a yes that proves nothing | [`answer::judge`](crate::domain::answer::judge), [`retry::next`](crate::domain::retry::next) | `domain::answer::tests`, `domain::retry::tests`, `answers` |
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
 //! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
@@ -216,7 +218,10 @@
 //! - **`exp` in logout tokens**: auth.md v0.1 shows none; OpenID Connect Back-Channel Logout requires it since its first errata. Ours have
 //!   `iat` + 120 s, which auth.md's reference verifier accepts.
 //! - **Retries**: auth.md keeps the grant when the service cannot be told. Ours ends at once, and the notice is owed for seven days.
-//! - **Any 2xx is a yes to a notice**, where RFC 8935 §2.2 has only 202: whoever answers 200 or 204 has taken it, and a service that is told again
+//! - **Global Token Revocation**: the draft names no `typ`; ours is `global-token-revocation+jwt`, as Okta sends it and Auth0 asks for it. Its `sub`,
+//!   "an identifier for the caller", is the URL of our own document, by which auth.md's services know us. Receivers of the first drafts, which
+//!   knew the body's member as `subject`, are not served.
+//! - **Any 2xx is a yes to a notice**, where RFC 8935 §2.2 has only 202 and Global Token Revocation §3.4.1 only 204: whoever answers 200 or 204 has taken it, and a service that is told again
 //!   would answer the same. Nor does a 4xx end a notice but a 400 or 410 with a code of §2.4: others may be a proxy's, or mended tomorrow.
 //! - **`consent_required` at the token endpoint** is no registered error of RFC 6749 §5.2; its members follow RFC 8628 §3.2 and §3.5. Its
 //!   description, and that of `slow_down`, name the address too, since many libraries pass on nothing else.

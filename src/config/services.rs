@@ -35,6 +35,11 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
     let short = [
         ("revocation_uri", Format::LogoutJwt, section.text("revocation_uri")?),
         ("events_endpoint", Format::SecEvent, section.text("events_endpoint")?),
+        (
+            "global_token_revocation_endpoint",
+            Format::GlobalRevocation,
+            section.text("global_token_revocation_endpoint")?,
+        ),
     ];
     let age = section.span("max_auth_age")?;
     section.only("subject_type", "public", &["pairwise"])?;
@@ -58,8 +63,11 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
             notices.push(json!({ "format": format, "endpoint": endpoint }));
         }
     }
+    let of_auth_md = [Format::LogoutJwt, Format::SecEvent].map(Format::as_str);
     let dialect = match notices.as_array() {
-        Some(notices) if notices.is_empty() => Dialect::IdJag,
+        Some(notices) if notices.iter().all(|n| n["format"].as_str().is_some_and(|f| !of_auth_md.contains(&f))) => {
+            Dialect::IdJag
+        }
         _ => Dialect::AuthMd,
     };
     members.insert("notices".into(), notices);
@@ -93,6 +101,11 @@ mod tests {
         assert!(policy.requires_verified_contact, "it speaks auth.md");
         let plain = load("[[services]]\naudience = 'https://a.example'").unwrap().services.remove(0).policy;
         assert_eq!((plain.requires_verified_contact, plain.notices.len()), (false, 0));
+        let revocation = "global_token_revocation_endpoint = 'https://a.example/gtr'";
+        let told =
+            load(&format!("[[services]]\naudience = 'https://a.example'\n{revocation}")).unwrap().services.remove(0);
+        assert_eq!(told.policy.endpoint_for(Format::GlobalRevocation), Some("https://a.example/gtr"));
+        assert!(!told.policy.requires_verified_contact, "that is no part of auth.md");
         accepts(
             "[[services]]\naudience = 'http://localhost:8000'",
             &["", "revocation_uri = 'http://127.0.0.1:8000/r'"],
@@ -159,6 +172,10 @@ mod tests {
                 (
                     "events_endpoint = 'http://a.example/e'",
                     "services[0].events_endpoint: \"http://a.example/e\" must be https",
+                ),
+                (
+                    "global_token_revocation_endpoint = 'http://a.example/gtr'",
+                    "services[0].global_token_revocation_endpoint: \"http://a.example/gtr\" must be https",
                 ),
                 ("audiance = 'x'", "services[0].audiance: unknown key; the nearest known one is `audience`"),
             ],

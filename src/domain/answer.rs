@@ -59,7 +59,7 @@ pub fn judge(format: Format, unproven: bool, status: u16, body: &[u8]) -> Verdic
 fn code(format: Format, body: &[u8]) -> Option<Verdict> {
     let names = match format {
         Format::SecEvent => ["err", "error"],
-        Format::LogoutJwt => ["error", "err"],
+        Format::LogoutJwt | Format::GlobalRevocation => ["error", "err"],
     };
     let body: Value = serde_json::from_slice(body).ok()?;
     let said = names.iter().find_map(|name| body.get(name)?.as_str())?;
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_answers_mean() {
-        use Format::{LogoutJwt, SecEvent};
+        use Format::{GlobalRevocation, LogoutJwt, SecEvent};
         use Verdict::{Declined, Failed, Refused, Replayed, Taken, UnknownKey};
         let cases = [
             (SecEvent, 202, "", Taken),
@@ -105,6 +105,15 @@ mod tests {
             (LogoutJwt, 400, r#"{"error":"replay_detected"}"#, Replayed),
             (LogoutJwt, 400, r#"{"error":"unsupported_token_type"}"#, Refused),
             (LogoutJwt, 400, r#"{"err":"invalid_audience"}"#, Refused),
+            // Global Token Revocation has statuses alone (section 3.4); whatever stands before it may use OAuth's words.
+            (GlobalRevocation, 204, "", Taken),
+            (GlobalRevocation, 200, "{}", Taken),
+            (GlobalRevocation, 400, r#"{"error":"invalid_request"}"#, Refused),
+            (GlobalRevocation, 400, r#"{"errorCode":"E0000001"}"#, Declined),
+            (GlobalRevocation, 401, "", Declined),
+            (GlobalRevocation, 403, "", Declined),
+            (GlobalRevocation, 404, "", Declined),
+            (GlobalRevocation, 422, "", Declined),
             // What may heal, whatever it says.
             (SecEvent, 401, r#"{"err":"authentication_failed"}"#, Declined),
             (SecEvent, 403, r#"{"err":"access_denied"}"#, Declined),

@@ -14,6 +14,9 @@ pub const LIFETIME: Seconds = Seconds(7 * 24 * 3600);
 /// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
 pub const LOGOUT_LIFETIME: Seconds = Seconds(120);
 
+/// Seconds a token for Global Token Revocation is valid (section 3.5 of its draft recommends five minutes).
+pub const REVOCATION_LIFETIME: Seconds = Seconds(300);
+
 /// Most bytes that are kept of an answer.
 pub const MAX_KEPT: usize = 1024;
 
@@ -24,6 +27,8 @@ vocabulary! {
         LogoutJwt = "logout+jwt",
         /// A security event token, pushed as RFC 8935 says (auth.md v0.3 and later, "Revocation").
         SecEvent = "secevent+jwt",
+        /// A subject identifier, posted with a signed token as bearer (draft-parecki-oauth-global-token-revocation-06).
+        GlobalRevocation = "global-token-revocation",
     }
 }
 
@@ -34,6 +39,16 @@ impl Format {
         match self {
             Self::LogoutJwt => "application/logout+jwt",
             Self::SecEvent => "application/secevent+jwt",
+            Self::GlobalRevocation => "application/json",
+        }
+    }
+
+    /// The `typ` of its token. The draft of Global Token Revocation names none; this is what Okta sends and Auth0 wants.
+    #[must_use]
+    pub fn typ(self) -> &'static str {
+        match self {
+            Self::LogoutJwt | Self::SecEvent => self.as_str(),
+            Self::GlobalRevocation => "global-token-revocation+jwt",
         }
     }
 
@@ -43,6 +58,7 @@ impl Format {
         match self {
             Self::LogoutJwt => Some(LOGOUT_LIFETIME),
             Self::SecEvent => None,
+            Self::GlobalRevocation => Some(REVOCATION_LIFETIME),
         }
     }
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::claims::REVOKED_EVENT;
-use super::ids::{Jti, Subject};
-use super::notice::Delivery;
+use super::ids::{ClientId, Jti, Subject};
+use super::notice::{Delivery, REVOCATION_LIFETIME};
 use super::time::Timestamp;
 
 /// A notice in the form of auth.md ("Revocation"): a logout token, or a security event token, that names a delegation.
@@ -38,4 +38,36 @@ impl LogoutToken {
         let exp = format.lifetime().map(|lifetime| now + lifetime);
         Self { iss: iss.clone(), sub: sub.clone(), aud: aud.clone(), jti, iat: now, exp, events }
     }
+}
+
+/// Who asks for a revocation (Global Token Revocation section 3.5, after RFC 7523): whose tokens are to end is in the body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationToken {
+    /// As first emitted for this delegation.
+    pub iss: String,
+    /// Who we are there: the URL of our own Client ID Metadata Document.
+    pub sub: ClientId,
+    /// The endpoint, without query.
+    pub aud: String,
+    /// Fresh for each attempt.
+    pub jti: Jti,
+    /// When it was issued.
+    pub iat: Timestamp,
+    /// When it expires.
+    pub exp: Timestamp,
+}
+
+impl RevocationToken {
+    /// For an endpoint.
+    #[must_use]
+    pub fn new(delivery: &Delivery, provider: &ClientId, endpoint: &str, jti: Jti, now: Timestamp) -> Self {
+        let aud = endpoint.split(['?', '#']).next().unwrap_or_default().to_owned();
+        Self { iss: delivery.iss.clone(), sub: provider.clone(), aud, jti, iat: now, exp: now + REVOCATION_LIFETIME }
+    }
+}
+
+/// The body of such a request: a subject identifier (RFC 9493 section 3.2.3).
+#[must_use]
+pub fn subject(delivery: &Delivery) -> Value {
+    json!({ "sub_id": { "format": "iss_sub", "iss": delivery.iss, "sub": delivery.sub } })
 }

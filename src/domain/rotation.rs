@@ -5,7 +5,7 @@
 
 use super::claims::{ASSERTION_LIFETIME, ID_TOKEN_LIFETIME};
 use super::ids::Kid;
-use super::notice::LOGOUT_LIFETIME;
+use super::notice::{LOGOUT_LIFETIME, REVOCATION_LIFETIME};
 use super::time::{Seconds, Timestamp};
 
 vocabulary! {
@@ -196,7 +196,10 @@ pub fn removable_at(key: &Key) -> Option<Timestamp> {
 /// How long a key stays published after it has signed for the last time.
 #[must_use]
 pub fn kept_for() -> Seconds {
-    ASSERTION_LIFETIME.max(ID_TOKEN_LIFETIME).max(LOGOUT_LIFETIME) + SKEW + MAX_AGE + LAG
+    [ASSERTION_LIFETIME, ID_TOKEN_LIFETIME, LOGOUT_LIFETIME].into_iter().fold(REVOCATION_LIFETIME, Seconds::max)
+        + SKEW
+        + MAX_AGE
+        + LAG
 }
 
 /// How long a key set may be kept that is sent at `now`, so that nobody who honours it holds it beyond a planned change, nor a revoked key

@@ -108,13 +108,16 @@ vocabulary! {
     }
 }
 
-/// A way of telling a service of withdrawals. `format` may be one that nothing here sends.
+/// A way of telling a service of withdrawals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     /// What is sent there.
-    pub format: String,
+    pub format: Format,
     /// Where that is.
     pub endpoint: String,
+    /// What the withdrawal is called there, if not as auth.md calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// Whether the service names the withdrawal among the events it takes. Where it does not, the endpoint may be one for clients that
     /// revoke their own tokens (RFC 7009), and its 200 proves nothing.
     pub named: bool,
@@ -196,19 +199,16 @@ impl Understood {
     /// need not be whole (RFC 8414 section 2), and the user is shown each scope by itself. Nor is its name, which anybody can choose.
     #[must_use]
     pub fn policy(&self) -> ServicePolicy {
-        let known = |channel: &Said<Channel>| {
-            let format = Format::parse(&channel.value.format)?;
-            Some(NoticeEndpoint {
-                format,
-                endpoint: channel.value.endpoint.clone(),
-                event: None,
-                unproven: !channel.value.named,
-            })
+        let receiver = |Said { value, .. }: &Said<Channel>| NoticeEndpoint {
+            format: value.format,
+            endpoint: value.endpoint.clone(),
+            event: value.event.clone(),
+            unproven: !value.named,
         };
         ServicePolicy {
             resources: self.resources.value.clone(),
             takes_id_jag: self.id_jag.value != Takes::No,
-            notices: self.notices.iter().filter_map(known).collect(),
+            notices: self.notices.iter().map(receiver).collect(),
             ..ServicePolicy::of(self.dialect.value.stands_for())
         }
     }
@@ -219,7 +219,7 @@ impl Understood {
     pub fn shown(&self) -> String {
         let told = self.notices.iter().map(|notice| {
             let host = Url::parse(&notice.value.endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
-            format!("{} at {}", notice.value.format, host.unwrap_or_default())
+            format!("{} at {}", notice.value.format.as_str(), host.unwrap_or_default())
         });
         let mut told: Vec<String> = told.collect();
         told.sort();
@@ -271,12 +271,9 @@ impl Understood {
             fields.push(Said::nowhere(("withdrawals go to", "-".to_owned()), why));
         }
         fields.extend(self.notices.iter().map(|notice| {
-            let mut field =
-                field("withdrawals go to", notice, format!("{} ({})", notice.value.endpoint, notice.value.format));
-            if Format::parse(&notice.value.format).is_none() {
-                field.why.push_str("; this server cannot send them yet");
-            }
-            field
+            let Channel { format, endpoint, event, .. } = &notice.value;
+            let called = event.as_ref().map(|event| format!(", called {event}")).unwrap_or_default();
+            field("withdrawals go to", notice, format!("{endpoint} ({}{called})", format.as_str()))
         }));
         fields.extend([
             field("resources", &self.resources, list(&self.resources.value)),

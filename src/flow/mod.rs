@@ -29,6 +29,7 @@ pub mod lanes;
 pub mod logo;
 pub mod look;
 pub mod measure;
+pub mod message;
 pub mod notify;
 mod plan;
 pub mod refresh;

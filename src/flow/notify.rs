@@ -9,13 +9,13 @@ use crate::domain::answer::{Verdict, judge};
 use crate::domain::display_name::beginning;
 use crate::domain::ids::authority;
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
-use crate::domain::notice_claims::LogoutToken;
 use crate::domain::retry::{Next, Tried, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::domain::time::Seconds;
 use crate::error::Error;
 use crate::flow::lanes::Place;
+use crate::flow::message::{self, Message};
 use crate::flow::{issuers, keyring};
 use crate::host::{App, Host};
 use crate::meters;
@@ -172,21 +172,20 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
     let app = &speaker.app;
     let endpoint = speaker.receiver.as_ref().map_or(&delivery.endpoint, |receiver| &receiver.endpoint);
     let event = speaker.receiver.as_ref().and_then(|receiver| receiver.event.as_deref());
+    let unproven = speaker.receiver.as_ref().is_some_and(|receiver| receiver.unproven);
     let url = Url::parse(endpoint).ok();
     let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
     let jti = app.rng.jti();
-    let claims = LogoutToken::revoked(delivery, event, jti.clone(), app.now());
     let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
-    let token = key.sign(delivery.format.as_str(), &claims).await?;
+    let message = message::sign(app, &key, delivery, (endpoint, event), jti.clone()).await?;
     let begun = Instant::now();
     let sent = match url {
-        Some(url) => place.wait(post(app, url, delivery.format, token)).await.unwrap_or(Err(NO_ANSWER)),
+        Some(url) => place.wait(post(app, url, message)).await.unwrap_or(Err(NO_ANSWER)),
         None => Err("the endpoint is no URL"),
     };
     let latency = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
     place.note(&host, sent.as_ref().is_err_and(|error| *error == NO_ANSWER));
     let now = app.now();
-    let unproven = speaker.receiver.as_ref().is_some_and(|receiver| receiver.unproven);
     let (number, before) = (delivery.attempts, delivery.last_status);
     let (tried, status, error, kept) = match sent {
         Ok(Told { status, retry_after, body }) => {
@@ -234,17 +233,9 @@ struct Told {
     body: Vec<u8>,
 }
 
-/// Posts a token in its format.
-async fn post(app: &App, url: Url, format: Format, token: String) -> Result<Told, &'static str> {
-    let headers = vec![("content-type", format.content_type().to_owned()), ("accept", "application/json".to_owned())];
-    let request = Request {
-        method: Method::Post,
-        url,
-        headers,
-        body: token.into_bytes(),
-        timeout: TIMEOUT,
-        max_body: MAX_ANSWER,
-    };
+/// Posts a notice.
+async fn post(app: &App, url: Url, Message { headers, body }: Message) -> Result<Told, &'static str> {
+    let request = Request { method: Method::Post, url, headers, body, timeout: TIMEOUT, max_body: MAX_ANSWER };
     match app.net.tell(request).await {
         Ok(response) => {
             Ok(Told { status: response.status, retry_after: response.retry_after(app.now()), body: response.body })

@@ -99,3 +99,80 @@ both! {
         assert_eq!(kinds, ["application/secevent+jwt"]);
     }
 }
+
+async fn a_revocation_is_asked_for(engine: Engine) {
+    let (world, notices) = told(engine, |service| {
+        format!("global_token_revocation_endpoint = \"{service}/gtr?tenant=7\"\nsigning_alg = \"RS256\"\n")
+    })
+    .await;
+    assert_eq!((notices.len(), notices[0].0.as_str()), (1, "application/json"));
+    let body: Value = serde_json::from_str(&notices[0].1).unwrap();
+    let delegation = world.api("GET", "/delegations", &world.admin_token()).await.json()["items"][0].clone();
+    let sub_id = json!({"format": "iss_sub", "iss": delegation["iss"], "sub": delegation["sub"]});
+    assert_eq!(body, json!({ "sub_id": sub_id }));
+    let bearer = world.service.authorizations.lock().unwrap()[0].clone();
+    let token = bearer.strip_prefix("Bearer ").unwrap();
+    assert_eq!(typ(token), "global-token-revocation+jwt");
+    assert_eq!(jsonwebtoken::decode_header(token).unwrap().alg, jsonwebtoken::Algorithm::RS256);
+    let said = claims(token);
+    let now = world.clock.now();
+    let names: Vec<_> = said.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names, ["aud", "exp", "iat", "iss", "jti", "sub"]);
+    assert_eq!(said["aud"], format!("{}/gtr", world.service.url), "the endpoint without its query");
+    assert_eq!(
+        (&said["iss"], &said["sub"], &said["iat"], &said["exp"]),
+        (&delegation["iss"], &json!(format!("{}/agent-auth.json", world.issuer())), &json!(now), &json!(now.0 + 300))
+    );
+    let ends = world.database.column("SELECT state FROM delivery WHERE round = 'first'").await;
+    assert_eq!(ends, ["delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_asked_for_on_sqlite() {
+    a_revocation_is_asked_for(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_asked_for_on_postgres() {
+    a_revocation_is_asked_for(Engine::Postgres).await;
+}
+
+both! {
+    /// Whoever has all of them is told by each, and no two of these tokens share a `jti`.
+    async fn a_service_is_told_in_every_format_that_it_publishes(world: World) {
+        let early = "https://schemas.workos.com/events/agent/identity/assertion/revoked";
+        let shop = crate::harness::FakeService::start().await;
+        shop.publish_server(json!({
+            "issuer": shop.url,
+            "global_token_revocation_endpoint": format!("{}/gtr", shop.url),
+            "global_token_revocation_endpoint_auth_methods_supported": ["global-token-revocation+jwt"],
+            "agent_auth": {
+                "identity_endpoint": format!("{}/agent/identity", shop.url), "events_endpoint": format!("{}/events", shop.url),
+                "revocation_uri": format!("{}/revoke", shop.url), "events_supported": [early],
+                "identity_types_supported": ["identity_assertion"],
+            },
+        }));
+        let world = world.replica(&declarations(&world.service.url).replace("https://other.example", &shop.url)).await;
+        let alice = world.signed_in(crate::harness::ALICE).await;
+        let tokens = world.tokens(&alice, "desk-agent").await;
+        let asked = [("audience", shop.url.as_str()), ("scope", "")];
+        world.agree(&alice, "desk-agent", &tokens, "always", &asked).await;
+        assert_eq!(world.exchange("desk-agent", &tokens, &asked).await.0, 200);
+        world.api("DELETE", "/delegations?client_id=desk-agent", &world.admin_token()).await;
+        world.settle().await;
+        let notices = shop.notices.lock().unwrap().clone();
+        let mut kinds: Vec<&str> = notices.iter().map(|(kind, _)| kind.as_str()).collect();
+        kinds.sort_unstable();
+        assert_eq!(kinds, ["application/json", "application/logout+jwt", "application/secevent+jwt"]);
+        let bearers = shop.authorizations.lock().unwrap().clone();
+        let tokens = notices.iter().zip(&bearers).map(|((_, body), bearer)| {
+            claims(bearer.strip_prefix("Bearer ").unwrap_or(body))
+        });
+        let tokens: Vec<Value> = tokens.collect();
+        let jtis: std::collections::HashSet<String> = tokens.iter().map(|token| token["jti"].to_string()).collect();
+        assert_eq!(jtis.len(), 3);
+        let events: Vec<&Value> = tokens.iter().filter_map(|token| token.get("events")).collect();
+        assert_eq!(events, [&json!({ early: {} }); 2], "called as the document calls it");
+        assert!(world.database.column("SELECT state FROM delivery WHERE round = 'first'").await.iter().all(|state| state == "delivered"));
+    }
+}

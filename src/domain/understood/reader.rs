@@ -7,6 +7,7 @@ use super::super::client_metadata::JWT_BEARER;
 use super::super::display_name::DisplayName;
 use super::super::ids::{Audience, absolute};
 use super::super::members::quote;
+use super::super::notice::Format;
 use super::super::scope;
 use super::documents::Proof;
 use super::endpoint::{is_under, usable};
@@ -23,6 +24,10 @@ const CREDENTIAL_TYPES: [&str; 3] = ["credential_types_supported", "supported_cr
 const ID_JAG_NAMES: [&str; 3] = ["urn:ietf:params:oauth:token-type:id-jag", "id_jag", "id-jag"];
 /// The grant that v0.4 to v0.7 add at the token endpoint.
 const CLAIM_GRANT: &str = "urn:workos:agent-auth:grant-type:claim";
+/// What the withdrawal was called in a draft before v0.2.
+const WITHOUT_AUTH: &str = "https://schemas.workos.com/events/agent/identity/assertion/revoked";
+/// What a signed token as bearer is called: in the registry, by Auth0, and as what it is sent as.
+const SIGNED: [&str; 3] = ["private_key_jwt", "global-token-revocation+jwt", "bearer"];
 /// Where a document says something else than an endpoint by an address.
 const NOT_FOR_NOTICES: [&str; 3] = ["authorization_endpoint", "token_endpoint", "service_documentation"];
 
@@ -206,13 +211,26 @@ impl<'a> Reader<'a> {
 
     /// Who could be told of a withdrawal, in each format.
     fn notices(&mut self, identity: Option<&str>) -> Vec<Said<Channel>> {
-        let named = self.names_the_withdrawal();
+        let names = self.names_of_the_withdrawal();
+        let named = names.as_ref().map(|names| !names.is_empty());
+        let event = names.filter(|names| *names == [WITHOUT_AUTH]).map(|_| WITHOUT_AUTH.to_owned());
         let mut notices = Vec::new();
         if let Some(found) = self.members.agent("events_endpoint")
             && let Some(url) = self.notice_address(&found, identity)
         {
-            let why = "events_endpoint takes security event tokens (auth.md v0.3 and later)";
-            notices.push(found.said(Channel { format: "secevent+jwt".into(), endpoint: url, named: true }, why));
+            let why = match (named, &event) {
+                (Some(false), _) => {
+                    "events_endpoint takes security event tokens, but events_supported does not name the withdrawal, so a 202 may mean that it was passed over"
+                }
+                (_, Some(_)) => {
+                    "events_endpoint takes security event tokens, and calls the withdrawal by the name of an early draft"
+                }
+                _ => "events_endpoint takes security event tokens (auth.md v0.3 and later)",
+            };
+            let named = named != Some(false);
+            notices.push(
+                found.said(Channel { format: Format::SecEvent, endpoint: url, event: event.clone(), named }, why),
+            );
         }
         for name in ["revocation_uri", "revocation_endpoint"] {
             let Some(found) = self.members.agent(name) else { continue };
@@ -230,24 +248,37 @@ impl<'a> Reader<'a> {
                 Some(_) => "events_supported names the withdrawal (auth.md v0.1)",
                 None => "no events are named, so it may as well be for clients that revoke their own tokens (RFC 7009)",
             };
-            notices
-                .push(found.said(Channel { format: "logout+jwt".into(), endpoint: url, named: named.is_some() }, why));
+            notices.push(found.said(
+                Channel { format: Format::LogoutJwt, endpoint: url, event: event.clone(), named: named.is_some() },
+                why,
+            ));
             break;
         }
-        if let Some(found) = self.members.top("global_token_revocation_endpoint")
-            && let Some(url) = self.notice_address(&found, identity)
-        {
-            let channel = Channel { format: "global-token-revocation+jwt".into(), endpoint: url, named: true };
-            notices.push(found.said(channel, "it takes Global Token Revocation"));
-        }
+        notices.extend(self.global_revocation(identity));
         notices
     }
 
-    /// Whether `events_supported` names the withdrawal, in any of the words that are used for it; `None` where there is no such list.
-    fn names_the_withdrawal(&self) -> Option<bool> {
+    /// Where it takes Global Token Revocation, unless it says that it takes no signed tokens there (sections 3.5 and 6).
+    fn global_revocation(&mut self, identity: Option<&str>) -> Option<Said<Channel>> {
+        let place = |name: &str| self.members.top(name).or_else(|| self.members.agent(name));
+        let found = place("global_token_revocation_endpoint")?;
+        let methods = place("global_token_revocation_endpoint_auth_methods_supported");
+        let endpoint = self.notice_address(&found, identity)?;
+        if let Some((methods, words)) = methods.and_then(|found| Some((found.clone(), found.words()?)))
+            && !words.iter().any(|word| SIGNED.contains(&word.to_ascii_lowercase().as_str()))
+        {
+            self.remarks.add(&methods, "it takes no signed token there, which is how this server says who it is");
+            return None;
+        }
+        let channel = Channel { format: Format::GlobalRevocation, endpoint, event: None, named: true };
+        Some(found.said(channel, "it takes Global Token Revocation"))
+    }
+
+    /// What `events_supported` calls the withdrawal, of the words that are used for it; `None` where there is no such list.
+    fn names_of_the_withdrawal(&self) -> Option<Vec<&'static str>> {
         let (_, words) = self.members.agent_words(&["events_supported"])?;
-        let without_auth = REVOKED_EVENT.replace("/agent/auth/identity/", "/agent/identity/");
-        Some(words.iter().any(|word| *word == REVOKED_EVENT || *word == without_auth || word == "revocation"))
+        let names = [REVOKED_EVENT, "revocation", WITHOUT_AUTH];
+        Some(names.into_iter().filter(|name| words.iter().any(|word| word == name)).collect())
     }
 
     /// An address that is for nothing else.

@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod notices;
+
 fn audience(text: &str) -> Audience {
     Audience::parse(text).unwrap()
 }
@@ -33,7 +35,7 @@ fn server(asked: &str, body: Value) -> Understood {
 /// Dialect, whether it takes ID-JAGs, where assertions and notices go.
 fn summary(understood: &Understood) -> String {
     let notices: Vec<_> =
-        understood.notices.iter().map(|n| format!("{} {}", n.value.format, n.value.endpoint)).collect();
+        understood.notices.iter().map(|n| format!("{} {}", n.value.format.as_str(), n.value.endpoint)).collect();
     format!(
         "{} | {} | {} | {}",
         understood.dialect.value.as_str(),
@@ -520,7 +522,7 @@ fn what_a_plain_server_says_of_id_jags() {
         assert_eq!(understood.policy().takes_id_jag, takes != "no");
     }
     let told = server(json!({"global_token_revocation_endpoint": "https://s.example/gtr"}));
-    assert_eq!(told.notices[0].value.format, "global-token-revocation+jwt");
+    assert_eq!(told.notices[0].value.format, Format::GlobalRevocation);
     let listed =
         server(json!({"protected_resources": ["https://api.s.example/", "api"], "resource": "https://x.example/"}));
     assert_eq!(listed.resources.value, ["https://api.s.example/"]);

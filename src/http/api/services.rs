@@ -258,9 +258,12 @@ struct RemarkItem {
 #[schema(as = Channel)]
 #[expect(dead_code, reason = "stands for its type")]
 struct ChannelItem {
-    /// What is sent there; one that this server does not know is never used.
+    #[schema(schema_with = word_of::<Format>)]
     format: String,
     endpoint: String,
+    /// What the withdrawal is called there; absent where that is what auth.md calls it.
+    #[schema(required = false)]
+    event: Option<String>,
     /// Whether the service names the withdrawal among the events it takes; where it does not, its 200 proves nothing.
     named: bool,
 }

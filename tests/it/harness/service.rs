@@ -40,6 +40,8 @@ pub(crate) struct FakeService {
     pub(crate) documents: Arc<Mutex<HashMap<String, Published>>>,
     /// The paths that were asked for, in order.
     pub(crate) fetched: Arc<Mutex<Vec<String>>>,
+    /// What each notice had for authorization, in order.
+    pub(crate) authorizations: Arc<Mutex<Vec<String>>>,
     /// Content type and body of each notice, in order.
     pub(crate) notices: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -62,6 +64,7 @@ impl FakeService {
             behaviour: Arc::new(Mutex::new(Behaviour::Status(200))),
             documents: Arc::default(),
             fetched: Arc::default(),
+            authorizations: Arc::default(),
             notices: Arc::default(),
         };
         let handler = service.clone();
@@ -119,6 +122,8 @@ impl FakeService {
             let path = request.uri().path().to_owned();
             return self.document(&path).await;
         }
+        let authorization = request.headers().get("authorization").map_or("", |v| v.to_str().unwrap()).to_owned();
+        self.authorizations.lock().unwrap().push(authorization);
         let kind = request.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
         let body = axum::body::to_bytes(request.into_body(), 65_536).await.unwrap();
         self.notices.lock().unwrap().push((kind, String::from_utf8(body.to_vec()).unwrap()));
