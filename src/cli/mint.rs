@@ -24,7 +24,7 @@ pub(super) struct Command {
     /// The service that it is for: its issuer identifier, byte for byte
     #[arg(long, value_name = "URL", required_unless_present = "jwks")]
     audience: Option<String>,
-    /// Who vouches [default: https://lab.invalid, where nobody can fetch anything]
+    /// Who vouches [default: one at lab.invalid, where nobody can fetch anything]
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// The user

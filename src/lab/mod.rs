@@ -5,3 +5,4 @@ pub mod flaws;
 pub mod issuer;
 pub mod mint;
 pub mod sandbox;
+pub mod vectors;

@@ -67,6 +67,7 @@ mod spec;
 mod start;
 mod store;
 mod throttle;
+mod vectors;
 mod verifiers;
 mod whole;
 mod withdraw;

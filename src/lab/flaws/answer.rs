@@ -1,9 +1,9 @@
 //! Who says what to a flaw, and how much it matters.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What has the flaw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An ID-JAG, or how it is presented.

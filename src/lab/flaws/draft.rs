@@ -24,6 +24,8 @@ pub const SIGNED_IN: Seconds = Seconds(1200);
 pub enum Signer {
     /// The issuer's own, of this algorithm.
     Own(SigningAlg),
+    /// The one that follows.
+    Next,
     /// One that the issuer publishes no more.
     Removed,
     /// Nobody's.
@@ -329,6 +331,7 @@ impl Draft {
         let by = |key: &LabKey| key.sign(signed);
         match self.signer {
             Signer::Own(alg) => by(cast.issuer.signer(alg)?),
+            Signer::Next => by(&cast.issuer.next),
             Signer::Removed => by(&cast.issuer.removed),
             Signer::Stranger => by(&cast.issuer.stranger),
             Signer::Untrusted => by(&cast.untrusted.key),
