@@ -129,6 +129,7 @@
 //! | every deliberate flaw is one change to something good and declares what it touches; names, rules and answers are data | [`lab::flaws`](crate::lab::flaws) | `lab::flaws::tests`, `flaws::the_document_of_flaws`, `flaws::the_command_lists_them` |
 //! | nothing of a lab is taken by a server: names, keys and tokens | [`Unverified::received`](crate::jose::Unverified::received), [`Kid::is_of_lab`](crate::domain::ids::Kid::is_of_lab), [`IssuerUrl::is_of_lab`](crate::domain::ids::IssuerUrl::is_of_lab) | `lab::nothing_of_a_lab_is_taken_anywhere`, `lab::no_key_of_a_lab_becomes_a_servers_or_a_clients`, `jose::verify::tests::what_a_lab_made_is_not_received`, `layers::one_place_for_each_concern` |
 //! | 6979 §3.2 a lab's signatures are the same each time; it signs by its own keys and by no others | [`LabKey`](crate::jose::LabKey) | `jose::lab::tests` |
+//! | an issuer that a test scripts: the provider's own code, keys of a lab, on loopback and for programs alone | [`lab::harness`](crate::lab::harness) | `scripted` |
 //! | vectors that everybody can use: the same file each time, its schema published, a newer one refused | [`lab::vectors`](crate::lab::vectors) | `vectors::the_published_vectors_are_those_that_are_made`, `vectors::jose_judges_them`, `vectors::pyjwt_judges_them`, `lab::vectors::tests::a_newer_file_is_refused_in_one_sentence` |
 //! | one assertion for a script, good or with a flaw, of 300 seconds | [`lab::mint`](crate::lab::mint) | `lab::an_assertion_for_a_script`, `lab::what_no_assertion_is_made_of`, `lab::mint::tests` |
 //!

@@ -50,7 +50,7 @@ impl Scene {
 
 pub(super) async fn run(keep: bool, step: bool) -> Result<(), Failure> {
     log::start(Log { level: LogLevel::Error, ..Log::default() });
-    let folder = Folder::make(keep)?;
+    let folder = Folder::make("demo", keep)?;
     let (listener, service) = sandbox::bind(0)?;
     let (provider_listener, provider) = sandbox::bind(0)?;
     let secret = Rng::Os.token();
@@ -80,18 +80,22 @@ pub(super) async fn run(keep: bool, step: bool) -> Result<(), Failure> {
 }
 
 /// A folder for this run, removed at its end.
-struct Folder(PathBuf, bool);
+pub(super) struct Folder(PathBuf, bool);
 
 impl Folder {
-    fn make(keep: bool) -> Result<Self, Failure> {
+    pub(super) fn make(what: &str, keep: bool) -> Result<Self, Failure> {
         let name = URL_SAFE_NO_PAD.encode(Rng::Os.bytes::<9>());
-        let path = std::env::temp_dir().join(format!("avouch-demo-{name}"));
+        let path = std::env::temp_dir().join(format!("avouch-{what}-{name}"));
         // The configuration in it holds a secret.
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
             .map_err(|e| Failure::Unable(format!("{}: {e}", path.display())))?;
         Ok(Self(path, keep))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

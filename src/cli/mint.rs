@@ -84,7 +84,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         out!("{}", cast.issuer.jwks());
         return Ok(());
     };
-    let wish = Wish { terms: Terms { alg, ..terms }, claims: &command.claims, flaw };
+    let wish = Wish { terms: Terms { alg, ..terms }, claims: &command.claims, header: &[], flaw };
     let minted = mint(&cast, &wish).map_err(|error| match error {
         MintError::Jose(_) => Failure::Usage(format!("{}: {error}", flaw.map_or("mint", |flaw| flaw.name))),
         _ => Failure::Usage(error.to_string()),

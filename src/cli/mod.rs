@@ -35,6 +35,7 @@ mod delivery;
 mod demo;
 mod descriptors;
 mod flaws;
+mod harness;
 mod issuer;
 mod keys;
 mod log;
@@ -129,6 +130,13 @@ enum Command {
         #[arg(long, value_name = "ISSUER")]
         trust: Vec<String>,
     },
+    /// Run an issuer for other people's tests, scripted over HTTP: mint, rotate and break things at will. Everything ends with it
+    #[command(after_help = help!("avouch harness --port 0", "The first line on standard output is the issuer. The control API is at /harness: docs/harness.md."))]
+    Harness {
+        /// Port to listen on; 0 picks a free one
+        #[arg(long, value_name = "N", default_value_t = 4400)]
+        port: u16,
+    },
     /// List every deliberate flaw: what it is, the rule that it breaks, and the answer that it should get
     #[command(after_help = help!("avouch flaws --kind assertion", "`avouch mint --flaw NAME` makes an assertion with one."))]
     Flaws {
@@ -218,6 +226,7 @@ pub fn run() -> ExitCode {
             }
             Command::Demo { keep, step } => demo::run(keep, step).await,
             Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
+            Command::Harness { port } => harness::run(port).await,
             Command::Flaws { json, kind } => {
                 flaws::run(json, kind);
                 Ok(())

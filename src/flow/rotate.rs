@@ -109,13 +109,29 @@ pub async fn import(host: &Host, issuer_id: &str, text: &str, kid: Option<&Kid>)
     if [kid, imported.kid.as_ref()].into_iter().flatten().any(Kid::is_of_lab) {
         return Err(Refusal::TextMalformed("key", "it is a lab's, by its kid: such keys are for tests").into());
     }
+    adopt(host, issuer_id, &imported, kid).await
+}
+
+/// The same for a lab's own issuer, which publishes a lab's key, and no server's.
+///
+/// # Errors
+/// As [`import`]; also when it is no lab's.
+pub async fn import_of_lab(host: &Host, issuer_id: &str, text: &str) -> Result<Kid, Error> {
+    let imported = jose::import(text).map_err(|e| Refusal::TextMalformed("key", e.0))?;
+    if !imported.kid.as_ref().is_some_and(Kid::is_of_lab) {
+        return Err(Refusal::TextMalformed("key", "it is no lab's, by its kid").into());
+    }
+    adopt(host, issuer_id, &imported, None).await
+}
+
+async fn adopt(host: &Host, issuer_id: &str, imported: &jose::Imported, kid: Option<&Kid>) -> Result<Kid, Error> {
     let kid = kid.or(imported.kid.as_ref());
     if kid.is_some_and(|kid| !rotation::is_kid(kid.as_str())) {
         return Err(Refusal::Malformed("kid", "must be 1 to 100 of a-z, A-Z, 0-9, - and _").into());
     }
     let sealing = host.sealing.keys();
     let by = sealing.first();
-    let (key, text) = SigningKey::adopt(&imported, kid, by, issuer_id, &host.rng)?;
+    let (key, text) = SigningKey::adopt(imported, kid, by, issuer_id, &host.rng)?;
     let sealed = Sealed { text, by: by.id().clone() };
     let (mut tx, keys) = begin(host, issuer_id).await?;
     if keys.iter().any(|known| known.kid == *key.kid()) {

@@ -40,6 +40,12 @@ impl LabIssuer {
         Ok(Self { url, key, next, removed, stranger, holder, rs256: OnceLock::new() })
     }
 
+    /// The same with an RSA key that is there already.
+    #[must_use]
+    pub fn with_rs256(self, key: LabKey) -> Self {
+        Self { rs256: OnceLock::from(key), ..self }
+    }
+
     /// Where nobody can fetch anything.
     ///
     /// # Errors

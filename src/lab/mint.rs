@@ -16,6 +16,8 @@ pub struct Wish<'a> {
     pub terms: Terms,
     /// Claims with other values; a null takes one away.
     pub claims: &'a [(String, Value)],
+    /// The same of its header.
+    pub header: &'a [(String, Value)],
     /// What is to be wrong with it.
     pub flaw: Option<&'static Flaw>,
 }
@@ -65,12 +67,9 @@ impl Cast {
 /// Why there is none.
 pub fn mint(cast: &Cast, wish: &Wish<'_>) -> Result<Minted, MintError> {
     let mut good = cast.assertion(&wish.terms)?;
-    for (name, value) in wish.claims {
-        if value.is_null() {
-            good.claims.remove(name);
-        } else {
-            good.set(name, value);
-        }
+    for (members, changes) in [(&mut good.claims, wish.claims), (&mut good.header, wish.header)] {
+        members.extend(changes.iter().cloned());
+        members.retain(|_, value| !value.is_null());
     }
     let time = |name: &str| good.claims.get(name).and_then(Value::as_i64);
     let ends = time("exp").unwrap_or(i64::MAX);
@@ -120,7 +119,7 @@ mod tests {
             jti: Jti::parse("j").unwrap(),
             alg: SigningAlg::Es256,
         };
-        Wish { terms, claims, flaw: flaw.map(|name| find(name).unwrap()) }
+        Wish { terms, claims, header: &[], flaw: flaw.map(|name| find(name).unwrap()) }
     }
 
     #[test]

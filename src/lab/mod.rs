@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod flaws;
+pub mod harness;
 pub mod issuer;
 pub mod mint;
 pub mod sandbox;

@@ -57,6 +57,7 @@ mod refresh;
 mod removal;
 mod replicas;
 mod reseal;
+mod scripted;
 mod sealing_command;
 mod seed;
 mod serve;
