@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::Outage;
 use super::journal::Line;
 use super::mint::{self, Mint, Outcome, Spending, UnspentJti, Waiting};
-use super::outbox::{Settlement, Settling};
+use super::settlements::{Settlement, Settling};
 use super::{Pools, Result, StoreError, Tx};
 use crate::meters;
 
