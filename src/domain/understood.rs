@@ -5,6 +5,7 @@
 //! cannot be used is passed over, and the reason is kept. Trust comes from none of it. A document proves one thing only, that whoever holds
 //! its address says it (RFC 8414 section 3.3).
 
+mod channels;
 mod documents;
 mod endpoint;
 mod members;

@@ -2,8 +2,6 @@ use serde_json::{Value, json};
 
 use super::*;
 
-mod notices;
-
 fn audience(text: &str) -> Audience {
     Audience::parse(text).unwrap()
 }
@@ -28,12 +26,12 @@ fn read(asked: &str, documents: &[(Kind, Value)]) -> Understood {
     understand(&audience(asked), &audience(asked), &found(asked, documents))
 }
 
-fn server(asked: &str, body: Value) -> Understood {
+pub(super) fn server(asked: &str, body: Value) -> Understood {
     read(asked, &[(Kind::AuthorizationServer, body)])
 }
 
 /// Dialect, whether it takes ID-JAGs, where assertions and notices go.
-fn summary(understood: &Understood) -> String {
+pub(super) fn summary(understood: &Understood) -> String {
     let notices: Vec<_> =
         understood.notices.iter().map(|n| format!("{} {}", n.value.format.as_str(), n.value.endpoint)).collect();
     format!(
@@ -46,7 +44,7 @@ fn summary(understood: &Understood) -> String {
 }
 
 /// Everything that was said of why, for finding a reason in it.
-fn reasons(understood: &Understood) -> String {
+pub(super) fn reasons(understood: &Understood) -> String {
     let fields = understood.fields().into_iter().map(|f| format!("{}: {}", f.value.0, f.why));
     let remarks = understood.remarks.iter().map(|r| format!("{}: {}", r.member, r.why));
     let documents = understood.documents.iter().map(|d| format!("{}: {}", d.verdict.as_str(), d.why));
@@ -264,11 +262,11 @@ fn where_documents_are() {
     assert_eq!(urls("https://a.example:8443/t/1/"), below);
 }
 
-const S: &str = "https://s.example";
+pub(super) const S: &str = "https://s.example";
 const JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
 /// A whole document of v0.1, with members of `agent_auth` laid over it; null takes one out.
-fn v01(changes: &Value) -> Value {
+pub(super) fn v01(changes: &Value) -> Value {
     let mut block = json!({
         "register_uri": "https://s.example/agent/auth", "claim_uri": "https://s.example/agent/auth/claim",
         "revocation_uri": "https://s.example/agent/auth/revoke", "identity_types_supported": ["identity_assertion"],

@@ -1,6 +1,6 @@
-//! Where a service takes notices, and what it calls the withdrawal.
+use serde_json::{Value, json};
 
-use super::*;
+use super::super::tests::{S, reasons, server, summary, v01};
 
 /// Which event, and whether a yes would prove anything.
 #[test]
