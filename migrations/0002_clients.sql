@@ -10,6 +10,8 @@ CREATE TABLE client (
     redirect_uris TEXT NOT NULL,
     grant_types TEXT NOT NULL,
     id_token_signed_response_alg TEXT NOT NULL,
+    backchannel_logout_uri TEXT,
+    backchannel_logout_session_required BIGINT NOT NULL,
     audiences TEXT NOT NULL,
     first_party BIGINT NOT NULL,
     require_pkce BIGINT NOT NULL,

@@ -31,6 +31,14 @@ CREATE INDEX token_family_expiry ON token_family (expires_at);
 CREATE INDEX token_family_account ON token_family (account_id, client_id) WHERE ended_at IS NULL;
 CREATE INDEX token_family_client ON token_family (client_id) WHERE ended_at IS NULL;
 
+-- Which clients a session has signed its user in to, for as long as it lives: they are told when it ends. Families are gone before.
+CREATE TABLE session_client (
+    session_id TEXT NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    client_id TEXT NOT NULL REFERENCES client (id),
+    issuer_id TEXT NOT NULL REFERENCES issuer (id),
+    PRIMARY KEY (session_id, client_id)
+);
+
 CREATE TABLE authorization_code (
     hash TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),

@@ -106,9 +106,11 @@ CREATE TABLE journal (
     client_id TEXT,
     delegation_id TEXT,
     consent_id TEXT,
+    delivery_id TEXT,
     jti TEXT,
     body TEXT NOT NULL
 );
 CREATE INDEX journal_delegation ON journal (delegation_id, id);
 -- The attempts at telling a service, among assertions that may be very many.
+CREATE INDEX journal_delivery ON journal (delivery_id, at, id) WHERE delivery_id IS NOT NULL;
 CREATE INDEX journal_attempt ON journal (delegation_id, at, id) WHERE kind = 'delivery.attempt';

@@ -45,11 +45,13 @@ CREATE TABLE server (
 );
 CREATE INDEX server_seen ON server (seen_at);
 
--- Notices on their way: one row until the service has answered 2xx or seven days are over.
+-- Notices on their way: one row until the service has answered 2xx or seven days are over. A service's is of a delegation; a client's, which is told
+-- that a user signed out, has the `sid` of a session.
 CREATE TABLE delivery (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
-    delegation_id TEXT NOT NULL REFERENCES delegation (id),
+    delegation_id TEXT REFERENCES delegation (id),
+    sid TEXT,
     format TEXT NOT NULL,
     round TEXT NOT NULL,
     endpoint TEXT NOT NULL,

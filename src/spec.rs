@@ -47,6 +47,16 @@
 //! | 9111 §5.2.2.1 the key set's `max-age` ends at the next planned change | [`domain::rotation::max_age`](crate::domain::rotation::max_age) | `domain::rotation::tests::no_key_set_outlives_a_change`, `keys::keys_rotate_by_themselves` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed`, `jose::verify::tests::a_member_that_is_null_is_there` |
 //!
+//! # OpenID Connect Back-Channel Logout 1.0
+//!
+//! | section | item | test |
+//! | --- | --- | --- |
+//! | §2.1 metadata | `http::discovery` | `discovery::the_metadata_is_what_clients_rely_on` |
+//! | §2.2 `backchannel_logout_uri`, `backchannel_logout_session_required` | [`LogoutUri`](crate::domain::logout_uri::LogoutUri), [`ClientMetadata::validate`](crate::domain::client_metadata::ClientMetadata::validate) | `domain::logout_uri::tests`, `domain::client_metadata::tests::where_the_doors_differ` |
+//! | §2.3 which clients a session has signed its user in to, for as long as it lives | [`flow::authorize`](crate::flow::authorize), [`flow::logout`](crate::flow::logout) | `logout::a_client_is_told_long_after_its_tokens_have_gone`, `logout::whatever_ends_a_session_tells_its_clients`, `logout::who_knows_no_session_is_told_of_none` |
+//! | §2.4 logout token: `sid` and `sub`, never a `nonce`, typ, two minutes, the client's algorithm | [`BackchannelToken`](crate::domain::notice_claims::BackchannelToken) | `logout::a_sign_out_tells_every_client_of_the_session`, `logout::each_issuer_speaks_for_itself` |
+//! | §2.5, §2.8 request and answer; owed in the transaction that ends the session | [`flow::message::sign`](crate::flow::message::sign), [`answer::judge`](crate::domain::answer::judge) | `logout::what_clients_answer`, `logout::a_client_is_told_where_it_wants_to_be_told_now`, `domain::answer::tests` |
+//!
 //! # RFC 7009, revocation; RFC 7662, introspection; OpenID Connect Core section 5.3, userinfo
 //!
 //! | section | item | test |
@@ -220,6 +230,9 @@
 //! - **`exp` in logout tokens**: auth.md v0.1 shows none; OpenID Connect Back-Channel Logout requires it since its first errata. Ours have
 //!   `iat` + 120 s, which auth.md's reference verifier accepts.
 //! - **Retries**: auth.md keeps the grant when the service cannot be told. Ours ends at once, and the notice is owed for seven days.
+//! - **Back-Channel Logout**: every token has a `sid`, asked for or not (§2.2). A session that expires by itself is no logout. A client is told for a day,
+//!   each time by a token signed anew; a client that was given a code and never redeemed it is told as well. A client whose sign-in the user ends
+//!   while the session goes on is told of that session.
 //! - **Global Token Revocation**: the draft names no `typ`; ours is `global-token-revocation+jwt`, as Okta sends it and Auth0 asks for it. Its `sub`,
 //!   "an identifier for the caller", is the URL of our own document, by which auth.md's services know us. Receivers of the first drafts, which
 //!   knew the body's member as `subject`, are not served.

@@ -102,7 +102,8 @@ async fn fill(host: &Host, name: impl Fn(usize) -> String) -> Outcome<()> {
         let endpoint = format!("http://{host}/revoke");
         tx.enqueue(&NewDelivery {
             id: &format!("{n:032}"),
-            delegation_id: &delegation,
+            delegation_id: Some(&delegation),
+            sid: None,
             format: Format::LogoutJwt,
             round: Round::First,
             endpoint: &endpoint,

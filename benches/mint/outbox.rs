@@ -115,7 +115,8 @@ async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
         let endpoint = format!("https://{host}/revoke");
         tx.enqueue(&NewDelivery {
             id: &format!("{n:032}"),
-            delegation_id: &delegation,
+            delegation_id: Some(&delegation),
+            sid: None,
             format: Format::LogoutJwt,
             round: Round::First,
             endpoint: &endpoint,

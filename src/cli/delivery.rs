@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::common::Common;
-use crate::domain::notice::{Attempt, Deliveries, Delivery, DeliveryState};
+use crate::domain::notice::{Attempt, Deliveries, Delivery, DeliveryState, Format};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -108,7 +108,7 @@ fn last_answer(delivery: &Delivery) -> String {
 
 fn item(delivery: &Delivery) -> Value {
     json!({
-        "id": delivery.id, "delegation_id": delivery.delegation_id, "sub": delivery.sub, "aud": delivery.aud,
+        "id": delivery.id, "delegation_id": delivery.delegation_id, "sid": delivery.sid, "sub": delivery.sub, "aud": delivery.aud,
         "format": delivery.format, "round": delivery.round, "endpoint": delivery.endpoint, "state": delivery.state,
         "attempts": delivery.attempts, "created_at": delivery.created_at.rfc3339(), "due_at": delivery.due_at.rfc3339(),
         "ended_at": delivery.ended_at.map(Timestamp::rfc3339), "last_status": delivery.last_status,
@@ -134,7 +134,8 @@ fn print(Told { delivery, attempts }: &Told, as_json: bool) {
     out!("{}", delivery.id);
     out!("  {:<12} {}", "state", delivery.state.as_str());
     out!("  {:<12} {} of {}", "notice", delivery.format.as_str(), delivery.sub.as_str());
-    out!("  {:<12} {}", "service", delivery.aud);
+    let told = if delivery.format == Format::BackchannelLogout { "client" } else { "service" };
+    out!("  {told:<12} {}", delivery.aud);
     out!("  {:<12} {}", "endpoint", delivery.endpoint);
     if delivery.state == DeliveryState::Queued {
         out!("  {:<12} {}", "due", delivery.due_at.rfc3339());

@@ -180,6 +180,7 @@ mod tests {
                 "audiences = ['https://a.example']",
                 "consents_for = []",
                 "allow_public_exchange = false",
+                "backchannel_logout_session_required = false",
             ],
         );
     }
@@ -219,6 +220,21 @@ mod tests {
                     "grant_types = ['urn:ietf:params:oauth:grant-type:token-exchange']",
                     "for public clients it is not supported yet",
                 ),
+                (
+                    "backchannel_logout_uri = 'http://a.example/out'",
+                    "clients[0].backchannel_logout_uri: it must be https (http only on a loopback host)",
+                ),
+                (
+                    "backchannel_logout_uri = 'https://a.example/#out'",
+                    "clients[0].backchannel_logout_uri: it must not have a fragment",
+                ),
+                ("backchannel_logout_uri = ''", "clients[0].backchannel_logout_uri: it is not an absolute URL"),
+                ("backchannel_logout_uri = 1", "clients[0].backchannel_logout_uri: invalid type: integer `1`"),
+                (
+                    "backchannel_logout_session_required = true",
+                    "clients[0].backchannel_logout_session_required: it needs a backchannel_logout_uri",
+                ),
+                ("backchannel_logout_url = 'https://a.example/'", "the nearest known one is `backchannel_logout_uri`"),
                 ("audiences = ['*', 'https://a.example']", "\"*\" stands alone"),
                 ("audiences = ['a']", "clients[0].audiences: \"a\": it is not an absolute URL"),
                 ("audiences = ['http://localhost:4000']", "is this issuer itself"),

@@ -49,6 +49,8 @@ pub fn judge(format: Format, unproven: bool, status: u16, body: &[u8]) -> Verdic
     match status {
         200..=299 if unproven && !counts_what_it_revoked(body) => Verdict::Unproven,
         200..=299 => Verdict::Taken,
+        // Back-Channel Logout section 2.8: a 400 says that the token is wrong or the logout failed.
+        400 if format == Format::BackchannelLogout => code(format, body).unwrap_or(Verdict::Refused),
         400 | 410 => code(format, body).unwrap_or(Verdict::Declined),
         401..=499 => Verdict::Declined,
         _ => Verdict::Failed,
@@ -59,7 +61,7 @@ pub fn judge(format: Format, unproven: bool, status: u16, body: &[u8]) -> Verdic
 fn code(format: Format, body: &[u8]) -> Option<Verdict> {
     let names = match format {
         Format::SecEvent => ["err", "error"],
-        Format::LogoutJwt | Format::GlobalRevocation => ["error", "err"],
+        Format::LogoutJwt | Format::GlobalRevocation | Format::BackchannelLogout => ["error", "err"],
     };
     let body: Value = serde_json::from_slice(body).ok()?;
     let said = names.iter().find_map(|name| body.get(name)?.as_str())?;
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_answers_mean() {
-        use Format::{GlobalRevocation, LogoutJwt, SecEvent};
+        use Format::{BackchannelLogout, GlobalRevocation, LogoutJwt, SecEvent};
         use Verdict::{Declined, Failed, Refused, Replayed, Taken, UnknownKey};
         let cases = [
             (SecEvent, 202, "", Taken),
@@ -114,6 +116,13 @@ mod tests {
             (GlobalRevocation, 403, "", Declined),
             (GlobalRevocation, 404, "", Declined),
             (GlobalRevocation, 422, "", Declined),
+            (BackchannelLogout, 200, "", Taken),
+            (BackchannelLogout, 204, "", Taken),
+            (BackchannelLogout, 400, "", Refused),
+            (BackchannelLogout, 400, r#"{"error":"logout_failed"}"#, Refused),
+            (BackchannelLogout, 400, r#"{"error":"invalid_signature"}"#, UnknownKey),
+            (BackchannelLogout, 404, "", Declined),
+            (BackchannelLogout, 501, "", Failed),
             // What may heal, whatever it says.
             (SecEvent, 401, r#"{"err":"authentication_failed"}"#, Declined),
             (SecEvent, 403, r#"{"err":"access_denied"}"#, Declined),

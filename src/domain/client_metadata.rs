@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::display_name::DisplayName;
+use super::logout_uri::LogoutUri;
 use super::members::{self, MemberError, check_list, quote};
 use super::public_jwks::PublicJwks;
 use super::redirect_uri::RedirectUri;
@@ -104,6 +105,12 @@ pub struct ClientMetadata {
     /// all that many libraries know.
     #[serde(default = "default_alg")]
     pub id_token_signed_response_alg: SigningAlg,
+    /// Where it is told that a user signed out (OpenID Connect Back-Channel Logout 1.0 section 2.2).
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<LogoutUri>,
+    /// Whether it needs to be told which session that was. It always is.
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
 }
 
 fn default_alg() -> SigningAlg {
@@ -141,6 +148,7 @@ impl ClientMetadata {
             Door::Configuration => {
                 self.fits_its_keys()?;
                 self.can_use_its_grants()?;
+                self.can_be_told()?;
             }
             Door::Cimd => self.shares_no_secret()?,
         }
@@ -175,6 +183,18 @@ impl ClientMetadata {
                 "token_endpoint_auth_method",
                 "it rests on a shared secret: it must be private_key_jwt or none",
             ));
+        }
+        Ok(())
+    }
+
+    fn can_be_told(&self) -> Result<(), MemberError> {
+        let signs_in = self.grant_types.iter().any(|grant| grant == AUTHORIZATION_CODE);
+        if self.backchannel_logout_uri.is_some() && !signs_in {
+            let problem = format!("a client without \"{AUTHORIZATION_CODE}\" signs nobody in");
+            return Err(MemberError::new("backchannel_logout_uri", problem));
+        }
+        if self.backchannel_logout_session_required && self.backchannel_logout_uri.is_none() {
+            return Err(MemberError::new("backchannel_logout_session_required", "it needs a backchannel_logout_uri"));
         }
         Ok(())
     }
@@ -258,9 +278,21 @@ mod tests {
                 json!({"jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "eA"}]}}),
                 "jwks: none of its keys is of a kind",
             ),
+            (json!({"backchannel_logout_uri": "http://a.example/"}), "backchannel_logout_uri: it must be https"),
+            (
+                json!({"backchannel_logout_uri": ["https://a.example/"]}),
+                "backchannel_logout_uri: invalid type: sequence",
+            ),
+            (
+                json!({"backchannel_logout_uri": "https://a.example/", "backchannel_logout_session_required": "yes"}),
+                "backchannel_logout_session_required: invalid type: string",
+            ),
         ];
+        let told =
+            json!({"backchannel_logout_uri": "https://a.example/out", "backchannel_logout_session_required": true});
         for door in [Door::Configuration, Door::Cimd] {
             assert!(read(&with(&json!({})), door).is_ok());
+            assert!(read(&with(&told), door).unwrap().backchannel_logout_session_required);
             for (changes, expected) in &same {
                 let problem = read(&with(changes), door).map(|_| "accepted").unwrap_err();
                 assert!(problem.contains(expected), "{door:?} {changes}: {problem}");
@@ -280,6 +312,12 @@ mod tests {
             (json!({"token_endpoint_auth_method": "none", "grant_types": null}), Some("no jwks"), None),
             (json!({"jwks": null}), Some("\"private_key_jwt\" needs jwks"), None),
             (json!({"redirect_uris": []}), Some("needs at least one"), None),
+            (json!({"backchannel_logout_session_required": true}), Some("it needs a backchannel_logout_uri"), None),
+            (
+                json!({"grant_types": [TOKEN_EXCHANGE], "backchannel_logout_uri": "https://a.example/"}),
+                Some("signs nobody in"),
+                None,
+            ),
             (json!({"grant_types": ["urn:example:grant"]}), Some("is unknown; choose from"), None),
             (json!({"grant_types": []}), Some("can do nothing"), None),
             (

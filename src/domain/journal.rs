@@ -78,9 +78,17 @@ pub enum Event {
     /// A delegation, or one client's part of it, ended.
     #[serde(rename = "withdrawal")]
     Withdrawal(Withdrawal),
-    /// A service was told of a withdrawal, or not.
+    /// A service was told of a withdrawal, or a client of a sign-out, or not.
     #[serde(rename = "delivery.attempt")]
     DeliveryAttempt(Attempt),
+    /// A client is to be told that its sign-in of a user is over.
+    #[serde(rename = "logout.owed")]
+    LogoutOwed {
+        /// The notice.
+        delivery_id: String,
+        /// The session.
+        sid: String,
+    },
     /// An operator lets a notice be tried now.
     #[serde(rename = "delivery.retried")]
     DeliveryRetried {
@@ -403,6 +411,7 @@ mod tests {
             ("assertion", Event::Assertion(assertion)),
             ("withdrawal", Event::Withdrawal(withdrawal)),
             ("delivery.attempt", Event::DeliveryAttempt(attempt)),
+            ("logout.owed", Event::LogoutOwed { delivery_id: "o".into(), sid: sid() }),
             ("delivery.retried", Event::DeliveryRetried { delivery_id: "o".into(), was: DeliveryState::Refused }),
             ("account.disabled", Event::AccountDisabled(disabled.clone())),
             ("client.disabled", Event::ClientDisabled(disabled.clone())),

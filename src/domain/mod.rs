@@ -57,6 +57,7 @@ pub mod fetcher;
 pub mod ids;
 pub mod issuer;
 pub mod journal;
+pub mod logout_uri;
 pub mod members;
 pub mod notice;
 pub mod notice_claims;

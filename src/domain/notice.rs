@@ -14,6 +14,9 @@ pub const LIFETIME: Seconds = Seconds(7 * 24 * 3600);
 /// Seconds a logout token is valid (Back-Channel Logout section 2.4 recommends two minutes at most).
 pub const LOGOUT_LIFETIME: Seconds = Seconds(120);
 
+/// Seconds a client is told that a user signed out: later it would only end a newer sign-in, where a client goes by the user.
+pub const LOGOUT_TOLD: Seconds = Seconds(24 * 3600);
+
 /// Seconds a token for Global Token Revocation is valid (section 3.5 of its draft recommends five minutes).
 pub const REVOCATION_LIFETIME: Seconds = Seconds(300);
 
@@ -29,6 +32,8 @@ vocabulary! {
         SecEvent = "secevent+jwt",
         /// A subject identifier, posted with a signed token as bearer (draft-parecki-oauth-global-token-revocation-06).
         GlobalRevocation = "global-token-revocation",
+        /// A logout token for a client, posted as a form (OpenID Connect Back-Channel Logout 1.0).
+        BackchannelLogout = "backchannel-logout",
     }
 }
 
@@ -40,6 +45,7 @@ impl Format {
             Self::LogoutJwt => "application/logout+jwt",
             Self::SecEvent => "application/secevent+jwt",
             Self::GlobalRevocation => "application/json",
+            Self::BackchannelLogout => "application/x-www-form-urlencoded",
         }
     }
 
@@ -49,6 +55,16 @@ impl Format {
         match self {
             Self::LogoutJwt | Self::SecEvent => self.as_str(),
             Self::GlobalRevocation => "global-token-revocation+jwt",
+            Self::BackchannelLogout => Self::LogoutJwt.as_str(),
+        }
+    }
+
+    /// For how long a notice of it is tried, where services are told for `configured`.
+    #[must_use]
+    pub fn tried_for(self, configured: Seconds) -> Seconds {
+        match self {
+            Self::LogoutJwt | Self::SecEvent | Self::GlobalRevocation => configured,
+            Self::BackchannelLogout => LOGOUT_TOLD,
         }
     }
 
@@ -56,7 +72,7 @@ impl Format {
     #[must_use]
     pub fn lifetime(self) -> Option<Seconds> {
         match self {
-            Self::LogoutJwt => Some(LOGOUT_LIFETIME),
+            Self::LogoutJwt | Self::BackchannelLogout => Some(LOGOUT_LIFETIME),
             Self::SecEvent => None,
             Self::GlobalRevocation => Some(REVOCATION_LIFETIME),
         }
@@ -104,8 +120,10 @@ pub struct Delivery {
     pub id: String,
     /// Our key of the issuer it speaks for.
     pub issuer_id: String,
-    /// Of which delegation.
-    pub delegation_id: String,
+    /// Of which delegation; none where a client is told that a user signed out.
+    pub delegation_id: Option<String>,
+    /// Of which session, then.
+    pub sid: Option<String>,
     /// What it looks like.
     pub format: Format,
     /// Which of its withdrawal's.
@@ -118,7 +136,7 @@ pub struct Delivery {
     pub iss: String,
     /// As first emitted.
     pub sub: Subject,
-    /// As first emitted.
+    /// As first emitted; the `client_id` where it is for a client.
     pub aud: String,
     /// Where it stands.
     pub state: DeliveryState,

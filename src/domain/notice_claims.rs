@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::claims::REVOKED_EVENT;
 use super::ids::{ClientId, Jti, Subject};
-use super::notice::{Delivery, REVOCATION_LIFETIME};
+use super::notice::{Delivery, LOGOUT_LIFETIME, REVOCATION_LIFETIME};
 use super::time::Timestamp;
 
 /// A notice in the form of auth.md ("Revocation"): a logout token, or a security event token, that names a delegation.
@@ -70,4 +70,47 @@ impl RevocationToken {
 #[must_use]
 pub fn subject(delivery: &Delivery) -> Value {
     json!({ "sub_id": { "format": "iss_sub", "iss": delivery.iss, "sub": delivery.sub } })
+}
+
+/// The event of a logout token for a client (Back-Channel Logout section 2.4); http, not https.
+pub const LOGGED_OUT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// A logout token for a client (Back-Channel Logout section 2.4): never with a `nonce`, so that it can't pass for an ID token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackchannelToken {
+    /// As in its ID tokens.
+    pub iss: String,
+    /// As in its ID tokens.
+    pub sub: Subject,
+    /// The client.
+    pub aud: String,
+    /// When it was issued.
+    pub iat: Timestamp,
+    /// When it expires.
+    pub exp: Timestamp,
+    /// Fresh for each attempt.
+    pub jti: Jti,
+    /// One, with an empty object.
+    pub events: Map<String, Value>,
+    /// The session, as in its ID tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+}
+
+impl BackchannelToken {
+    /// That a session is over.
+    #[must_use]
+    pub fn new(delivery: &Delivery, jti: Jti, now: Timestamp) -> Self {
+        let Delivery { iss, sub, aud, sid, .. } = delivery;
+        Self {
+            iss: iss.clone(),
+            sub: sub.clone(),
+            aud: aud.clone(),
+            iat: now,
+            exp: now + LOGOUT_LIFETIME,
+            jti,
+            events: Map::from_iter([(LOGGED_OUT.to_owned(), json!({}))]),
+            sid: sid.clone(),
+        }
+    }
 }

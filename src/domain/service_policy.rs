@@ -179,6 +179,10 @@ impl ServicePolicy {
         check_list("claims", self.claims.iter().map(|claim| claim.as_str()), MAX_ENTRIES, |_| Ok(()))?;
         check_list("notices", self.notices.iter().map(|notice| notice.format.as_str()), MAX_ENTRIES, |_| Ok(()))?;
         for notice in &self.notices {
+            if notice.format == Format::BackchannelLogout {
+                let problem = "\"backchannel-logout\" is for clients: a client says backchannel_logout_uri";
+                return Err(MemberError::new("notices", problem));
+            }
             endpoint(&notice.endpoint).map_err(|problem| MemberError::new("notices", problem))?;
             // Each event is a URI (RFC 8417 section 2.2).
             let event = notice.event.as_deref().map_or(Ok(()), |uri| absolute(uri).map(|_| ()));
@@ -277,6 +281,10 @@ mod tests {
             (
                 json!({"notices": [{"format": "pigeon", "endpoint": "https://a.example/"}]}),
                 "notices: unknown variant `pigeon`",
+            ),
+            (
+                json!({"notices": [{"format": "backchannel-logout", "endpoint": "https://a.example/"}]}),
+                "notices: \"backchannel-logout\" is for clients",
             ),
         ] {
             let problem = with(&members).map(|_| "accepted").unwrap_err();

@@ -115,6 +115,10 @@ async fn issue_code(
         expires_at: now + CODE_LIFETIME,
     })
     .await?;
+    // Whoever knows the session by an ID token is told when it ends.
+    if request.scope.has("openid") {
+        tx.add_session_client(&session.id, &client.key).await?;
+    }
     tx.commit().await?;
     Ok(Step::Done { code: Secret::new(code) })
 }

@@ -225,7 +225,7 @@ async fn complete(tx: &mut Tx, delegations: Vec<Delegation>) -> Result<Vec<Conne
         if let Some(endpoint) = endpoint.filter(|_| delivery.state == DeliveryState::Queued) {
             endpoint.clone_into(&mut delivery.endpoint);
         }
-        deliveries.entry(delivery.delegation_id.clone()).or_default().push(delivery);
+        deliveries.entry(delivery.delegation_id.clone().unwrap_or_default()).or_default().push(delivery);
     }
     let mut attempts: BTreeMap<String, Vec<(Timestamp, Attempt)>> = BTreeMap::new();
     if !over.is_empty() {

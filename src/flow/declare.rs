@@ -11,7 +11,7 @@ use crate::domain::issuer::IssuerId;
 use crate::domain::journal::{Disabled, Event, Why};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flow::{issuers, withdraw_many};
+use crate::flow::{issuers, logout, withdraw_many};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, Tx};
@@ -131,7 +131,8 @@ async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> 
 /// Whoever was signed in by another password no longer is.
 async fn set_password(app: &App, tx: &mut Tx, email: &str, hash: Option<&str>, now: Timestamp) -> Result<(), Error> {
     if let Some(account_id) = tx.set_password(email, hash).await? {
-        tx.sign_out_everywhere(&account_id, now).await?;
+        let sessions = tx.sign_out_everywhere(&account_id, now).await?;
+        logout::of_sessions(app, tx, &sessions).await?;
         let entry = Entry::new(app.id(), now, Event::PasswordChanged {});
         tx.record(Entry { account_id: Some(&account_id), ..entry }).await?;
     }
@@ -159,7 +160,8 @@ async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Time
 async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<(), Error> {
     let mut removed = Vec::new();
     for (id, name) in &gone.users {
-        if tx.disable_account(id, now).await? {
+        if let Some(sessions) = tx.disable_account(id, now).await? {
+            logout::of_sessions(app, tx, &sessions).await?;
             disabled(app, tx, Event::AccountDisabled, name, now).await?;
             removed.push(Removed::User(id.clone()));
         }

@@ -51,13 +51,15 @@ pub async fn retry(app: &App, id: &str) -> Result<Told, Error> {
             return Err(Refusal::DeliveryState("it waits until nothing minted before can be redeemed any more").into());
         }
         DeliveryState::Queued => seen.give_up_at,
-        DeliveryState::Refused | DeliveryState::GivenUp | DeliveryState::Unproven => now + app.give_up_after,
+        DeliveryState::Refused | DeliveryState::GivenUp | DeliveryState::Unproven => {
+            now + seen.format.tried_for(app.give_up_after)
+        }
     };
     if !tx.retry_delivery(&seen, now, give_up_at).await? {
         return Err(Refusal::DeliveryState("it is being tried at this moment").into());
     }
     let event = Event::DeliveryRetried { delivery_id: seen.id.clone(), was: seen.state };
-    tx.record(Entry { delegation_id: Some(&seen.delegation_id), ..Entry::new(app.id(), now, event) }).await?;
+    tx.record(Entry { delegation_id: seen.delegation_id.as_deref(), ..Entry::new(app.id(), now, event) }).await?;
     tx.commit().await?;
     app.outbox_signal.notify_one();
     find(app, id).await

@@ -1,8 +1,10 @@
 //! A notice as it goes over the wire, in its format.
 
+use url::form_urlencoded::Serializer;
+
 use crate::domain::ids::Jti;
 use crate::domain::notice::{Delivery, Format};
-use crate::domain::notice_claims::{LogoutToken, RevocationToken, subject};
+use crate::domain::notice_claims::{BackchannelToken, LogoutToken, RevocationToken, subject};
 use crate::error::Error;
 use crate::host::App;
 use crate::jose::SigningKey;
@@ -37,6 +39,11 @@ pub async fn sign(
             let claims = RevocationToken::new(delivery, &app.issuer.client_id, endpoint, jti, now);
             headers.push(("authorization", format!("Bearer {}", key.sign(format.typ(), &claims).await?)));
             subject(delivery).to_string()
+        }
+        Format::BackchannelLogout => {
+            headers.push(("cache-control", "no-store".to_owned()));
+            let token = key.sign(format.typ(), &BackchannelToken::new(delivery, jti, now)).await?;
+            Serializer::new(String::new()).append_pair("logout_token", &token).finish()
         }
     };
     Ok(Message { headers, body: body.into_bytes() })

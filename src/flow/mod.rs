@@ -27,6 +27,7 @@ pub mod keyring;
 pub mod known_browser;
 pub mod lanes;
 pub mod logo;
+pub mod logout;
 pub mod look;
 pub mod measure;
 pub mod message;

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::domain::answer::{Verdict, judge};
 use crate::domain::display_name::beginning;
-use crate::domain::ids::authority;
+use crate::domain::ids::{ClientId, authority};
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
 use crate::domain::retry::{Next, Tried, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
@@ -20,7 +20,7 @@ use crate::flow::{issuers, keyring};
 use crate::host::{App, Host};
 use crate::meters;
 use crate::net::{Method, NetError, Request};
-use crate::store::{Hosts, Settlement};
+use crate::store::{Hosts, Settlement, Tx};
 
 /// Time for the whole exchange with a service.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -144,20 +144,35 @@ impl Speaker {
     async fn of(host: &Host, delivery: &Delivery) -> Result<Self, Error> {
         // What a user was promised is sent also for an issuer that was disabled since.
         let app = issuers::owing(host, &delivery.issuer_id).await?;
-        let service = app.store.read().await?.service(&delivery.aud).await?;
-        let policy = service.map(|service| service.policy);
-        Ok(Self {
-            app,
-            aud: delivery.aud.clone(),
-            format: delivery.format,
-            receiver: policy.as_ref().and_then(|policy| policy.receiver(delivery.format)).cloned(),
-            alg: policy.map_or(SigningAlg::Es256, |policy| policy.signing_alg),
-        })
+        let mut tx = app.store.read().await?;
+        let (receiver, alg) = match delivery.format {
+            Format::BackchannelLogout => of_client(&mut tx, &delivery.aud).await?,
+            format => {
+                let policy = tx.service(&delivery.aud).await?.map(|service| service.policy);
+                (policy.as_ref().and_then(|policy| policy.receiver(format)).cloned(), policy.map(|p| p.signing_alg))
+            }
+        };
+        let (aud, format) = (delivery.aud.clone(), delivery.format);
+        drop(tx);
+        Ok(Self { app, aud, format, receiver, alg: alg.unwrap_or(SigningAlg::Es256) })
     }
 
     fn speaks_for(&self, delivery: &Delivery) -> bool {
         *self.app.issuer.id == delivery.issuer_id && self.aud == delivery.aud && self.format == delivery.format
     }
+}
+
+/// Where a client is told of sign-outs, and what its tokens are signed with.
+async fn of_client(tx: &mut Tx, client_id: &str) -> Result<(Option<NoticeEndpoint>, Option<SigningAlg>), Error> {
+    let Ok(client_id) = ClientId::parse(client_id) else { return Ok((None, None)) };
+    let Some(client) = tx.client(&client_id).await? else { return Ok((None, None)) };
+    let receiver = client.metadata.backchannel_logout_uri.map(|uri| NoticeEndpoint {
+        format: Format::BackchannelLogout,
+        endpoint: uri.into(),
+        event: None,
+        unproven: false,
+    });
+    Ok((receiver, Some(client.metadata.id_token_signed_response_alg)))
 }
 
 /// Makes one attempt at a leased notice and settles it. The token is signed here and now: fresh `jti` and `iat`, current key, so that

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::guesses::{Counts, Guesser};
 use super::known_browser::KnownBrowser;
+use super::logout;
 use crate::domain::credentials;
 use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::journal::Event;
@@ -159,6 +160,7 @@ pub async fn sign_out(app: &App, session: &Session) -> Result<(), Error> {
     let mut tx = app.store.begin().await?;
     if end(app, &mut tx, &session.account_id, &session.id).await? {
         tx.commit().await?;
+        app.outbox_signal.notify_one();
     }
     Ok(())
 }
@@ -173,6 +175,7 @@ pub async fn end_session(app: &App, account: &Account, session_id: &str) -> Resu
         return Err(Refusal::NotFound.into());
     }
     tx.commit().await?;
+    app.outbox_signal.notify_one();
     Ok(())
 }
 
@@ -189,7 +192,9 @@ pub async fn end_client(app: &App, account: &Account, client: &ClientKey) -> Res
     }
     let entry = Entry::new(app.id(), now, Event::SignInEnded {});
     tx.record(Entry { account_id: Some(&account.id), client: Some(client), ..entry }).await?;
+    logout::of_client(app, &mut tx, &account.id, client).await?;
     tx.commit().await?;
+    app.outbox_signal.notify_one();
     Ok(())
 }
 
@@ -199,6 +204,7 @@ async fn end(app: &App, tx: &mut Tx, account_id: &AccountId, session_id: &str) -
     if ended {
         let event = Event::SessionEnded { sid: session_id.to_owned() };
         tx.record(Entry { account_id: Some(account_id), ..Entry::new(app.id(), now, event) }).await?;
+        logout::of_sessions(app, tx, &[session_id.to_owned()]).await?;
     }
     Ok(ended)
 }

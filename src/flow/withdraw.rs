@@ -202,7 +202,8 @@ async fn enqueue_notices(
             let id = process.id();
             tx.enqueue(&NewDelivery {
                 id: &id,
-                delegation_id: &locked.id,
+                delegation_id: Some(&locked.id),
+                sid: None,
                 format: receiver.format,
                 round,
                 endpoint,
@@ -212,7 +213,7 @@ async fn enqueue_notices(
                 aud: &locked.aud,
                 created_at: now,
                 due_at,
-                give_up_at: due_at + process.give_up_after,
+                give_up_at: due_at + receiver.format.tried_for(process.give_up_after),
             })
             .await?;
             notices.push(journal::Notice { id, round, due_at });

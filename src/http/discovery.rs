@@ -65,6 +65,8 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
         // draft-emelia-oauth-user-authorization-mgmt-uri-00: where users see and withdraw what they agreed to.
         "user_authorization_management_uri": at("/connections"),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "claims_parameter_supported": false,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,

@@ -279,7 +279,8 @@ mod tests {
         Delivery {
             id: id.into(),
             issuer_id: String::new(),
-            delegation_id: "d".into(),
+            delegation_id: Some("d".into()),
+            sid: None,
             format: Format::LogoutJwt,
             round,
             endpoint: "https://s.example/revoke".into(),

@@ -139,8 +139,8 @@ impl Tx {
         })
     }
 
-    /// Disables an account and ends its sign-ins. `false` when it was disabled already.
-    pub async fn disable_account(&mut self, account_id: &AccountId, now: Timestamp) -> Result<bool> {
+    /// Disables an account and ends its sign-ins. Says which sessions those were; `None` when it was disabled already.
+    pub async fn disable_account(&mut self, account_id: &AccountId, now: Timestamp) -> Result<Option<Vec<String>>> {
         let id = self.issuer.clone();
         let disabled = on!(self, |c| {
             sqlx::query(
@@ -153,7 +153,7 @@ impl Tx {
             .await?
             .rows_affected()
         });
-        self.sign_out_everywhere(account_id, now).await?;
-        Ok(disabled == 1)
+        let sessions = self.sign_out_everywhere(account_id, now).await?;
+        Ok((disabled == 1).then_some(sessions))
     }
 }

@@ -6,13 +6,10 @@ use super::outbox::{delivery, delivery_columns};
 use super::{Columns, Result, StoreError, Tx, on};
 use crate::domain::journal::Event;
 use crate::domain::notice::{Attempt, Deliveries, Delivery};
-use crate::domain::time::{Seconds, Timestamp};
+use crate::domain::time::Timestamp;
 
 /// Most attempts that are looked at: of thirty days, by the schedule.
 const MAX_ATTEMPTS: i64 = 1000;
-
-/// By how much the clocks of two servers may differ, or one was wrong.
-const CLOCKS_DIFFER: Seconds = Seconds(3600);
 
 impl Tx {
     /// A page of notices, by id.
@@ -46,26 +43,19 @@ impl Tx {
         let id = self.issuer.clone();
         let mut attempts: Vec<(Timestamp, Attempt)> = on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT at, body FROM journal
-                  WHERE issuer_id = $1 AND delegation_id = $2 AND kind = 'delivery.attempt' AND at >= $3 AND body LIKE $4
-                  ORDER BY at DESC, id DESC LIMIT $5",
+                "SELECT at, kind, body FROM journal WHERE issuer_id = $1 AND delivery_id = $2 ORDER BY at DESC, id DESC LIMIT $3",
             )
             .bind(&*id)
-            .bind(&of.delegation_id)
-            // The server that tried it may have been behind the one that made it.
-            .bind(of.created_at - CLOCKS_DIFFER)
-            .bind(format!("%\"delivery_id\":\"{}\"%", of.id))
+            .bind(&of.id)
             .bind(MAX_ATTEMPTS)
             .fetch_all(c)
             .await?;
-            let read = |r| match Event::read("delivery.attempt", &Columns::text(r, "body")?) {
+            let read = |r| match Event::read(&Columns::text(r, "kind")?, &Columns::text(r, "body")?) {
                 Some(Event::DeliveryAttempt(attempt)) => Ok((Columns::time(r, "at")?, attempt)),
                 _ => Err(StoreError::Broken("body")),
             };
             rows.iter().map(read).collect::<Result<_>>()?
         });
-        // An answer may quote the name of another one.
-        attempts.retain(|(_, attempt)| attempt.delivery_id == of.id);
         attempts.reverse();
         Ok(attempts)
     }

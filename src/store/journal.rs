@@ -65,10 +65,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Of what concerns a delegation.
-    pub(super) fn of_delegation(issuer: Arc<str>, delegation_id: &str, event: &Event) -> Self {
+    /// Of what concerns a delegation, or nothing here.
+    pub(super) fn of_delegation(issuer: Arc<str>, delegation_id: Option<&str>, event: &Event) -> Self {
         let (kind, body) = event.columns();
-        let delegation = Some(delegation_id.to_owned());
+        let delegation = delegation_id.map(str::to_owned);
         Self { durable: false, issuer, kind, account: None, client: None, delegation, consent: None, jti: None, body }
     }
 

@@ -11,8 +11,10 @@ use crate::domain::time::{Seconds, Timestamp};
 pub struct NewDelivery<'a> {
     /// Names it.
     pub id: &'a str,
-    /// Of which delegation.
-    pub delegation_id: &'a str,
+    /// Of which delegation, where it is a service's.
+    pub delegation_id: Option<&'a str>,
+    /// Of which session, where it is a client's.
+    pub sid: Option<&'a str>,
     /// What it looks like.
     pub format: Format,
     /// Which of its withdrawal's.
@@ -46,7 +48,7 @@ pub enum Hosts<'a> {
 
 macro_rules! delivery_columns {
     () => {
-        "id, issuer_id, delegation_id, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at, ended_at,
+        "id, issuer_id, delegation_id, sid, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at, ended_at,
          last_status, last_error"
     };
 }
@@ -56,7 +58,8 @@ pub(super) fn delivery(r: &impl Columns) -> Result<Delivery> {
     Ok(Delivery {
         id: r.text("id")?,
         issuer_id: r.text("issuer_id")?,
-        delegation_id: r.text("delegation_id")?,
+        delegation_id: r.maybe_text("delegation_id")?,
+        sid: r.maybe_text("sid")?,
         format: word(r, "format", Format::parse)?,
         round: word(r, "round", Round::parse)?,
         endpoint: r.text("endpoint")?,
@@ -157,9 +160,9 @@ impl Tx {
         let id = self.issuer.clone();
         on!(self, |c| {
             sqlx::query(
-                "INSERT INTO delivery (id, issuer_id, delegation_id, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at,
+                "INSERT INTO delivery (id, issuer_id, delegation_id, sid, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at,
                                        created_at, give_up_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, $12, $13)",
+                 VALUES ($1, $2, $3, $14, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, $12, $13)",
             )
             .bind(new.id)
             .bind(&*id)
@@ -174,6 +177,7 @@ impl Tx {
             .bind(new.due_at)
             .bind(new.created_at)
             .bind(new.give_up_at)
+            .bind(new.sid)
             .execute(c)
             .await?;
             Ok(())

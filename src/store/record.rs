@@ -7,6 +7,7 @@ use super::{Columns, Result, StoreError, json};
 use crate::domain::client_metadata::AuthMethod;
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::ClientId;
+use crate::domain::logout_uri::LogoutUri;
 use crate::domain::public_jwks::PublicJwks;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::rotation::SigningAlg;
@@ -132,7 +133,7 @@ macro_rules! word {
         }
     )+};
 }
-word!(String, AuthMethod, ClientIdSource, DisplayName, SigningAlg);
+word!(String, AuthMethod, ClientIdSource, DisplayName, LogoutUri, SigningAlg);
 
 /// Types that are stored as JSON.
 macro_rules! document {

@@ -91,19 +91,21 @@ impl Tx {
         })
     }
 
-    /// Ends every session of an account, and every token that came of one.
-    pub async fn sign_out_everywhere(&mut self, account_id: &AccountId, now: Timestamp) -> Result<()> {
-        const SESSIONS: &str =
-            "UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL";
+    /// Ends every session of an account, and every token that came of one. Says which sessions those were.
+    pub async fn sign_out_everywhere(&mut self, account_id: &AccountId, now: Timestamp) -> Result<Vec<String>> {
+        const SESSIONS: &str = "UPDATE session SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL RETURNING id";
         const FAMILIES: &str =
             "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND account_id = $2 AND ended_at IS NULL";
-        for sql in [SESSIONS, FAMILIES] {
-            let id = self.issuer.clone();
-            on!(self, |c| {
-                sqlx::query(sql).bind(&*id).bind(account_id).bind(now).execute(c).await?;
-            });
-        }
-        Ok(())
+        let id = self.issuer.clone();
+        let mut ended: Vec<String> = on!(self, |c| {
+            let rows = sqlx::query(SESSIONS).bind(&*id).bind(account_id).bind(now).fetch_all(c).await?;
+            rows.iter().map(|row| row.text("id")).collect::<Result<_>>()?
+        });
+        on!(self, |c| {
+            sqlx::query(FAMILIES).bind(&*id).bind(account_id).bind(now).execute(c).await?;
+        });
+        ended.sort_unstable();
+        Ok(ended)
     }
 
     /// A page of the sessions of a user that are alive: the newest first, of those whose ids are before `before`.

@@ -19,8 +19,8 @@ pub struct Settlement {
     pub worker: String,
     /// When.
     pub at: Timestamp,
-    /// Of which delegation.
-    pub delegation_id: String,
+    /// Of which delegation, where it is a service's.
+    pub delegation_id: Option<String>,
     /// Host and port of where it went.
     pub host: String,
     /// What came of it; whether the lease was still held is found out when it is written.
@@ -89,19 +89,21 @@ impl Tx {
         macro_rules! record {
             ($engine:ident) => {
                 concat!(
-                    "INSERT INTO journal (id, issuer_id, at, kind, delegation_id, body)
-                     SELECT e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS BIGINT), e.value ->> 3, e.value ->> 4, e.value ->> 5 FROM ",
+                    "INSERT INTO journal (id, issuer_id, at, kind, delegation_id, delivery_id, body)
+                     SELECT e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS BIGINT), e.value ->> 3, e.value ->> 4, e.value ->> 5, e.value ->> 6
+                       FROM ",
                     elements!($engine, "$1")
                 )
             };
         }
         let lines = settlings.iter().zip(held).map(|(Settling { issuer, settlement }, held)| {
             let event = Event::DeliveryAttempt(Attempt { held: *held, ..settlement.attempt.clone() });
-            Line::of_delegation(issuer.clone(), &settlement.delegation_id, &event)
+            Line::of_delegation(issuer.clone(), settlement.delegation_id.as_deref(), &event)
         });
         let lines: Vec<Line> = lines.collect();
         let rows = settlings.iter().zip(&lines).map(|(Settling { issuer, settlement }, line)| {
-            (&settlement.entry_id, &**issuer, settlement.at, &line.kind, &line.delegation, &line.body)
+            let delivery = &settlement.attempt.delivery_id;
+            (&settlement.entry_id, &**issuer, settlement.at, &line.kind, &line.delegation, delivery, &line.body)
         });
         let rows = json(&rows.collect::<Vec<_>>());
         let sql = per_engine!(self, record!(sqlite), record!(postgres));

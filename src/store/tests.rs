@@ -20,20 +20,21 @@ const MANY: usize = 8_000;
 
 /// One user with so many delegations to as many services, and as many users of one service, all through one agent; a third of them over,
 /// sixty of those being withdrawn. `{n}` is how many; ids are a letter and nine digits.
-const ROWS: [&str; 13] = [
+const ROWS: [&str; 14] = [
     "INSERT INTO issuer (id, url, name, cimd, admin_token_hash, origin, revision, created_at)
      VALUES ('default', 'https://id.example', 'A', '{}', 'x', 'config', 1, 0)",
     "INSERT INTO account (id, issuer_id, sub, email, origin, version, decisions, created_at) {each}
      SELECT 'u' || i, 'default', 'u' || i, 'u' || i, 'config', 1, 0, 0 FROM n",
     "INSERT INTO client (id, issuer_id, client_id, token_endpoint_auth_method, redirect_uris, grant_types, id_token_signed_response_alg,
-                         audiences, first_party, require_pkce,
+                         backchannel_logout_uri, backchannel_logout_session_required, audiences, first_party, require_pkce,
                          origin, version, created_at) {each}
-     SELECT 'k' || i, 'default', 'k' || i, 'none', '[]', '[]', 'ES256', '[]', 0, 1, 'config', 1, 0 FROM n",
+     SELECT 'k' || i, 'default', 'k' || i, 'none', '[]', '[]', 'ES256', 'https://a.example/out', 0, '[]', 0, 1, 'config', 1, 0 FROM n",
     "INSERT INTO service (id, issuer_id, audience, place, resources, scopes, client_ids, claims, requires_verified_contact, client_id_source,
                           takes_id_jag, notices, signing_alg, origin, version, created_at) {each}
      SELECT 'v' || i, 'default', 'https://s' || i, 'https://s' || i, '[]', '[]', '{}', '[]', 0, 'client', 1, '[]', 'ES256', 'config', 1, 0 FROM n",
     "INSERT INTO session (id, issuer_id, account_id, token_hash, auth_time, user_agent, created_at, expires_at) {each}
      SELECT 'e' || i, 'default', 'u100000000', 'e' || i, 0, 'Chrome/1', 0, 2000000 FROM n",
+    "INSERT INTO session_client (session_id, client_id, issuer_id) {each} SELECT 'e' || i, 'k100000000', 'default' FROM n",
     "INSERT INTO signin_consent (id, issuer_id, account_id, client_id, scope, created_at) {each}
      SELECT 'g' || i, 'default', 'u' || i, 'k100000000', 'openid', 0 FROM n",
     "INSERT INTO token_family (id, issuer_id, account_id, client_id, session_id, scope, offline, generation, created_at, expires_at) {each}
@@ -162,6 +163,7 @@ async fn costs(store: &Store, n: usize) -> Vec<(String, u64)> {
         denials(&account, 100_000_060, PAGE)
         open_sessions(&account, NOW, "z", PAGE)
         open_sessions(&account, NOW, "e100000060", PAGE)
+        logouts(&["e100000000".to_owned()], NOW)
         signed_in_clients(&account, NOW, 0, PAGE)
         sign_ins(&account, &[&key], NOW)
         open_tickets(&account, NOW, 0, PAGE)

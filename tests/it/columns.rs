@@ -37,12 +37,14 @@ fn clients() -> [Value; 2] {
     let one = json!({
         "client_name": "One", "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks("one"),
         "redirect_uris": ["https://one.example/cb"], "grant_types": ["authorization_code"],
-        "id_token_signed_response_alg": "ES256",
+        "id_token_signed_response_alg": "ES256", "backchannel_logout_uri": "https://one.example/out",
+        "backchannel_logout_session_required": true,
     });
     let other = json!({
         "client_name": "Other", "token_endpoint_auth_method": "client_secret_basic", "jwks": jwks("other"),
         "redirect_uris": [], "grant_types": ["refresh_token"],
-        "id_token_signed_response_alg": "RS256",
+        "id_token_signed_response_alg": "RS256", "backchannel_logout_uri": null,
+        "backchannel_logout_session_required": false,
     });
     [client(one, "https://one.example", false, "one"), client(other, "*", true, "other")]
 }

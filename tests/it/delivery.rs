@@ -39,7 +39,8 @@ async fn owe_each(world: &World, endpoints: &[String]) -> Vec<String> {
         let (id, sub) = (world.app.id(), Subject::parse(&format!("user-{n}")).unwrap());
         tx.enqueue(&NewDelivery {
             id: &id,
-            delegation_id: &delegation,
+            delegation_id: Some(&delegation),
+            sid: None,
             format: Format::LogoutJwt,
             round: Round::First,
             endpoint,

@@ -110,7 +110,7 @@ async fn a_revocation_is_asked_for(engine: Engine) {
     let delegation = world.api("GET", "/delegations", &world.admin_token()).await.json()["items"][0].clone();
     let sub_id = json!({"format": "iss_sub", "iss": delegation["iss"], "sub": delegation["sub"]});
     assert_eq!(body, json!({ "sub_id": sub_id }));
-    let bearer = world.service.authorizations.lock().unwrap()[0].clone();
+    let bearer = world.service.header("authorization").remove(0);
     let token = bearer.strip_prefix("Bearer ").unwrap();
     assert_eq!(typ(token), "global-token-revocation+jwt");
     assert_eq!(jsonwebtoken::decode_header(token).unwrap().alg, jsonwebtoken::Algorithm::RS256);
@@ -164,7 +164,7 @@ both! {
         let mut kinds: Vec<&str> = notices.iter().map(|(kind, _)| kind.as_str()).collect();
         kinds.sort_unstable();
         assert_eq!(kinds, ["application/json", "application/logout+jwt", "application/secevent+jwt"]);
-        let bearers = shop.authorizations.lock().unwrap().clone();
+        let bearers = shop.header("authorization");
         let tokens = notices.iter().zip(&bearers).map(|((_, body), bearer)| {
             claims(bearer.strip_prefix("Bearer ").unwrap_or(body))
         });

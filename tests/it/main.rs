@@ -38,6 +38,7 @@ mod lab;
 mod layers;
 mod lenience;
 mod locks;
+mod logout;
 mod logs;
 mod metrics;
 mod mint;

@@ -481,14 +481,19 @@ async fn people_and_clients(store: &Store) {
             None,
             "disabled"
         );
+        for _ in 0..2 {
+            tx.add_session_client("s1", &key_of("c")).await.unwrap();
+        }
+        assert_eq!(tx.logouts(&["s1".to_owned()], NOW).await.unwrap(), [], "it does not want to be told");
+        assert_eq!(tx.logouts_of_client(&account_key(1), &key_of("c"), NOW).await.unwrap(), []);
         assert!(!tx.session_is_over("nobody's", &key_of("c"), NOW).await.unwrap());
         assert_eq!((stored.password_hash.as_deref(), stored.disabled, stored.account.version), (Some("phc"), false, 1));
     });
     people(store, 2).await;
     tx!(store, |tx| {
         assert!(
-            tx.disable_account(&account_key(2), NOW).await.unwrap()
-                && !tx.disable_account(&account_key(2), NOW).await.unwrap()
+            tx.disable_account(&account_key(2), NOW).await.unwrap().is_some()
+                && tx.disable_account(&account_key(2), NOW).await.unwrap().is_none()
         );
         assert!(tx.session_by_token("cookie2", NOW).await.unwrap().is_none(), "its sessions end with it");
         assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (1, Timestamp::EPOCH));
@@ -641,7 +646,8 @@ async fn withdrawn(all: &store::Database, store: &Store) {
     let endpoint = "https://a.example/revoke";
     let notice = NewDelivery {
         id: "o",
-        delegation_id: "d1",
+        delegation_id: Some("d1"),
+        sid: None,
         format: Format::LogoutJwt,
         round: Round::First,
         endpoint,
@@ -710,7 +716,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         entry_id: entry.into(),
         worker: worker.into(),
         at: NOW,
-        delegation_id: "d1".into(),
+        delegation_id: Some("d1".into()),
         host: "new.example".into(),
         attempt: attempt.clone(),
     };

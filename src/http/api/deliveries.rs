@@ -72,7 +72,10 @@ pub(in crate::http) async fn retry(app: App, caller: Caller, Segment(id): Segmen
 struct NoticeItem<'a> {
     #[serde(flatten)]
     delivery: DeliveryItem<'a>,
-    delegation_id: &'a str,
+    /// None where a client is told that a user signed out; `aud` is its `client_id` then.
+    delegation_id: Option<&'a str>,
+    /// The session that has ended, then.
+    sid: Option<&'a str>,
     sub: &'a str,
     aud: &'a str,
     #[schema(format = DateTime)]
@@ -116,7 +119,8 @@ impl<'a> NoticeItem<'a> {
     fn of(delivery: &'a Delivery) -> Self {
         Self {
             delivery: DeliveryItem::of(delivery),
-            delegation_id: &delivery.delegation_id,
+            delegation_id: delivery.delegation_id.as_deref(),
+            sid: delivery.sid.as_deref(),
             sub: delivery.sub.as_str(),
             aud: &delivery.aud,
             created_at: delivery.created_at.rfc3339(),

@@ -40,8 +40,8 @@ pub(crate) struct FakeService {
     pub(crate) documents: Arc<Mutex<HashMap<String, Published>>>,
     /// The paths that were asked for, in order.
     pub(crate) fetched: Arc<Mutex<Vec<String>>>,
-    /// What each notice had for authorization, in order.
-    pub(crate) authorizations: Arc<Mutex<Vec<String>>>,
+    /// The headers of each notice, in order.
+    pub(crate) heads: Arc<Mutex<Vec<axum::http::HeaderMap>>>,
     /// Content type and body of each notice, in order.
     pub(crate) notices: Arc<Mutex<Vec<(String, String)>>>,
 }
@@ -64,7 +64,7 @@ impl FakeService {
             behaviour: Arc::new(Mutex::new(Behaviour::Status(200))),
             documents: Arc::default(),
             fetched: Arc::default(),
-            authorizations: Arc::default(),
+            heads: Arc::default(),
             notices: Arc::default(),
         };
         let handler = service.clone();
@@ -80,6 +80,12 @@ impl FakeService {
 
     pub(crate) fn received(&self) -> Vec<String> {
         self.notices.lock().unwrap().iter().map(|(_, body)| body.clone()).collect()
+    }
+
+    /// A header of each notice, in order.
+    pub(crate) fn header(&self, name: &str) -> Vec<String> {
+        let text = |head: &axum::http::HeaderMap| head.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        self.heads.lock().unwrap().iter().map(text).collect()
     }
 
     /// Publishes a document at a path.
@@ -122,8 +128,7 @@ impl FakeService {
             let path = request.uri().path().to_owned();
             return self.document(&path).await;
         }
-        let authorization = request.headers().get("authorization").map_or("", |v| v.to_str().unwrap()).to_owned();
-        self.authorizations.lock().unwrap().push(authorization);
+        self.heads.lock().unwrap().push(request.headers().clone());
         let kind = request.headers().get("content-type").map_or("", |v| v.to_str().unwrap()).to_owned();
         let body = axum::body::to_bytes(request.into_body(), 65_536).await.unwrap();
         self.notices.lock().unwrap().push((kind, String::from_utf8(body.to_vec()).unwrap()));
