@@ -103,7 +103,10 @@
 //! | v0.3 `events_supported`: what the withdrawal is called | [`understood::understand`](crate::domain::understood::understand) | `domain::understood::channels::tests::what_the_withdrawal_is_called`, `formats::a_service_is_told_in_every_format_that_it_publishes` |
 //! | 8935 §2.2–2.4, v0.1 "Revocation", 7009 §2.2.1 what answers mean: a no for good, an unknown key, a replay, a yes that proves nothing | [`answer::judge`](crate::domain::answer::judge), [`retry::next`](crate::domain::retry::next) | `domain::answer::tests`, `domain::retry::tests`, `answers` |
 //! | provider: JWKS at `{iss}/.well-known/jwks.json`, CIMD with the same `jwks_uri` | `http::discovery` | `discovery::the_document_about_ourselves_passes_our_own_judgement` |
-//! | service: everything a relying service checks | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests` |
+//! | service: everything a relying service checks, in each dialect, and each rule by itself | [`lab::sandbox`](crate::lab::sandbox), [`Rule`](crate::lab::flaws::Rule) | `lab::sandbox::tests`, `lab::sandbox::tests::dialects`, `lab::sandbox::tests::matrix`, `demo::it_plays_in_every_dialect` |
+//! | service: `interaction_required`, `login_required` and the ceremonies of v0.4 to v0.7 and after | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::dialects::whoever_has_the_address_of_an_account_has_to_be_asked`, `lab::sandbox::tests::dialects::a_sign_in_is_asked_for_that_is_recent` |
+//! | service: notices as logout token, security event token, Global Token Revocation and back-channel logout | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::dialects::each_format_of_a_notice_ends_what_the_user_gave`, `lab::sandbox::tests::dialects::security_events_are_judged_as_rfc_8935_says` |
+//! | 9449 §4.3, §7, ID-JAG §9.8.1.2 (service) proofs of possession | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::dialects::an_assertion_that_is_bound_needs_its_key` |
 //!
 //! # What services publish: RFC 8414 and RFC 9728, metadata; auth.md, `agent_auth`
 //!

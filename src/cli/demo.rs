@@ -14,17 +14,24 @@ use tokio::sync::watch;
 use self::transcript::Transcript;
 use super::serve::Provider;
 use super::{Failure, log, sandbox, stop};
+use crate::clock::Clock;
 use crate::config::{Config, Log, LogLevel};
 use crate::domain::client_metadata::TOKEN_EXCHANGE;
 use crate::flow::start::Accepted;
 use crate::lab::agent::{Agent, Ask, Browser, Decision, Exchange, Exchanged, Http, Outcome, Person, Registration};
+use crate::lab::flaws::Dialect;
+use crate::lab::sandbox::{Client, Options};
 use crate::net::{Method, Net, Policy};
 use crate::rng::Rng;
+use crate::secret::Secret;
 
 const CLIENT: &str = "desk-agent";
 const EMAIL: &str = "alice@example.com";
 const PASSWORD: &str = "correct horse battery staple";
 const REDIRECT: &str = "http://127.0.0.1:8765/callback";
+/// What Desk Agent is called at the service, where that asks it who it is.
+const THERE: (&str, &str) = ("desk-agent-there", "a-secret-of-its-own");
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 /// How long to wait for the notice to arrive.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -33,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Scene {
     provider: String,
     service: String,
+    dialect: Dialect,
     secret: String,
     /// The agent's requests.
     http: Http,
@@ -48,17 +56,19 @@ impl Scene {
     }
 }
 
-pub(super) async fn run(keep: bool, step: bool) -> Result<(), Failure> {
+pub(super) async fn run(keep: bool, step: bool, dialect: Dialect) -> Result<(), Failure> {
     log::start(Log { level: LogLevel::Error, ..Log::default() });
     let folder = Folder::make("demo", keep)?;
     let (listener, service) = sandbox::bind(0)?;
     let (provider_listener, provider) = sandbox::bind(0)?;
     let secret = Rng::Os.token();
-    let config = configuration(&folder.0, &provider, &service, &secret)?;
+    let config = configuration(&folder.0, (&provider, &service, dialect), &secret)?;
 
     let (stop, stopped) = watch::channel(false);
     let running = Provider::start(&config, Accepted::default(), provider_listener, stopped.clone()).await?;
-    let sandbox = sandbox::start(listener, &service, Vec::new(), stopped)?;
+    let clients = vec![Client { id: THERE.0.into(), secret: Secret::new(THERE.1) }];
+    let options = Options { dialect, clients, ..Options::strict(Clock::System, Rng::Os) };
+    let sandbox = sandbox::start(listener, &service, options, stopped)?;
     out!("{provider}");
     out!("");
     out!("Three parties, all on this machine:");
@@ -68,7 +78,7 @@ pub(super) async fn run(keep: bool, step: bool) -> Result<(), Failure> {
 
     let net = Net::new(Policy { allow_private_addresses: true, allowed_networks: Vec::new() });
     let http = Http::new(net.map_err(|e| Failure::Unable(e.to_string()))?);
-    let scene = Scene { provider, service, secret, http: http.recording(), alices: http.recording() };
+    let scene = Scene { provider, service, dialect, secret, http: http.recording(), alices: http.recording() };
     let outcome = play(&scene, step, keep).await;
     if let Ok(Some(question)) = &outcome {
         stay(&scene, &folder.0, question).await?;
@@ -108,7 +118,19 @@ impl Drop for Folder {
 }
 
 /// What an operator would write, loaded the way an operator's file is.
-fn configuration(folder: &Path, provider: &str, service: &str, secret: &str) -> Result<Config, Failure> {
+fn configuration(
+    folder: &Path,
+    (provider, service, dialect): (&str, &str, Dialect),
+    secret: &str,
+) -> Result<Config, Failure> {
+    let told = match dialect {
+        Dialect::V01 => format!("revocation_uri = \"{service}/agent/auth/revoke\""),
+        Dialect::Flat | Dialect::Nested => format!("events_endpoint = \"{service}/agent/event/notify\""),
+        Dialect::Plain => format!(
+            "global_token_revocation_endpoint = \"{service}/global-token-revocation\"\nclient_ids = {{ \"{CLIENT}\" = \"{}\" }}",
+            THERE.0
+        ),
+    };
     let at = |name: &str| folder.join(name).display().to_string();
     let text = format!(
         r#"issuer = "{provider}"
@@ -137,7 +159,7 @@ audience = "{service}"
 name = "Avouch Sandbox"
 resources = ["{service}/api/"]
 scopes = ["api.read", "api.write"]
-revocation_uri = "{service}/agent/auth/revoke"
+{told}
 "#,
         database = at("avouch.db"),
         keys = at("keys"),
@@ -193,7 +215,7 @@ async fn discover(scene: &Scene, told: &mut Transcript) -> Outcome<Value> {
     transcript::shown(&Scene::last(&scene.http, "/")?, &["resource", "authorization_servers"]);
     let server = resource["authorization_servers"][0].as_str().ok_or("the resource names no authorization server")?;
     let metadata = scene.http.get(&format!("{server}/.well-known/oauth-authorization-server"), None).await?.json()?;
-    transcript::shown(&Scene::last(&scene.http, "/")?, &["issuer", "agent_auth"]);
+    transcript::shown(&Scene::last(&scene.http, "/")?, &["issuer", "agent_auth", "token_endpoint"]);
     Ok(metadata)
 }
 
@@ -247,17 +269,50 @@ async fn assertion(scene: &Scene, told: &mut Transcript, agent: &Agent, token: &
     Ok(assertion)
 }
 
-/// What the service is sent to get a credential.
-fn presented(assertion: &str) -> Value {
-    json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion, "requested_credential_type": "api_key"})
+/// What the service is sent; v0.1 wants to be told what to give.
+fn presented(scene: &Scene, assertion: &str) -> Value {
+    let mut body = json!({"type": "identity_assertion", "assertion_type": ID_JAG, "assertion": assertion});
+    if scene.dialect == Dialect::V01 {
+        body["requested_credential_type"] = json!("api_key");
+    }
+    body
 }
 
 async fn redeem(scene: &Scene, told: &mut Transcript, metadata: &Value, assertion: &str) -> Outcome<String> {
     told.title("Desk Agent presents it. The service checks it, and gives a credential of its own.");
-    let url = text(&metadata["agent_auth"], "register_uri")?;
-    let body = scene.http.post_json(url, &presented(assertion)).await?.expect(200)?.json()?;
-    transcript::shown(&Scene::last(&scene.http, "/")?, &[]);
-    Ok(text(&body, "credential")?.to_owned())
+    let credential = credential(scene, metadata, assertion).await?;
+    for exchange in scene.http.take() {
+        transcript::shown(&exchange, &[]);
+    }
+    Ok(credential)
+}
+
+/// Presents an assertion as the service wants it.
+async fn credential(scene: &Scene, metadata: &Value, assertion: &str) -> Outcome<String> {
+    let http = &scene.http;
+    let grant = |assertion: &str| [("grant_type", JWT_BEARER.to_owned()), ("assertion", assertion.to_owned())];
+    let token = match scene.dialect {
+        Dialect::V01 => {
+            let url = text(&metadata["agent_auth"], "register_uri")?;
+            let body = http.post_json(url, &presented(scene, assertion)).await?.expect(200)?.json()?;
+            return Ok(text(&body, "credential")?.to_owned());
+        }
+        Dialect::Flat | Dialect::Nested => {
+            let url = text(&metadata["agent_auth"], "identity_endpoint")?;
+            let body = http.post_json(url, &presented(scene, assertion)).await?.expect(200)?.json()?;
+            let flat = scene.dialect == Dialect::Flat;
+            let own = if flat { text(&body, "identity_assertion")? } else { text(&body["identity"], "assertion")? };
+            let form = grant(own);
+            let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+            http.post_form(text(metadata, "token_endpoint")?, &form).await?
+        }
+        Dialect::Plain => {
+            let form = grant(assertion);
+            let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+            http.post_as(text(metadata, "token_endpoint")?, THERE, &form).await?
+        }
+    };
+    Ok(text(&token.expect(200)?.json()?, "access_token")?.to_owned())
 }
 
 async fn call(scene: &Scene, told: &mut Transcript, key: &str) -> Outcome<()> {
@@ -311,8 +366,7 @@ async fn leave(scene: &Scene, alice: &Person, agent: &Agent, metadata: &Value, t
     // The one that the end of the story asked is still open, and is not asked again at once.
     alice.decide(&again?, Decision::Allow("always")).await?;
     let assertion = agent.assertion(token, &ask(scene, "api.read")).await?;
-    let url = text(&metadata["agent_auth"], "register_uri")?;
-    scene.http.post_json(url, &presented(&assertion)).await?.expect(200)?;
+    credential(scene, metadata, &assertion).await?;
     asked(agent, token, &ask(scene, "api.write")).await
 }
 

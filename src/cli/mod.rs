@@ -119,17 +119,13 @@ enum Command {
         /// Wait for Enter before each step
         #[arg(long)]
         step: bool,
+        /// What the service speaks: auth.md in one of three shapes, or plain RFC 7523
+        #[arg(long, value_enum, default_value_t = sandbox::Speaks::V01)]
+        dialect: sandbox::Speaks,
     },
-    /// Run a strict relying service (auth.md v0.1) to test against
-    #[command(after_help = help!("avouch sandbox --port 8000 --trust https://id.example"))]
-    Sandbox {
-        /// Port to listen on; 0 picks a free one
-        #[arg(long, value_name = "N", default_value_t = 8000)]
-        port: u16,
-        /// An issuer to trust; may be repeated [default: any issuer on loopback]
-        #[arg(long, value_name = "ISSUER")]
-        trust: Vec<String>,
-    },
+    /// Run a relying service to test against, as strict as it gets unless told
+    #[command(after_help = help!("avouch sandbox --dialect nested --flaw accept-expired"))]
+    Sandbox(sandbox::Arguments),
     /// Run an issuer for other people's tests, scripted over HTTP: mint, rotate and break things at will. Everything ends with it
     #[command(after_help = help!("avouch harness --port 0", "The first line on standard output is the issuer. The control API is at /harness: docs/harness.md."))]
     Harness {
@@ -224,8 +220,8 @@ pub fn run() -> ExitCode {
             Command::Serve { config, port, accept_removals, new } => {
                 serve::run(config, port, Accepted { removals: accept_removals, new }).await
             }
-            Command::Demo { keep, step } => demo::run(keep, step).await,
-            Command::Sandbox { port, trust } => sandbox::run(port, &trust).await,
+            Command::Demo { keep, step, dialect } => demo::run(keep, step, dialect.into()).await,
+            Command::Sandbox(arguments) => sandbox::run(arguments).await,
             Command::Harness { port } => harness::run(port).await,
             Command::Flaws { json, kind } => {
                 flaws::run(json, kind);

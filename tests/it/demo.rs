@@ -64,13 +64,35 @@ async fn it_plays_to_its_end() {
     let ms = end.strip_prefix("│  granted → used → stopped → refused in ").and_then(|rest| rest.strip_suffix(" ms  │"));
     assert!(ms.is_some_and(|ms| ms.parse::<u64>().is_ok()), "{end}");
 
-    // What is long enough to let somebody in is the name of a question or a row, or public.
+    lets_nobody_in(&said);
+    assert!(!said.contains(PASSWORD), "{said}");
+}
+
+/// What is long enough to let somebody in is the name of a question or a row, or public.
+fn lets_nobody_in(said: &str) {
     let public = ["code_challenge", "\"jti\"", "\"kid\"", "\"sub\"", "/consent/", "location:", "/stop"];
     for line in said.lines().filter(|line| !public.iter().any(|known| line.contains(known))) {
         let longest = line.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').map(str::len).max();
         assert!(longest.unwrap_or(0) < 30, "{line}");
     }
-    assert!(!said.contains(PASSWORD), "{said}");
+}
+
+#[test]
+fn it_plays_in_every_dialect() {
+    let folder = TempDir::new().unwrap();
+    for (dialect, shown) in [
+        ("flat", "\"identity_assertion\":"),
+        ("nested", "\"identity\":"),
+        ("rfc7523", "-d grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer"),
+    ] {
+        let output = demo(folder.path(), &["--dialect", dialect]).output().unwrap();
+        let (said, log) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success() && log.is_empty(), "{dialect}: {said}{log}");
+        assert!(said.contains(shown) && said.contains("granted → used → stopped → refused"), "{dialect}: {said}");
+        lets_nobody_in(&said);
+    }
+    let output = demo(folder.path(), &["--dialect", "oauth"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

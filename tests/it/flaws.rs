@@ -21,7 +21,7 @@ prints the same for programs.
   Enterprise-Managed Authorization).
 - *Seen by*: `library` by a JWT library that was told issuer, audience, type and algorithms; `profile` by whoever knows the claims; `service` by
   whoever remembers what came before or looks at the whole request.
-- *Check* is the probe's id for it, *sandbox* the flaw of the sandbox that lets it pass.
+- *Check* is the probe's id for it, *sandbox* the flaws of the sandbox that let it pass.
 ";
 
 fn answer(answer: Answer) -> String {
@@ -38,6 +38,8 @@ fn row(flaw: &Flaw) -> String {
     let json = serde_json::to_value(flaw).unwrap();
     let word = |name: &str| json[name].as_str().unwrap_or("-").to_owned();
     let touches: Vec<String> = flaw.touches.iter().map(|touched| format!("`{touched}`")).collect();
+    let sandbox: Vec<String> = flaw.counterparts.iter().map(|name| format!("`{name}`")).collect();
+    let sandbox = if sandbox.is_empty() { "-".to_owned() } else { sandbox.join(", ") };
     let answers = Dialect::ALL.map(|dialect| answer(flaw.answer(dialect))).join(" | ");
     format!(
         "| `{}` | {} | {} {} | {} | {} | {} | {answers} | `{}` | {} |",
@@ -49,7 +51,7 @@ fn row(flaw: &Flaw) -> String {
         touches.join(", "),
         word("seen_by"),
         flaw.check(),
-        flaw.counterpart.map_or("-".to_owned(), |name| format!("`{name}`")),
+        sandbox,
     )
 }
 

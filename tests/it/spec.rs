@@ -15,11 +15,23 @@ fn every_test_named_in_the_map_exists() {
             let name = name.trim_matches('`');
             seen += 1;
             let exists = if let Some((module, test)) = name.split_once("::tests") {
-                // Beside the code: in a module `tests` of the file, or in a file of that name.
+                // Beside the code: in a module `tests` of the file, in a file of that name, or in one of a folder of that name.
                 let path = root.join("src").join(module.replace("::", "/"));
-                let files = [path.with_extension("rs"), path.join("mod.rs"), path.join("tests.rs")];
-                let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
                 let test = test.trim_start_matches("::");
+                let (part, test) = match test.split_once("::") {
+                    None if path.join("tests").join(test).with_extension("rs").is_file() => (test, ""),
+                    None => ("", test),
+                    Some(names) => names,
+                };
+                let files = match part {
+                    "" => vec![path.with_extension("rs"), path.join("mod.rs"), path.join("tests.rs")],
+                    part => vec![
+                        path.with_extension("rs"),
+                        path.join("mod.rs"),
+                        path.join("tests").join(part).with_extension("rs"),
+                    ],
+                };
+                let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
                 text.contains("mod tests") && (test.is_empty() || text.contains(&format!("fn {test}(")))
             } else {
                 let (module, test) = name.split_once("::").unwrap_or((name, ""));

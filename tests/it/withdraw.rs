@@ -368,11 +368,7 @@ async fn a_credential_redeemed_after_the_first_notice_dies_by_the_second() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://localhost:{}", listener.local_addr().unwrap().port());
     let world = World::with(Engine::Sqlite, |_| declarations(&origin)).await;
-    let options = avouch::lab::sandbox::Options {
-        trust: Vec::new(),
-        clock: world.clock.clone(),
-        rng: avouch::rng::Rng::seeded(99),
-    };
+    let options = avouch::lab::sandbox::Options::strict(world.clock.clone(), avouch::rng::Rng::seeded(99));
     let sandbox = avouch::lab::sandbox::new(origin.clone(), options).unwrap();
     tokio::spawn(avouch::http::serve::serve(listener, sandbox.router(), world.stop.subscribe()));
 

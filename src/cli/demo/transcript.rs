@@ -16,7 +16,7 @@ const VALUE: usize = 60;
 /// Before everything but titles.
 const INDENT: &str = "   ";
 /// Parameters and members that let somebody in.
-const SECRET: [&str; 12] = [
+const SECRET: [&str; 13] = [
     "access_token",
     "assertion",
     "client_secret",
@@ -26,6 +26,7 @@ const SECRET: [&str; 12] = [
     "csrf",
     "digest",
     "id_token",
+    "identity_assertion",
     "password",
     "refresh_token",
     "subject_token",
@@ -192,18 +193,23 @@ fn located(value: &str) -> String {
 }
 
 fn pretty(value: &Value) -> Vec<String> {
-    let value = match value {
+    let text = serde_json::to_string_pretty(&shortened(value)).unwrap_or_default();
+    text.lines().map(|line| clip(&format!("{INDENT}  {line}"), WIDTH)).collect()
+}
+
+/// The same without what lets somebody in, however deep it is.
+fn shortened(value: &Value) -> Value {
+    match value {
         Value::Object(members) => {
             let discreet = |(name, value): (&String, &Value)| match value {
                 Value::String(text) if SECRET.contains(&name.as_str()) => (name.clone(), cut(text).into()),
-                other => (name.clone(), other.clone()),
+                other => (name.clone(), shortened(other)),
             };
             Value::Object(members.iter().map(discreet).collect())
         }
+        Value::Array(list) => Value::Array(list.iter().map(shortened).collect()),
         other => other.clone(),
-    };
-    let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-    text.lines().map(|line| clip(&format!("{INDENT}  {line}"), WIDTH)).collect()
+    }
 }
 
 fn discreet(name: &str, value: &Value) -> String {

@@ -91,6 +91,14 @@ impl Http {
         self.send(Method::Post, parse(url)?, headers, body.to_string()).await
     }
 
+    /// Posts a form.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub async fn post_form(&self, url: &str, form: &[(&str, &str)]) -> Outcome<Answer> {
+        self.send(Method::Post, parse(url)?, vec![form_type()], encode(form)).await
+    }
+
     /// Posts a form as a client that shows its secret in the header (RFC 6749 section 2.3.1).
     ///
     /// # Errors

@@ -39,8 +39,8 @@ pub struct Flaw {
     pub touches: &'static [&'static str],
     /// Who can see it.
     pub sight: Sight,
-    /// The flaw of the sandbox that lets it pass, by name.
-    pub counterpart: Option<&'static str>,
+    /// The flaws of the sandbox that let it pass, by name; any of them does.
+    pub counterparts: &'static [&'static str],
     /// Where a dialect answers otherwise than its class says.
     pub exceptions: &'static [(Dialect, Answer)],
     /// What makes it.
@@ -66,7 +66,7 @@ impl Flaw {
             class,
             touches: &[],
             sight: Sight::Service,
-            counterpart: None,
+            counterparts: &[],
             exceptions: &[],
             mutation: Mutation::Service,
         }
@@ -120,7 +120,7 @@ impl Serialize for Flaw {
             seen_by: Sight,
             answers: std::collections::BTreeMap<&'a str, Answer>,
             check: String,
-            sandbox_flaw: Option<&'a str>,
+            sandbox_flaws: &'a [&'a str],
         }
         let shown = Shown {
             kind: self.kind,
@@ -133,7 +133,7 @@ impl Serialize for Flaw {
             seen_by: self.sight,
             answers: Dialect::ALL.map(|dialect| (dialect.as_str(), self.answer(dialect))).into(),
             check: self.check(),
-            sandbox_flaw: self.counterpart,
+            sandbox_flaws: self.counterparts,
         };
         shown.serialize(serializer)
     }

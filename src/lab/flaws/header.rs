@@ -99,7 +99,7 @@ flaws! { Assertion Token;
             d.signer = Signer::Stranger;
         };
     "x5u-of-a-forger" "The header says where the certificate is: at a forger's."
-        Rfc8725 "3.10", Must Signature Library ["header.x5u" "key"] unless "accept-key-of-header" => |d, cast| {
+        Rfc8725 "3.10", Must Signature Library ["header.x5u" "key"] => |d, cast| {
             d.head("x5u", format!("{}/chain.pem", cast.others.url));
             d.signer = Signer::Stranger;
         };

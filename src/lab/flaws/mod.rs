@@ -3,11 +3,11 @@
 //! [`Flaw::spoil`]), and declares what it touches.
 
 /// A table of flaws. Each row: name and sentence; the rule's place; how binding, what class of refusal, and who can see it; what it touches;
-/// which flaw of the sandbox lets it pass; where dialects differ from the class; and the change itself.
+/// which flaws of the sandbox let it pass; where dialects differ from the class; and the change itself.
 macro_rules! flaws {
     ($kind:ident $mutation:ident; $($name:literal $meaning:literal
         $spec:ident $at:literal, $level:ident $class:ident $sight:ident [$($touched:literal)*]
-        $(unless $counterpart:literal)? $(except $exceptions:ident)? => $change:expr;)*) => {
+        $(unless $($counterpart:literal)or+)? $(except $exceptions:ident)? => $change:expr;)*) => {
         pub(super) static FLAWS: &[$crate::lab::flaws::Flaw] = &[$($crate::lab::flaws::Flaw {
             kind: $crate::lab::flaws::Kind::$kind,
             name: $name,
@@ -17,13 +17,11 @@ macro_rules! flaws {
             class: $crate::lab::flaws::Class::$class,
             touches: &[$($touched),*],
             sight: $crate::lab::flaws::Sight::$sight,
-            counterpart: flaws!(@option $($counterpart)?),
+            counterparts: &[$($($counterpart),+)?],
             exceptions: flaws!(@list $($exceptions)?),
             mutation: $crate::lab::flaws::Mutation::$mutation($change),
         }),*];
     };
-    (@option) => { None };
-    (@option $value:literal) => { Some($value) };
     (@list) => { &[] };
     (@list $list:ident) => { $list };
 }
@@ -41,6 +39,7 @@ mod notices;
 mod parties;
 mod person;
 mod possession;
+mod rules;
 mod section;
 mod signature;
 mod target;
@@ -55,6 +54,7 @@ pub use class::Class;
 pub use document::{Document, ELSEWHERE, Response};
 pub use draft::{Cast, Draft, Finish, Others, Presented, SECEVENT, SIGNED_IN, Shape, Signer, Terms};
 pub use flaw::{Flaw, Mutation};
+pub use rules::{Broken, Rule, rule};
 pub use section::{Section, Spec};
 
 /// All of them, by kind and name.
@@ -73,6 +73,7 @@ pub fn all() -> &'static [&'static Flaw] {
             notices::FLAWS,
             jwks::FLAWS,
             cimd::FLAWS,
+            rules::FLAWS,
         ];
         let mut all: Vec<&Flaw> = tables.into_iter().flatten().collect();
         all.sort_by_key(|flaw| (flaw.kind, flaw.name));

@@ -27,7 +27,7 @@ flaws! { Assertion Token;
             d.set("iss", &cast.untrusted.url);
         };
     "iss-with-a-slash" "The issuer has a slash at its end that its name does not have."
-        Rfc8414 "3.3", Must Issuer Library ["claims.iss"] unless "accept-issuer-with-slash" => |d, _| {
+        Rfc8414 "3.3", Must Issuer Library ["claims.iss"] unless "accept-issuer-with-slash" or "accept-issuer-prefix" => |d, _| {
             let iss = d.text("iss");
             d.set("iss", format!("{iss}/"));
         };
@@ -56,7 +56,7 @@ flaws! { Assertion Token;
             d.set("aud", &cast.others.audience);
         };
     "aud-of-the-resource" "The audience is the API and not the authorization server that guards it."
-        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-resource-as-audience" => |d, _| {
+        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-resource-as-audience" or "accept-any-audience" or "accept-audience-prefix" => |d, _| {
             let (aud, resource) = (d.text("aud"), d.text("resource"));
             d.set("aud", if resource.is_empty() { format!("{aud}/api/") } else { resource });
         };
@@ -79,27 +79,27 @@ flaws! { Assertion Token;
             d.claims.remove("aud");
         };
     "aud-with-a-slash" "The audience has a slash at its end that the service's name does not have, or lacks the one that it has."
-        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-audience-with-slash" => |d, _| {
+        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-audience-with-slash" or "accept-any-audience" or "accept-audience-prefix" => |d, _| {
             let aud = d.text("aud");
             d.set("aud", aud.strip_suffix('/').map_or_else(|| format!("{aud}/"), str::to_owned));
         };
     "aud-that-begins-alike" "The audience is another service, whose name begins with that of this one."
-        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-audience-prefix" => |d, _| {
+        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-audience-prefix" or "accept-any-audience" => |d, _| {
             let aud = d.text("aud");
             d.set("aud", format!("{aud}.lab.invalid"));
         };
     "aud-in-capitals" "The audience is the service in capital letters."
-        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "normalise-audience" => |d, _| {
+        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "normalise-audience" or "accept-any-audience" => |d, _| {
             let aud = d.text("aud");
             d.set("aud", aud.to_uppercase());
         };
     "aud-at-another-port" "The audience is at another port of the same host."
-        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-any-port" => |d, _| {
+        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-any-port" or "accept-any-audience" => |d, _| {
             let aud = d.text("aud");
             d.set("aud", at_another_port(&aud));
         };
     "aud-of-the-token-endpoint" "The audience is the service's token endpoint, as a client assertion's may be."
-        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-token-endpoint-as-audience" => |d, _| {
+        IdJag "4.4.1", Must Audience Library ["claims.aud"] unless "accept-token-endpoint-as-audience" or "accept-any-audience" or "accept-audience-prefix" => |d, _| {
             let aud = d.text("aud");
             d.set("aud", format!("{}/oauth2/token", aud.trim_end_matches('/')));
         };

@@ -69,16 +69,16 @@ flaws! { Assertion Token;
 
     "email-unverified" "The issuer has not verified the address."
         AuthMd "Verifying ID-JAGs", Must Contact Profile ["claims.email_verified"]
-        unless "accept-unverified-contact" => |d, _| {
+        unless "accept-unverified-contact" or "accept-missing-contact" => |d, _| {
             d.set("email_verified", false);
         };
     "email-verified-in-text" "That the address is verified is a text, and not true."
-        OpenId "5.1", Must Contact Profile ["claims.email_verified"] unless "accept-unverified-contact" => |d, _| {
+        OpenId "5.1", Must Contact Profile ["claims.email_verified"] unless "accept-unverified-contact" or "accept-missing-contact" => |d, _| {
             d.set("email_verified", "true");
         };
     "email-verified-missing" "Nothing says whether the address is verified."
         AuthMd "Verifying ID-JAGs", Must Contact Profile ["claims.email_verified"]
-        unless "accept-unverified-contact" => |d, _| {
+        unless "accept-unverified-contact" or "accept-missing-contact" => |d, _| {
             d.claims.remove("email_verified");
         };
     "contact-missing" "There is neither an address nor a phone number."
@@ -122,7 +122,7 @@ flaws! { Assertion Token;
             d.set("auth_time", cast.now + Seconds(600));
         };
     "auth-time-in-text" "The time at which the user signed in is a text."
-        OpenId "2", Must Authentication Profile ["claims.auth_time"] unless "ignore-auth-time" => |d, _| {
+        OpenId "2", Must Authentication Profile ["claims.auth_time"] unless "ignore-auth-time" or "accept-times-in-text" => |d, _| {
             let at = d.claims.get("auth_time").map(ToString::to_string);
             d.set("auth_time", at);
         };

@@ -20,7 +20,7 @@ flaws! { Assertion Token;
         };
     "cnf-with-a-proof-for-another-address" "It is bound to a key, and the proof that comes with it was made for another address."
         Rfc9449 "4.3", Must Possession Service ["claims.cnf" "request"]
-        unless "accept-any-dpop-proof" except BROKEN => |d, cast| {
+        unless "accept-any-dpop-proof" or "ignore-cnf" except BROKEN => |d, cast| {
             d.set("cnf", json!({"jkt": cast.issuer.holder.thumbprint()}));
             d.presented = Presented::WithProofForAnotherAddress;
         };

@@ -25,22 +25,22 @@ flaws! { Assertion Token;
             d.set("resource", [&own, &cast.others.resource]);
         };
     "resource-that-leads-upwards" "The resource begins with one of the service's and leads out of it by two dots."
-        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" => |d, _| {
+        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" or "ignore-resource" => |d, _| {
             let own = own_resource(d);
             d.set("resource", format!("{}/../admin", own.trim_end_matches('/')));
         };
     "resource-that-leads-upwards-encoded" "The same with the dots percent-encoded."
-        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" => |d, _| {
+        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" or "ignore-resource" => |d, _| {
             let own = own_resource(d);
             d.set("resource", format!("{}/%2e%2e/admin", own.trim_end_matches('/')));
         };
     "resource-with-a-fragment" "The resource has a fragment."
-        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" => |d, _| {
+        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" or "ignore-resource" => |d, _| {
             let own = own_resource(d);
             d.set("resource", format!("{own}#x"));
         };
     "resource-that-begins-alike" "The resource is another one, whose name begins with one of the service's."
-        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" => |d, _| {
+        Rfc8707 "2", Must Target Profile ["claims.resource"] unless "accept-resource-prefix" or "ignore-resource" => |d, _| {
             let own = own_resource(d);
             d.set("resource", format!("{}-of-others/", own.trim_end_matches('/')));
         };

@@ -76,14 +76,18 @@ fn names_are_unique_and_sorted_and_sentences_are_sentences() {
     assert_eq!(checks.len(), names.len());
     for flaw in all() {
         let kebab = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        assert!(kebab(flaw.name) && flaw.counterpart.is_none_or(kebab), "{flaw:?}");
+        assert!(kebab(flaw.name) && flaw.counterparts.iter().all(|name| rule(name).is_ok()), "{flaw:?}");
         let plain = |c: char| c == '|' || c == '`' || c == '\n';
         let sentence = flaw.meaning.starts_with(char::is_uppercase) && flaw.meaning.ends_with('.');
         assert!(sentence && !flaw.meaning.contains(plain), "{flaw:?}");
-        assert!(flaw.touches.is_sorted() && !flaw.touches.is_empty(), "{flaw:?}");
+        assert!(flaw.touches.is_sorted() && flaw.touches.is_empty() == (flaw.kind == Kind::Sandbox), "{flaw:?}");
         let alone = ["jwks-", "cimd-", "notice-"].iter().find(|prefix| flaw.name.starts_with(**prefix));
         let prefix = format!("{}-", flaw.kind.as_str());
-        assert_eq!(alone.copied(), Some(prefix.as_str()).filter(|_| flaw.kind != Kind::Assertion), "{flaw:?}");
+        assert_eq!(
+            alone.copied(),
+            Some(prefix.as_str()).filter(|_| !matches!(flaw.kind, Kind::Assertion | Kind::Sandbox)),
+            "{flaw:?}"
+        );
     }
     assert_eq!(find("expired").unwrap().name, "expired");
     assert_eq!(find("expird").unwrap_err(), Some("expired"));

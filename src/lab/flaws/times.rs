@@ -75,7 +75,7 @@ flaws! { Assertion Token;
         };
     "jti-replayed-after-restart" "It is presented a second time, after the service was started anew."
         AuthMd "Replay protection", Must Replay Service ["request"]
-        unless "forget-jtis-at-restart" except BY_PROFILE => |d, _| {
+        unless "forget-jtis-at-restart" or "no-jti-memory" except BY_PROFILE => |d, _| {
             d.presented = Presented::AgainAfterRestart;
         };
     "jti-missing" "It has no name that it could be known by the second time."

@@ -52,12 +52,6 @@ impl<'de> Deserialize<'de> for Members {
 mod tests {
     use super::*;
 
-    impl Members {
-        pub(in crate::lab::sandbox) fn into_value(self) -> Value {
-            Value::Object(self.map)
-        }
-    }
-
     #[test]
     fn an_object_notices_repetition() {
         let parse = |text: &str| serde_json::from_str::<Members>(text).map(|members| members.repeated).ok();

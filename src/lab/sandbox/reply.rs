@@ -1,89 +1,98 @@
-//! What the sandbox answers: JSON built by hand, and the one map from a refusal to its code and status.
+//! What the sandbox answers: the one map from a refusal to what each dialect says.
 
 use std::borrow::Cow;
 
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// Every way to say no.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    /// Malformed, incomplete, or something a strict service refuses and that has no code of its own.
-    InvalidRequest,
-    /// As [`Code::InvalidRequest`], for a body that is too long.
-    TooLarge,
-    /// Nobody we trust.
-    InvalidIssuer,
-    /// No key of the issuer made this signature.
-    InvalidSignature,
-    /// Too old.
-    Expired,
-    /// Its `jti` was used.
-    ReplayDetected,
-    /// Meant for another service.
-    InvalidAudience,
-    /// The client does not lead back to the keys that signed.
-    InvalidClientId,
-    /// Neither a verified e-mail nor a verified phone.
-    MissingVerifiedEmail,
-    /// Neither `access_token` nor `api_key`.
-    UnsupportedCredentialType,
-    /// The sign-in behind the assertion is not believable (RFC 9470).
-    InsufficientUserAuthentication,
-    /// Full, or the issuer's keys cannot be had just now: try again later.
-    TemporarilyUnavailable,
-}
+use crate::lab::flaws::{Answer, Class, Dialect, Kind};
 
-impl Code {
-    /// Its name on the wire and its status (auth.md v0.1, "Supported error codes"; the last one is ours).
-    pub(super) fn wire(self) -> (&'static str, StatusCode) {
-        match self {
-            Self::InvalidRequest => ("invalid_request", StatusCode::BAD_REQUEST),
-            Self::TooLarge => ("invalid_request", StatusCode::PAYLOAD_TOO_LARGE),
-            Self::InvalidIssuer => ("invalid_issuer", StatusCode::BAD_REQUEST),
-            Self::InvalidSignature => ("invalid_signature", StatusCode::BAD_REQUEST),
-            Self::Expired => ("expired", StatusCode::BAD_REQUEST),
-            Self::ReplayDetected => ("replay_detected", StatusCode::BAD_REQUEST),
-            Self::InvalidAudience => ("invalid_audience", StatusCode::BAD_REQUEST),
-            Self::InvalidClientId => ("invalid_client_id", StatusCode::BAD_REQUEST),
-            Self::MissingVerifiedEmail => ("missing_verified_email", StatusCode::BAD_REQUEST),
-            Self::UnsupportedCredentialType => ("unsupported_credential_type", StatusCode::BAD_REQUEST),
-            Self::InsufficientUserAuthentication => ("insufficient_user_authentication", StatusCode::BAD_REQUEST),
-            Self::TemporarilyUnavailable => ("temporarily_unavailable", StatusCode::SERVICE_UNAVAILABLE),
-        }
-    }
-}
-
-/// A refusal with the sentence that says why. It never quotes a token.
+/// Why not, with the sentence that says so. It never quotes a token.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    pub(super) code: Code,
+    pub(super) class: Class,
     pub(super) message: Cow<'static, str>,
+    /// In the place of what the class has.
+    pub(super) code: Option<(u16, &'static str)>,
+    /// Members beside the usual ones.
+    pub(super) more: Map<String, Value>,
 }
 
 impl Refusal {
-    pub(super) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+    pub(super) fn new(class: Class, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { class, message: message.into(), code: None, more: Map::new() }
+    }
+
+    /// One with a code of its own.
+    pub(super) fn coded(status: u16, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Some((status, code)), ..Self::new(Class::Malformed, message) }
     }
 
     /// `Err` with a refusal, for the end of a check.
-    pub(super) fn because<T>(code: Code, message: impl Into<Cow<'static, str>>) -> Result<T, Self> {
-        Err(Self::new(code, message))
+    pub(super) fn because<T>(class: Class, message: impl Into<Cow<'static, str>>) -> Result<T, Self> {
+        Err(Self::new(class, message))
     }
 
-    pub(super) fn response(&self) -> Response {
-        let (code, status) = self.code.wire();
-        let mut response = error(status, code, &self.message);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("30"));
+    /// Status and code, where a kind of thing was sent in a dialect.
+    pub(super) fn wire(&self, kind: Kind, dialect: Dialect) -> (u16, &'static str) {
+        if let Some(own) = self.code {
+            return own;
         }
-        response
+        match self.class.answer(kind, dialect) {
+            Answer::Refuse { status, codes } => (status, codes[0]),
+            // The dialect has no rule, and this service has one.
+            Answer::Accept { .. } | Answer::Open => (
+                400,
+                if dialect == Dialect::Plain && kind != Kind::Notice { "invalid_grant" } else { "invalid_request" },
+            ),
+        }
     }
 }
 
-/// An error of auth.md v0.1: `error` and `message`, not OAuth's `error_description`.
+/// How an endpoint says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// auth.md: `error` and `message`; with a challenge where it says 401.
+    AuthMd,
+    /// RFC 6749 section 5.2: `error` and `error_description`.
+    OAuth,
+    /// RFC 8935 section 2.4: `err` and `description`.
+    Set,
+}
+
+/// A refusal on its way out.
+pub(super) fn refused(form: Form, (status, code): (u16, &'static str), refusal: Refusal) -> Response {
+    let mut body = refusal.more;
+    let message = json!(refusal.message);
+    let (error, description) = match form {
+        // Those of 401 came later, and are worded as in OAuth.
+        Form::AuthMd if status == 401 => ("error", "error_description"),
+        Form::AuthMd => ("error", "message"),
+        Form::OAuth => ("error", "error_description"),
+        Form::Set => ("err", "description"),
+    };
+    body.insert(error.to_owned(), json!(code));
+    body.insert(description.to_owned(), message);
+    let max_age = body.get("max_age").and_then(Value::as_i64);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut response = json(status, &Value::Object(body));
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = if form == Form::AuthMd { "AgentAuth" } else { "Basic realm=\"sandbox\"," };
+        let max_age = max_age.map(|age| format!(", max_age=\"{age}\"")).unwrap_or_default();
+        let challenge = format!("{scheme} error=\"{code}\"{max_age}, error_description=\"{}\"", refusal.message);
+        if let Ok(value) = HeaderValue::try_from(challenge) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, value);
+        }
+    }
+    response
+}
+
+/// An error of the API.
 pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     json(status, &json!({"error": code, "message": message}))
 }
@@ -93,9 +102,19 @@ pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     text(status, "application/json", "no-store", body.to_string())
 }
 
+/// Nothing, with a status that says enough.
+pub(super) fn empty(status: StatusCode) -> Response {
+    (status, [(CACHE_CONTROL, "no-store")]).into_response()
+}
+
 /// A document that may be kept for some minutes.
 pub(super) fn document(content_type: &'static str, body: String) -> Response {
     text(StatusCode::OK, content_type, "max-age=300", body)
+}
+
+/// A page that shows what is now.
+pub(super) fn page(body: String) -> Response {
+    text(StatusCode::OK, "text/html; charset=utf-8", "no-store", body)
 }
 
 fn text(status: StatusCode, content_type: &'static str, cache: &'static str, body: String) -> Response {
@@ -103,7 +122,8 @@ fn text(status: StatusCode, content_type: &'static str, cache: &'static str, bod
         (CONTENT_TYPE.as_str(), content_type),
         (CACHE_CONTROL.as_str(), cache),
         ("x-content-type-options", "nosniff"),
-        ("content-security-policy", "default-src 'none'"),
+        ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"),
+        ("referrer-policy", "no-referrer"),
     ];
     (status, headers, body).into_response()
 }

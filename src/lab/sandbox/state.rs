@@ -1,10 +1,13 @@
-//! What the sandbox remembers, in memory and bounded: used `jti`s, credentials by their hash, and the latest events.
+//! What the sandbox remembers, in memory and bounded: used `jti`s, accounts, registrations, credentials, ceremonies, and the latest events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::reply::{Code, Refusal};
+use super::event::{Event, What};
+use super::person::Person;
+use super::reply::Refusal;
 use crate::domain::scope::Scope;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Seconds, Timestamp};
+use crate::lab::flaws::Class;
 use crate::secret::sha256;
 
 /// Most credentials, and most `jti`s of assertions. Full, it refuses: to forget a `jti` would open the door to a replay.
@@ -13,46 +16,14 @@ const MAX_ENTRIES: usize = 10_000;
 /// Most events kept; the oldest go first.
 const MAX_EVENTS: usize = 1_000;
 
-/// Something that happened, in order. For tests and demonstrations; it never holds a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// When.
-    pub at: Timestamp,
-    /// What it was.
-    pub what: What,
-}
+/// Seconds in which a user may confirm that an account is theirs.
+pub(super) const CEREMONY: Seconds = Seconds(600);
 
-/// What happened (auth.md v0.1, "Recommended audit events", and the refusals).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// An assertion was accepted and a credential given out.
-    Registered {
-        /// The registration.
-        registration_id: String,
-        /// `access_token` or `api_key`.
-        credential_type: &'static str,
-    },
-    /// A notice was accepted.
-    Revoked {
-        /// The registration.
-        registration_id: String,
-        /// How many credentials it ended; may be none.
-        credentials: usize,
-    },
-    /// A live credential was used at the resource.
-    Served {
-        /// The registration.
-        registration_id: String,
-    },
-    /// The resource was asked for without a live credential.
-    Unauthorized,
-    /// An assertion or notice was refused.
-    Refused {
-        /// The path.
-        endpoint: &'static str,
-        /// The error code answered.
-        code: &'static str,
-    },
+/// A user of the service.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    pub(super) id: String,
+    pub(super) person: Person,
 }
 
 /// Who stands behind a credential.
@@ -61,11 +32,52 @@ pub(super) struct Registration {
     pub(super) id: String,
     pub(super) iss: String,
     pub(super) sub: String,
-    /// Only if verified.
-    pub(super) email: Option<String>,
-    /// Only if verified.
-    pub(super) phone_number: Option<String>,
+    pub(super) account: String,
+    /// Only what the issuer verified.
+    pub(super) person: Person,
     pub(super) scopes: Scope,
+}
+
+/// What a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// For the API.
+    AccessToken,
+    /// For the API, until it is withdrawn.
+    ApiKey,
+    /// The service's own assertion, which gets access tokens.
+    Assertion,
+}
+
+/// A credential that was given out.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) what: Credential,
+    pub(super) registration: Registration,
+    /// When it expires; `None` for an API key.
+    pub(super) expires_at: Option<Timestamp>,
+    /// The key that it is bound to (RFC 9449 section 6).
+    pub(super) jkt: Option<String>,
+}
+
+impl Given {
+    fn is_alive(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
+/// A registration that waits for its user.
+#[derive(Clone, Debug)]
+pub(super) struct Ceremony {
+    /// Names the page.
+    pub(super) attempt: String,
+    pub(super) user_code: String,
+    pub(super) registration: Registration,
+    pub(super) expires_at: Timestamp,
+    /// What the user said.
+    pub(super) answer: Option<bool>,
+    /// Wrong codes so far.
+    pub(super) failures: u8,
 }
 
 /// A registration's name: the same for the same (iss, sub, aud), for ever (auth.md v0.1, the reference service).
@@ -74,13 +86,8 @@ pub(super) fn registration_id(iss: &str, sub: &str, aud: &str) -> String {
     format!("reg_{}", &sha256(format!("{iss}|{sub}|{aud}").as_bytes())[..22])
 }
 
-struct Credential {
-    registration: Registration,
-    /// When it expires; `None` for an API key.
-    expires_at: Option<Timestamp>,
-}
-
 /// A token's `jti` and how long to remember it. Assertions and notices share one memory for each issuer.
+#[derive(Clone, Debug)]
 pub(super) struct Mark {
     key: String,
     until: Timestamp,
@@ -96,65 +103,166 @@ impl Mark {
 pub(super) struct State {
     pub(super) most: usize,
     jtis: HashMap<String, Timestamp>,
-    credentials: HashMap<String, Credential>,
+    accounts: Vec<Account>,
+    /// (iss, sub), hashed, to the account that it is linked with.
+    links: HashMap<String, String>,
+    credentials: HashMap<String, Given>,
+    /// The key that each issuer signed with last.
+    kids: HashMap<String, String>,
+    /// By the hash of its claim token.
+    ceremonies: BTreeMap<String, Ceremony>,
     events: VecDeque<Event>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { most: MAX_ENTRIES, jtis: HashMap::new(), credentials: HashMap::new(), events: VecDeque::new() }
+        Self {
+            most: MAX_ENTRIES,
+            jtis: HashMap::new(),
+            accounts: Vec::new(),
+            links: HashMap::new(),
+            credentials: HashMap::new(),
+            kids: HashMap::new(),
+            ceremonies: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
     }
 }
 
+fn full<T>() -> Result<T, Refusal> {
+    Refusal::because(Class::Unavailable, "the sandbox is full: restart it, or wait until something expires")
+}
+
+/// Whose account it is.
+pub(super) enum Match {
+    /// This one's, which it is linked with.
+    Linked(Account),
+    /// This one's, by its address; nobody has confirmed that.
+    Alike(Account),
+    /// Nobody's yet.
+    Nobody,
+}
+
 impl State {
-    /// Refuses a token whose `jti` was used.
-    pub(super) fn fresh(&self, mark: &Mark, now: Timestamp) -> Result<(), Refusal> {
-        if self.jtis.get(&mark.key).is_some_and(|until| now < *until) {
-            return Refusal::because(Code::ReplayDetected, "this jti was used before");
-        }
-        Ok(())
+    /// Whether a token's `jti` was used.
+    pub(super) fn is_used(&self, mark: &Mark, now: Timestamp) -> bool {
+        self.jtis.get(&mark.key).is_some_and(|until| now < *until)
     }
 
-    /// Uses up the `jti` and keeps the credential, or does neither.
-    pub(super) fn register(
-        &mut self,
-        mark: Mark,
-        hash: String,
-        registration: Registration,
-        expires_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        self.fresh(&mark, now)?;
+    /// Uses up a `jti`.
+    pub(super) fn spend(&mut self, mark: Mark, most: usize, now: Timestamp) -> Result<(), Refusal> {
         self.make_room(now);
-        if self.credentials.len() >= self.most || self.jtis.len() >= self.most {
+        if self.jtis.len() >= most {
             return full();
         }
         self.jtis.insert(mark.key, mark.until);
-        self.credentials.insert(hash, Credential { registration, expires_at });
         Ok(())
     }
 
-    /// Uses up the `jti` and ends every credential of the registration; says how many were alive.
-    pub(super) fn revoke(&mut self, mark: Mark, registration_id: &str, now: Timestamp) -> Result<usize, Refusal> {
-        self.fresh(&mark, now)?;
-        self.make_room(now);
-        // Notices have as much room again, so that no flood of assertions keeps a revocation out.
-        if self.jtis.len() >= self.most * 2 {
+    /// Forgets which `jti`s were used, as a service does that keeps them in memory alone.
+    pub(super) fn forget_jtis(&mut self) {
+        self.jtis.clear();
+    }
+
+    /// Whose account (iss, sub) is, else whose address it is.
+    pub(super) fn account_of(&self, iss: &str, sub: &str, person: &Person) -> Match {
+        let find = |fits: &dyn Fn(&Account) -> bool| self.accounts.iter().find(|account| fits(account)).cloned();
+        let linked = self.links.get(&link(iss, sub)).and_then(|id| find(&|account| account.id == *id));
+        let same = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        let alike = || {
+            find(&|account| {
+                same(&account.person.email, &person.email) || same(&account.person.phone_number, &person.phone_number)
+            })
+        };
+        linked.map(Match::Linked).or_else(|| alike().map(Match::Alike)).unwrap_or(Match::Nobody)
+    }
+
+    /// Makes an account.
+    pub(super) fn add_account(&mut self, id: String, person: Person) -> Result<Account, Refusal> {
+        if self.accounts.len() >= self.most {
             return full();
         }
-        self.jtis.insert(mark.key, mark.until);
+        let account = Account { id, person };
+        self.accounts.push(account.clone());
+        Ok(account)
+    }
+
+    /// From now on (iss, sub) is this account's user.
+    pub(super) fn link(&mut self, iss: &str, sub: &str, account: &str) {
+        self.links.insert(link(iss, sub), account.to_owned());
+    }
+
+    /// Whether there is room for one more credential.
+    pub(super) fn judge_room(&mut self, now: Timestamp) -> Result<(), Refusal> {
+        self.make_room(now);
+        if self.credentials.len() >= self.most || self.jtis.len() >= self.most { full() } else { Ok(()) }
+    }
+
+    /// Keeps a credential, by its hash.
+    pub(super) fn give(&mut self, hash: String, given: Given) {
+        self.credentials.insert(hash, given);
+    }
+
+    /// What a credential is, while it lives.
+    pub(super) fn find(&self, hash: &str, now: Timestamp) -> Option<&Given> {
+        self.credentials.get(hash).filter(|given| given.is_alive(now))
+    }
+
+    /// Ends one credential.
+    pub(super) fn end(&mut self, hash: &str) -> Option<Given> {
+        self.credentials.remove(hash)
+    }
+
+    /// Ends those credentials of which this holds; says how many were alive.
+    pub(super) fn end_all(&mut self, of: impl Fn(&Registration) -> bool, now: Timestamp) -> usize {
         let mut ended = 0;
-        self.credentials.retain(|_, credential| {
-            let stays = credential.registration.id != registration_id;
-            ended += usize::from(!stays && credential.alive(now));
+        self.credentials.retain(|_, given| {
+            let stays = !of(&given.registration);
+            ended += usize::from(!stays && given.is_alive(now));
             stays
         });
-        Ok(ended)
+        self.ceremonies.retain(|_, ceremony| !of(&ceremony.registration));
+        ended
     }
 
-    /// Who stands behind a credential, while it lives.
-    pub(super) fn find(&self, hash: &str, now: Timestamp) -> Option<&Registration> {
-        self.credentials.get(hash).filter(|credential| credential.alive(now)).map(|credential| &credential.registration)
+    /// Whether an issuer signs with another key than last time.
+    pub(super) fn has_another_key(&mut self, iss: &str, kid: &str) -> bool {
+        self.kids.insert(iss.to_owned(), kid.to_owned()).is_some_and(|before| before != kid)
+    }
+
+    /// Keeps a ceremony in the place of what there was for its registration.
+    pub(super) fn begin(
+        &mut self,
+        claim_token_hash: String,
+        ceremony: Ceremony,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        self.ceremonies.retain(|_, other| now < other.expires_at && other.registration.id != ceremony.registration.id);
+        if self.ceremonies.len() >= self.most {
+            return full();
+        }
+        self.ceremonies.insert(claim_token_hash, ceremony);
+        Ok(())
+    }
+
+    /// The ceremony of a claim token, by its hash.
+    pub(super) fn ceremony(&mut self, claim_token_hash: &str) -> Option<&mut Ceremony> {
+        self.ceremonies.get_mut(claim_token_hash)
+    }
+
+    /// The ceremony of a page.
+    pub(super) fn attempt(&mut self, attempt: &str) -> Option<&mut Ceremony> {
+        self.ceremonies.values_mut().find(|ceremony| ceremony.attempt == attempt)
+    }
+
+    /// Those that wait.
+    pub(super) fn ceremonies(&self, now: Timestamp) -> Vec<Ceremony> {
+        self.ceremonies.values().filter(|c| c.answer.is_none() && now < c.expires_at).cloned().collect()
+    }
+
+    /// Ends a ceremony.
+    pub(super) fn finish(&mut self, claim_token_hash: &str) {
+        self.ceremonies.remove(claim_token_hash);
     }
 
     pub(super) fn note(&mut self, at: Timestamp, what: What) {
@@ -171,7 +279,7 @@ impl State {
     /// Drops what time has ended, once there is much of it.
     fn make_room(&mut self, now: Timestamp) {
         if self.credentials.len() >= self.most {
-            self.credentials.retain(|_, credential| credential.alive(now));
+            self.credentials.retain(|_, given| given.is_alive(now));
         }
         if self.jtis.len() >= self.most {
             self.jtis.retain(|_, until| now < *until);
@@ -179,100 +287,6 @@ impl State {
     }
 }
 
-impl Credential {
-    fn alive(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|at| now < at)
-    }
-}
-
-fn full<T>() -> Result<T, Refusal> {
-    Refusal::because(Code::TemporarilyUnavailable, "the sandbox is full: try again later, or start it anew")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::time::Seconds;
-
-    const NOW: Timestamp = Timestamp(1_800_000_000);
-
-    fn registration(sub: &str) -> Registration {
-        Registration {
-            id: registration_id("https://i.example", sub, "https://s.example"),
-            iss: "https://i.example".into(),
-            sub: sub.into(),
-            email: None,
-            phone_number: None,
-            scopes: Scope::default(),
-        }
-    }
-
-    fn mark(jti: &str) -> Mark {
-        Mark::new("https://i.example", jti, NOW + Seconds(100))
-    }
-
-    fn code<T>(outcome: Result<T, Refusal>) -> Option<Code> {
-        outcome.err().map(|refusal| refusal.code)
-    }
-
-    #[test]
-    fn a_full_memory_refuses_and_forgets_nothing_that_lives() {
-        let mut state = State { most: 2, ..State::default() };
-        for (jti, expires_at) in [("1", Some(NOW + Seconds(50))), ("2", Some(NOW + Seconds(200)))] {
-            assert!(state.register(mark(jti), jti.into(), registration("u"), expires_at, NOW).is_ok());
-        }
-        let third = |state: &mut State, now| state.register(mark("3"), "3".into(), registration("u"), None, now);
-        assert_eq!(code(third(&mut state, NOW)), Some(Code::TemporarilyUnavailable));
-        assert_eq!(code(state.fresh(&mark("3"), NOW)), None, "a refused request uses no jti up");
-        assert_eq!(
-            code(third(&mut state, NOW + Seconds(99))),
-            Some(Code::TemporarilyUnavailable),
-            "jtis are still needed"
-        );
-        assert_eq!(code(state.fresh(&mark("1"), NOW + Seconds(99))), Some(Code::ReplayDetected));
-        assert_eq!(code(third(&mut state, NOW + Seconds(100))), None);
-    }
-
-    #[test]
-    fn a_flood_of_assertions_leaves_room_for_notices() {
-        let mut state = State { most: 2, ..State::default() };
-        for jti in ["1", "2"] {
-            assert!(state.register(mark(jti), jti.into(), registration("u"), None, NOW).is_ok());
-        }
-        let id = registration("u").id;
-        assert_eq!(state.revoke(mark("3"), &id, NOW).unwrap(), 2);
-        assert_eq!(state.revoke(mark("4"), &id, NOW).unwrap(), 0);
-        assert_eq!(code(state.revoke(mark("5"), &id, NOW)), Some(Code::TemporarilyUnavailable));
-    }
-
-    #[test]
-    fn only_living_credentials_are_found_and_counted() {
-        let mut state = State::default();
-        state.register(mark("1"), "short".into(), registration("u"), Some(NOW + Seconds(10)), NOW).unwrap();
-        state.register(mark("2"), "long".into(), registration("u"), None, NOW).unwrap();
-        state.register(mark("3"), "other".into(), registration("v"), None, NOW).unwrap();
-        assert!(state.find("short", NOW + Seconds(9)).is_some());
-        assert!(state.find("short", NOW + Seconds(10)).is_none());
-        assert_eq!(state.revoke(mark("4"), &registration("u").id, NOW + Seconds(10)).unwrap(), 1);
-        assert!(state.find("long", NOW + Seconds(10)).is_none());
-        assert!(state.find("other", NOW + Seconds(10)).is_some());
-    }
-
-    #[test]
-    fn a_jti_belongs_to_its_issuer() {
-        let mut state = State::default();
-        state.revoke(mark("1"), "reg_x", NOW).unwrap();
-        assert_eq!(code(state.fresh(&mark("1"), NOW)), Some(Code::ReplayDetected));
-        assert_eq!(code(state.fresh(&Mark::new("https://j.example", "1", NOW + Seconds(100)), NOW)), None);
-    }
-
-    #[test]
-    fn events_are_bounded() {
-        let mut state = State::default();
-        for at in 0..=1000 {
-            state.note(Timestamp(at), What::Unauthorized);
-        }
-        let events = state.events();
-        assert_eq!((events.len(), events[0].at), (MAX_EVENTS, Timestamp(1)));
-    }
+fn link(iss: &str, sub: &str) -> String {
+    sha256(format!("{iss} {sub}").as_bytes())
 }

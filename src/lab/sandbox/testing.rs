@@ -10,15 +10,17 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{Options, Sandbox, new};
+use super::{Client, Options, Sandbox, new};
 use crate::clock::Clock;
 use crate::domain::claims::{ID_JAG, LOGOUT, REVOKED_EVENT};
 use crate::domain::ids::IssuerUrl;
 use crate::domain::rotation::SigningAlg;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::jose::{SealingKey, SigningKey};
+use crate::lab::flaws::Dialect;
 use crate::net::{Method, Net, Policy, Request, Response};
 use crate::rng::Rng;
+use crate::secret::Secret;
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000);
 
@@ -96,13 +98,20 @@ impl World {
     }
 
     pub(super) async fn trusting(trust: Vec<IssuerUrl>) -> Self {
+        Self::with(|options| options.trust = trust).await
+    }
+
+    pub(super) async fn speaking(dialect: Dialect) -> Self {
+        Self::with(|options| options.dialect = dialect).await
+    }
+
+    pub(super) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let clock = Clock::fixed(NOW);
+        let mut options = Options::strict(clock.clone(), Rng::seeded(2));
+        options.clients = vec![Client { id: "c".into(), secret: Secret::new("s") }];
+        change(&mut options);
         let mut made = None;
-        let aud = serve(|origin| {
-            let options = Options { trust, clock: clock.clone(), rng: Rng::seeded(2) };
-            made.insert(new(origin.to_owned(), options).unwrap()).router()
-        })
-        .await;
+        let aud = serve(|origin| made.insert(new(origin.to_owned(), options).unwrap()).router()).await;
         let net = Net::new(Policy { allow_private_addresses: true, ..Policy::default() }).unwrap();
         Self { sandbox: made.unwrap(), provider: Provider::start().await, clock, aud, net, rng: Rng::seeded(3) }
     }
@@ -151,6 +160,31 @@ impl World {
 
     pub(super) async fn post(&self, body: &Value) -> (u16, Value) {
         read(&self.send(Method::Post, "/agent/auth", &[("content-type", "application/json")], &body.to_string()).await)
+    }
+
+    /// An answer with its status, whatever it says.
+    pub(super) async fn form(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        fields: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let headers = [&[("content-type", "application/x-www-form-urlencoded")], headers].concat();
+        let response = self.send(Method::Post, path, &headers, &body).await;
+        (response.status, serde_json::from_slice(&response.body).unwrap_or_default())
+    }
+
+    /// An assertion presented at the identity endpoint of the newer dialects.
+    pub(super) async fn identify(&self, assertion: &str) -> (u16, Value) {
+        let body = json!({"type": "identity_assertion", "assertion_type": "urn:ietf:params:oauth:token-type:id-jag",
+            "assertion": assertion});
+        self.json("/agent/identity", &body).await
+    }
+
+    pub(super) async fn json(&self, path: &str, body: &Value) -> (u16, Value) {
+        let headers = [("content-type", "application/json")];
+        read(&self.send(Method::Post, path, &headers, &body.to_string()).await)
     }
 
     pub(super) async fn register(&self, assertion: &str, credential_type: &str) -> (u16, Value) {
