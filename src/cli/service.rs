@@ -165,7 +165,9 @@ fn show(record: Result<Record, Error>, audience: &Audience, common: &Common) -> 
     let claims: Vec<_> = policy.claims.iter().map(|claim| claim.as_str()).collect();
     out!("  {:<18} {}", "claims", if claims.is_empty() { "-".to_owned() } else { claims.join(", ") });
     for notice in &policy.notices {
-        out!("  {:<18} {} ({})", "told at", notice.endpoint, notice.format.as_str());
+        let called = notice.event.as_ref().map(|event| format!(", called {event}")).unwrap_or_default();
+        let proves = if notice.unproven { ", whose 200 proves nothing" } else { "" };
+        out!("  {:<18} {} ({}{called}{proves})", "told at", notice.endpoint, notice.format.as_str());
     }
     if policy.notices.is_empty() {
         out!("  {:<18} nowhere", "told at");

@@ -99,6 +99,7 @@ pub(super) async fn stop_page(app: App, Segment(id): Segment, visitor: SignedIn)
         agents,
         never_used: found.delegation.mint_count == 0,
         no_revocation: found.service.is_none_or(|s| s.policy.notices.is_empty()),
+        days: app.give_up_after.0 / 86_400,
         id,
     };
     Ok(reply::page(StatusCode::OK, &page.html()))
@@ -222,8 +223,7 @@ fn state(connection: &Connection, notices: &[Delivery], now: Timestamp) -> State
             State::Withdrawn(format!("Stopped and confirmed {}", wording::ago(at, now)))
         }
         Status::Withdrawn if confirmed + unproven == notices.len() => State::Unconfirmed(
-            "Stopped; the service answered, but not so that it shows that it understood, so sign out there yourself"
-                .into(),
+            "Stopped; the service answered, but nothing shows that it understood, so sign out there yourself".into(),
         ),
         Status::Withdrawn => {
             State::Unconfirmed("Stopped; the service did not confirm it, so sign out there yourself".into())

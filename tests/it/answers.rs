@@ -136,7 +136,7 @@ both! {
         let notice = listed["items"][0].clone();
         assert_eq!((&notice["state"], &notice["last_status"]), (&json!("unproven"), &json!(200)), "{listed}");
         let page = alice.get("/connections").await.body;
-        assert!(page.contains("but not so that it shows that it understood"), "{page}");
+        assert!(page.contains("but nothing shows that it understood"), "{page}");
         assert!(page.contains("it answered 200, which does not show that it understood"), "{page}");
         let service = world.api("GET", "/services", &admin).await.json();
         let told: Vec<&Value> = service["items"].as_array().unwrap().iter().flat_map(|item| item["notices"].as_array().unwrap()).collect();

@@ -208,6 +208,8 @@ pub struct Stop {
     pub never_used: bool,
     /// The service has no endpoint to be told.
     pub no_revocation: bool,
+    /// For how many days it is told while it does not answer.
+    pub days: i64,
 }
 
 impl Connections {

@@ -162,6 +162,7 @@ fn stop(f: &dyn Fn(&str) -> String) -> Stop {
         agents: vec![agent(f), Agent { name: f("Travel Agent"), known: Known::Operator(Some(f("travel.example"))) }],
         never_used: false,
         no_revocation: false,
+        days: 7,
     }
 }
 
