@@ -12,6 +12,7 @@ use crate::domain::ids::{IdError, IssuerUrl, Jti, LAB_DOMAIN};
 use crate::domain::rotation::SigningAlg;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::jose::{JoseError, LabKey};
+use crate::lab::issuer::LabIssuer;
 
 /// Which schema a file follows. A reader takes no newer one: what it does not know could turn a verdict round.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -38,21 +39,21 @@ pub struct Vectors {
     pub issuer: Publisher,
     /// An issuer that it does not trust.
     pub untrusted_issuer: Publisher,
-    /// The document at the good `client_id`.
-    pub client_metadata: Value,
     /// Keys that no issuer publishes, and that sign some of these.
     pub other_keys: BTreeMap<String, Value>,
     /// The tokens.
     pub vectors: Vec<Vector>,
 }
 
-/// An issuer and its key set, at `/.well-known/jwks.json` under it.
+/// An issuer and what it publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Publisher {
     /// Its identifier.
     pub issuer: String,
-    /// What it publishes.
+    /// Its key set, at `/.well-known/jwks.json` under it.
     pub jwks: Value,
+    /// Its Client ID Metadata Document, at the address that the document names.
+    pub client_metadata: Value,
 }
 
 /// A token and what to say to it.
@@ -233,24 +234,33 @@ pub fn make() -> Result<Vectors, JoseError> {
             vectors.push(vector);
         }
     }
-    let jwks_uri = cast.issuer.url.at("/.well-known/jwks.json");
     let [removed, stranger, holder] = [&cast.issuer.removed, &cast.issuer.stranger, &cast.issuer.holder];
     Ok(Vectors {
         schema_version: SCHEMA_VERSION,
         about: ABOUT.to_owned(),
         clock: cast.now,
-        client_metadata: json!({"client_id": client_id, "client_name": "Lab", "jwks_uri": jwks_uri,
-            "token_endpoint_auth_method": "private_key_jwt"}),
         other_keys: [("removed", removed), ("stranger", stranger), ("holder", holder)]
             .map(|(name, key)| (name.to_owned(), key.public_jwk()))
             .into(),
-        issuer: Publisher { issuer: cast.issuer.url.to_string(), jwks: cast.issuer.jwks() },
-        untrusted_issuer: Publisher { issuer: cast.untrusted.url.to_string(), jwks: cast.untrusted.jwks() },
+        issuer: Publisher::of(&cast.issuer),
+        untrusted_issuer: Publisher::of(&cast.untrusted),
         scopes: vec!["api.read".into(), "api.write".into()],
         audience,
         resource,
         vectors,
     })
+}
+
+impl Publisher {
+    fn of(issuer: &LabIssuer) -> Self {
+        let (client_id, jwks_uri) = (issuer.url.at("/agent-auth.json"), issuer.url.at("/.well-known/jwks.json"));
+        Self {
+            issuer: issuer.url.to_string(),
+            jwks: issuer.jwks(),
+            client_metadata: json!({"client_id": client_id, "client_name": "Lab", "jwks_uri": jwks_uri,
+                "token_endpoint_auth_method": "private_key_jwt"}),
+        }
+    }
 }
 
 fn jti(id: &str) -> Result<Jti, JoseError> {

@@ -16,8 +16,12 @@ const UNAUTHENTICATED: &[(Dialect, Answer)] =
 
 flaws! { Assertion Token;
     "iss-untrusted" "The issuer is one that the service does not trust; its keys are published, and one of them signed."
-        AuthMd "Verifying ID-JAGs", Must Issuer Library ["claims.iss" "header.kid" "key"]
+        AuthMd "Verifying ID-JAGs", Must Issuer Library ["claims.client_id" "claims.iss" "header.kid" "key"]
         unless "accept-any-issuer" => |d, cast| {
+            // Where the client is the issuer's own document, that is the issuer in another spelling.
+            if let Some(rest) = d.text("client_id").strip_prefix(cast.issuer.url.as_str()) {
+                d.set("client_id", format!("{}{rest}", cast.untrusted.url));
+            }
             d.set("iss", &cast.untrusted.url);
             d.head("kid", cast.untrusted.key.kid());
             d.signer = Signer::Untrusted;
