@@ -45,6 +45,9 @@ pub(super) struct Command {
     /// What is to be wrong with it; `avouch flaws` lists what can be
     #[arg(long, value_name = "NAME")]
     flaw: Option<String>,
+    /// Bind it to a key, and add to the JSON a DPoP proof of that key for a POST to this address
+    #[arg(long, value_name = "URL", requires = "json")]
+    proof_for: Option<String>,
     /// A file with the lab's key, made when it is not there; without it each assertion has a key of its own
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -84,7 +87,13 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         out!("{}", cast.issuer.jwks());
         return Ok(());
     };
-    let wish = Wish { terms: Terms { alg, ..terms }, claims: &command.claims, header: &[], flaw };
+    let wish = Wish {
+        terms: Terms { alg, ..terms },
+        claims: &command.claims,
+        header: &[],
+        flaw,
+        proof_for: command.proof_for.as_deref(),
+    };
     let minted = mint(&cast, &wish).map_err(|error| match error {
         MintError::Jose(_) => Failure::Usage(format!("{}: {error}", flaw.map_or("mint", |flaw| flaw.name))),
         _ => Failure::Usage(error.to_string()),
@@ -111,6 +120,9 @@ fn terms(command: &Command, issuer: &IssuerUrl, audience: &str, rng: &Rng) -> Re
     ClientId::parse(client_id).map_err(|e| wrong("client", Some(client_id), &e))?;
     if let Some(scope) = &command.scope {
         Scope::parse(scope).map_err(|_| wrong("scope", Some(scope), &"it is not a list of scope tokens"))?;
+    }
+    if let Some(url) = &command.proof_for {
+        url::Url::parse(url).map_err(|e| wrong("proof-for", Some(url), &e))?;
     }
     Ok(Terms {
         audience: audience.to_owned(),

@@ -20,6 +20,8 @@ pub struct Wish<'a> {
     pub header: &'a [(String, Value)],
     /// What is to be wrong with it.
     pub flaw: Option<&'static Flaw>,
+    /// Where it is presented with a proof of possession, to which it is then bound.
+    pub proof_for: Option<&'a str>,
 }
 
 /// Why there is none.
@@ -46,6 +48,8 @@ pub struct Minted {
     pub token: String,
     /// Before it was signed.
     pub draft: Draft,
+    /// The DPoP proof that is sent with it.
+    pub proof: Option<String>,
 }
 
 impl Cast {
@@ -67,6 +71,9 @@ impl Cast {
 /// Why there is none.
 pub fn mint(cast: &Cast, wish: &Wish<'_>) -> Result<Minted, MintError> {
     let mut good = cast.assertion(&wish.terms)?;
+    if wish.proof_for.is_some() {
+        cast.bind(&mut good);
+    }
     for (members, changes) in [(&mut good.claims, wish.claims), (&mut good.header, wish.header)] {
         members.extend(changes.iter().cloned());
         members.retain(|_, value| !value.is_null());
@@ -76,13 +83,18 @@ pub fn mint(cast: &Cast, wish: &Wish<'_>) -> Result<Minted, MintError> {
     if ends > cast.now.0.saturating_add(ASSERTION_LIFETIME.0) {
         return Err(MintError::TooLong);
     }
-    let Some(flaw) = wish.flaw else { return Ok(Minted { token: good.token(cast)?, draft: good }) };
+    let Some(flaw) = wish.flaw else { return made(cast, wish, good) };
     let of_assertions = Some(flaw).filter(|flaw| flaw.kind == Kind::Assertion);
     let draft = of_assertions.and_then(|flaw| flaw.apply(&good, cast)).ok_or(MintError::NotOfAssertions(flaw.name))?;
     if draft == good {
         return Err(MintError::NoDifference(flaw.name));
     }
-    Ok(Minted { token: draft.token(cast)?, draft })
+    made(cast, wish, draft)
+}
+
+fn made(cast: &Cast, wish: &Wish<'_>, draft: Draft) -> Result<Minted, MintError> {
+    let proof = wish.proof_for.map(|url| cast.proof(&draft, url)).transpose()?.flatten();
+    Ok(Minted { token: draft.token(cast)?, draft, proof })
 }
 
 impl Minted {
@@ -92,15 +104,19 @@ impl Minted {
         let presented = (self.draft.presented != Presented::Usual).then(|| self.draft.presented.advice());
         json!({"assertion": self.token, "jti": self.draft.claims.get("jti"), "kid": self.draft.header.get("kid"),
             "flaw": flaw, "present": presented, "header": self.draft.header, "claims": self.draft.claims,
-            "issuer": cast.issuer.url, "jwks": cast.issuer.jwks()})
+            "issuer": cast.issuer.url, "jwks": cast.issuer.jwks(), "dpop": self.proof})
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use crate::domain::ids::Jti;
     use crate::domain::rotation::SigningAlg;
+    use crate::jose::{PublicKey, Unverified};
     use crate::lab::flaws::find;
 
     fn cast() -> Cast {
@@ -119,7 +135,7 @@ mod tests {
             jti: Jti::parse("j").unwrap(),
             alg: SigningAlg::Es256,
         };
-        Wish { terms, claims, header: &[], flaw: flaw.map(|name| find(name).unwrap()) }
+        Wish { terms, claims, header: &[], flaw: flaw.map(|name| find(name).unwrap()), proof_for: None }
     }
 
     #[test]
@@ -138,5 +154,29 @@ mod tests {
             assert_eq!(mint(&cast, &wish(&claims, flaw)).unwrap_err(), expected);
         }
         assert!(mint(&cast, &wish(&[], Some("exp-an-hour-ahead"))).is_ok());
+    }
+
+    #[test]
+    fn a_bound_one_comes_with_its_proof() {
+        const TOKEN: &str = "http://localhost:8000/token";
+        let cast = cast();
+        let bound = |flaw| mint(&cast, &Wish { proof_for: Some(TOKEN), ..wish(&[], flaw) }).unwrap();
+        let read = |proof: &str| {
+            let part = |n| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(proof.split('.').nth(n).unwrap()).unwrap());
+            let (header, claims): (Value, Value) = (part(0).unwrap(), part(1).unwrap());
+            let (key, token) = (PublicKey::from_jwk(&header["jwk"]).unwrap(), Unverified::parse(proof).unwrap());
+            assert!(token.verify::<Value>(&key, Some("dpop+jwt")).is_ok());
+            (header["jwk"]["x"].clone(), claims["htu"].clone())
+        };
+        let key = cast.issuer.holder.public_jwk()["x"].clone();
+        let good = bound(None);
+        assert_eq!(good.draft.claims["cnf"]["jkt"], json!(cast.issuer.holder.thumbprint()));
+        assert_eq!(read(&good.proof.unwrap()), (key.clone(), json!(TOKEN)));
+        assert_eq!(bound(Some("cnf-without-proof")).proof, None);
+        let by_another = read(&bound(Some("cnf-with-a-strangers-proof")).proof.unwrap());
+        assert!(by_another.0 != key && by_another.1 == TOKEN);
+        let elsewhere = read(&bound(Some("cnf-with-a-proof-for-another-address")).proof.unwrap());
+        assert!(elsewhere.0 == key && elsewhere.1 != TOKEN);
+        assert_eq!(mint(&cast, &wish(&[], None)).unwrap().proof, None);
     }
 }

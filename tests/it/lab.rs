@@ -55,6 +55,10 @@ fn an_assertion_for_a_script() {
     assert_eq!(code, 0);
     assert!(said.contains("present it twice"), "{said}");
 
+    let (_, bound, _) = mint(folder, &["--json", "--proof-for", "http://localhost:8000/oauth2/token"]);
+    let bound: Value = serde_json::from_str(&bound).unwrap();
+    assert_eq!(claims(bound["dpop"].as_str().unwrap())["htm"], "POST");
+
     let named = ["--issuer", "https://id.example", "--sub", "u", "--client", "c", "--resource", "https://api.example/"];
     let (code, shown, _) = mint(folder, &[&named[..], &["--json", "--alg", "RS256", "--claim", "email=null"]].concat());
     let shown: Value = serde_json::from_str(&shown).unwrap();
@@ -93,6 +97,8 @@ fn what_no_assertion_is_made_of() {
         (&["--scope", "a\"b"], "--scope"),
         (&["--alg", "HS256"], "HS256"),
         (&["--jwks"], "--key"),
+        (&["--proof-for", "http://localhost:8000/token"], "--json"),
+        (&["--json", "--proof-for", "x"], "--proof-for"),
     ] {
         let (code, out, said) = mint(folder, args);
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {said}");

@@ -118,6 +118,10 @@ async fn assertions_good_and_bad() {
     assert_eq!(claims(&untrusted)["iss"], format!("{}/untrusted", scripted.url));
     assert!(scripted.verifies("/untrusted", &untrusted).await && !scripted.verifies("", &untrusted).await);
 
+    let bound = json!({"audience": SERVICE, "proof_for": format!("{SERVICE}/oauth2/token")});
+    let bound = scripted.post("/harness/assertions", bound).await;
+    assert_eq!(claims(bound["dpop"].as_str().unwrap())["htu"], format!("{SERVICE}/oauth2/token"));
+    assert!(bound["claims"]["cnf"]["jkt"].is_string() && bound["present"].is_string(), "{bound}");
     let asked = || json!({"audience": SERVICE, "alg": "RS256"});
     let (rs256, ..) = tokio::join!(scripted.mint(asked()), scripted.mint(asked()), scripted.mint(asked()));
     assert_eq!(Unverified::parse(&rs256).unwrap().alg(), "RS256");
@@ -294,6 +298,7 @@ async fn bad_calls_get_a_sentence() {
         ("/harness/assertions", json!({"audience": SERVICE, "flaw": "jwks-empty"}), "is one of a jwks"),
         ("/harness/assertions", json!({"audience": SERVICE, "claim": {}}), "claim"),
         ("/harness/assertions", json!({"audience": SERVICE, "alg": "none"}), "ES256 or RS256"),
+        ("/harness/assertions", json!({"audience": SERVICE, "proof_for": "x"}), "proof_for"),
         (
             "/harness/assertions",
             json!({"audience": SERVICE, "alg": "RS256", "flaw": "signature-in-der"}),

@@ -87,6 +87,8 @@ pub enum Presented {
     AsBearer,
     /// To the token endpoint, where the service's own assertions go.
     AtTokenEndpoint,
+    /// With a DPoP proof by the key of `cnf`.
+    WithProof,
     /// With a DPoP proof by a key that is not the one of `cnf`.
     WithStrangersProof,
     /// With a DPoP proof by the right key, for another address.
@@ -105,6 +107,7 @@ impl Presented {
             Self::AgainAfterRestart => "present it, restart the service, present it again",
             Self::AsBearer => "send it to the API as `Authorization: Bearer`",
             Self::AtTokenEndpoint => "present it at the token endpoint, with the grant jwt-bearer",
+            Self::WithProof => "send its DPoP proof with it",
             Self::WithStrangersProof => "send a DPoP proof by another key with it",
             Self::WithProofForAnotherAddress => "send a DPoP proof by the right key, made for another address",
             Self::As(_) => "send it under another content type",
@@ -230,6 +233,34 @@ impl Cast {
             draft.set("exp", self.now + Seconds(120));
         }
         Ok(draft)
+    }
+
+    /// Binds a good assertion to the key that its client holds (ID-JAG draft section 9.8.1.2), of which a proof then comes with it.
+    pub fn bind(&self, draft: &mut Draft) {
+        draft.set("cnf", json!({"jkt": self.issuer.holder.thumbprint()}));
+        draft.presented = Presented::WithProof;
+    }
+
+    /// The DPoP proof (RFC 9449 section 4.2) that is sent with a draft's token, in a POST to `url`; none where none is sent.
+    ///
+    /// # Errors
+    /// When the signer refuses.
+    pub fn proof(&self, draft: &Draft, url: &str) -> Result<Option<String>, JoseError> {
+        let (key, url) = match draft.presented {
+            Presented::WithProof => (&self.issuer.holder, url),
+            Presented::WithStrangersProof => (&self.issuer.stranger, url),
+            Presented::WithProofForAnotherAddress => (&self.issuer.holder, self.others.url.as_str()),
+            _ => return Ok(None),
+        };
+        let mut jwk = key.public_jwk();
+        if let Some(members) = jwk.as_object_mut() {
+            members.retain(|name, _| ["kty", "crv", "x", "y"].contains(&name.as_str()));
+        }
+        let header = json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk});
+        let jti = format!("{}-proof", draft.text("jti"));
+        let claims = json!({"jti": jti, "htm": "POST", "htu": url, "iat": self.now});
+        let signed = compact(&header.to_string(), &claims.to_string());
+        Ok(Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())?))))
     }
 
     fn draft(&self, typ: &str, alg: SigningAlg, aud: &str, sub: &str, jti: &Jti) -> Result<Draft, JoseError> {

@@ -11,17 +11,18 @@ const BROKEN: &[(Dialect, Answer)] = &[(Dialect::Plain, PROOF)];
 flaws! { Assertion Token;
     "cnf-without-proof" "It is bound to a key (cnf), and no proof of that key comes with it."
         IdJag "9.8.1.2.2", Must Possession Profile ["claims.cnf"] unless "ignore-cnf" => |d, cast| {
-            d.set("cnf", json!({"jkt": cast.issuer.holder.thumbprint()}));
+            cast.bind(d);
+            d.presented = Presented::Usual;
         };
     "cnf-with-a-strangers-proof" "It is bound to a key, and the proof that comes with it is by another one."
         IdJag "9.8.1.2.2", Must Possession Service ["claims.cnf" "request"] unless "ignore-cnf" => |d, cast| {
-            d.set("cnf", json!({"jkt": cast.issuer.holder.thumbprint()}));
+            cast.bind(d);
             d.presented = Presented::WithStrangersProof;
         };
     "cnf-with-a-proof-for-another-address" "It is bound to a key, and the proof that comes with it was made for another address."
         Rfc9449 "4.3", Must Possession Service ["claims.cnf" "request"]
         unless "accept-any-dpop-proof" or "ignore-cnf" except BROKEN => |d, cast| {
-            d.set("cnf", json!({"jkt": cast.issuer.holder.thumbprint()}));
+            cast.bind(d);
             d.presented = Presented::WithProofForAnotherAddress;
         };
     "cnf-of-a-certificate" "It is bound to a client certificate, and none comes with it."

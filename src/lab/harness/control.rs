@@ -100,6 +100,7 @@ struct Assertion {
     #[serde(default)]
     header: Map<String, Value>,
     flaw: Option<String>,
+    proof_for: Option<String>,
     alg: Option<String>,
     issuer: Option<String>,
 }
@@ -125,8 +126,10 @@ async fn mint_one(harness: &Harness, request: Request) -> Answer {
         alg,
     };
     let claims: Vec<(String, Value)> = asked.claims.into_iter().collect();
+    let proof_for = asked.proof_for.as_deref();
+    proof_for.map(Url::parse).transpose().map_err(|e| Wrong::request(format!("proof_for: {e}")))?;
     let header: Vec<(String, Value)> = asked.header.into_iter().collect();
-    let minted = mint(&cast, &Wish { terms, claims: &claims, header: &header, flaw })?;
+    let minted = mint(&cast, &Wish { terms, claims: &claims, header: &header, flaw, proof_for })?;
     Ok(ok(&minted.to_json(&cast, flaw)))
 }
 
