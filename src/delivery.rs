@@ -173,11 +173,11 @@ impl Worker {
 
     /// Starts telling those that hung and may be tried again.
     async fn start_hung(&mut self) {
-        let hung = self.lanes.hung_to_try(Instant::now());
-        if hung.is_empty() {
+        let (hung, room) = self.lanes.hung_to_try(Instant::now());
+        if hung.is_empty() || room == 0 {
             return;
         }
-        let claim = Box::pin(notify::claim_of(&self.host, &self.name, &hung));
+        let claim = Box::pin(notify::claim_of(&self.host, &self.name, &hung, room));
         let claimed = answered(&self.host, "claiming notices of hosts that hung", claim).await;
         for notices in claimed.unwrap_or_default() {
             let place = self.lanes.enter_slow();

@@ -21,7 +21,7 @@ pub(super) enum Command {
     /// List notices, the oldest first
     #[command(after_help = super::help!("avouch delivery list --state refused"))]
     List {
-        /// Only those that are queued, delivered, refused, given_up or unproven
+        /// Only those that are queued, delivered, refused, given_up, unproven or cancelled
         #[arg(long, value_name = "STATE", value_parser = state)]
         state: Option<DeliveryState>,
         #[command(flatten)]

@@ -283,6 +283,9 @@ pub struct Withdrawal {
     pub client: Option<ClientKey>,
     /// The notices that follow.
     pub notices: Vec<Notice>,
+    /// Those of earlier withdrawals that they make pointless.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancelled: Vec<String>,
 }
 
 /// A notice that is to be sent.
@@ -394,6 +397,7 @@ mod tests {
             consents: 2,
             client: None,
             notices: vec![Notice { id: "o".into(), round: Round::Second, due_at: Timestamp(7) }],
+            cancelled: Vec::new(),
         };
         let events = [
             ("session.opened", Event::SessionOpened { sid: sid() }),

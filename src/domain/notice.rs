@@ -92,6 +92,8 @@ vocabulary! {
         GivenUp = "given_up",
         /// The service answered well, and that proves nothing: its endpoint may be for something else.
         Unproven = "unproven",
+        /// A later withdrawal made it pointless: that has notices of its own.
+        Cancelled = "cancelled",
     }
 }
 

@@ -46,6 +46,7 @@ pub async fn retry(app: &App, id: &str) -> Result<Told, Error> {
     let seen = tx.delivery(id).await?.ok_or(Refusal::NotFound)?;
     let give_up_at = match seen.state {
         DeliveryState::Delivered => return Err(Refusal::DeliveryState("it was delivered").into()),
+        DeliveryState::Cancelled => return Err(Refusal::DeliveryState("a later one stands for it").into()),
         // Sent now, it would miss what is redeemed after it.
         DeliveryState::Queued if seen.round == Round::Second && seen.attempts == 0 && seen.due_at > now => {
             return Err(Refusal::DeliveryState("it waits until nothing minted before can be redeemed any more").into());

@@ -91,15 +91,13 @@ impl Lanes {
         lock(&self.hung).keys().cloned().collect()
     }
 
-    /// Those of them whose pause is over by `now`, as far as there is room for them.
-    pub fn hung_to_try(&self, now: Instant) -> Vec<String> {
+    /// Those of them whose pause is over by `now`, whether or not anything is due for them, and how many there is room for.
+    pub fn hung_to_try(&self, now: Instant) -> (Vec<String>, usize) {
         let mut hung = lock(&self.hung);
         hung.retain(|_, host| now < host.again_at + FORGET);
         let room = (SLOW_PLACES / 2).saturating_sub(lock(&self.slow).waiting.len());
-        let mut over: Vec<(&String, Instant)> =
-            hung.iter().filter(|(_, host)| host.again_at <= now).map(|(name, host)| (name, host.again_at)).collect();
-        over.sort_by_key(|(_, at)| *at);
-        over.into_iter().take(room).map(|(name, _)| name.clone()).collect()
+        let over = hung.iter().filter(|(_, host)| host.again_at <= now);
+        (over.map(|(name, _)| name.clone()).collect(), room)
     }
 
     /// A ticket to the slow lane; `None` where all who wait there came only just now.
@@ -248,14 +246,14 @@ mod tests {
         for pause in [4, 8, 16, 32, 60, 60].map(Duration::from_secs) {
             lanes.note("a.example", true, now);
             assert_eq!(lanes.hung(), ["a.example"]);
-            assert!(lanes.hung_to_try(now + pause.mul_f64(0.99)).is_empty(), "{pause:?}");
+            assert!(lanes.hung_to_try(now + pause.mul_f64(0.99)).0.is_empty(), "{pause:?}");
             now += pause;
-            assert_eq!(lanes.hung_to_try(now), ["a.example"], "{pause:?}");
+            assert_eq!(lanes.hung_to_try(now).0, ["a.example"], "{pause:?}");
         }
         lanes.note("a.example", false, now);
         assert!(lanes.hung().is_empty());
         lanes.note("b.example", true, now);
-        assert!(lanes.hung_to_try(now + PAUSES.0 + FORGET).is_empty(), "nobody told it anything since");
+        assert!(lanes.hung_to_try(now + PAUSES.0 + FORGET).0.is_empty(), "nobody told it anything since");
         assert!(lanes.hung().is_empty());
     }
 
@@ -266,11 +264,11 @@ mod tests {
             lanes.note(&format!("{n}.example"), true, now);
         }
         let later = now + PAUSES.0;
-        assert_eq!(lanes.hung_to_try(later).len(), SLOW_PLACES / 2);
+        assert_eq!(lanes.hung_to_try(later).1, SLOW_PLACES / 2);
         let one = lanes.step_aside(now).unwrap();
-        assert_eq!(lanes.hung_to_try(later).len(), SLOW_PLACES / 2 - 1);
+        assert_eq!(lanes.hung_to_try(later).1, SLOW_PLACES / 2 - 1);
         drop(one);
-        assert_eq!(lanes.hung_to_try(later).len(), SLOW_PLACES / 2);
+        assert_eq!(lanes.hung_to_try(later).1, SLOW_PLACES / 2);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::domain::answer::{Verdict, judge};
 use crate::domain::display_name::beginning;
-use crate::domain::ids::{ClientId, authority};
+use crate::domain::ids::{ClientId, Jti, Kid, authority};
 use crate::domain::notice::{Attempt, Delivery, DeliveryState, Format, MAX_KEPT};
 use crate::domain::retry::{Next, Tried, longest_pauses, next};
 use crate::domain::rotation::SigningAlg;
@@ -32,6 +32,9 @@ const LEASE_MARGIN: Seconds = Seconds(3);
 const RUN: i64 = 16;
 /// Most bytes of an answer's body that are read.
 const MAX_ANSWER: usize = 16 * 1024;
+
+/// What is said of a notice that could not even be sent.
+const NOT_SIGNED: &str = "it could not be signed here";
 
 /// What is said of a service that hangs.
 const NO_ANSWER: &str = "no answer in time";
@@ -69,13 +72,13 @@ pub async fn claim(
     Ok(claimed)
 }
 
-/// The same for these hosts alone.
+/// The same for `most` of these hosts.
 ///
 /// # Errors
 /// Faults.
-pub async fn claim_of(host: &Host, worker: &str, hosts: &[String]) -> Result<Vec<Vec<Delivery>>, Error> {
+pub async fn claim_of(host: &Host, worker: &str, hosts: &[String], most: usize) -> Result<Vec<Vec<Delivery>>, Error> {
     let mut tx = host.database.begin().await?;
-    let most = i64::try_from(hosts.len()).unwrap_or(i64::MAX);
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
     let claimed = tx.claim(worker, host.now(), LEASE, (most, RUN), Hosts::Only(hosts)).await?;
     tx.commit().await?;
     Ok(by_host(&claimed))
@@ -86,8 +89,12 @@ pub async fn claim_of(host: &Host, worker: &str, hosts: &[String]) -> Result<Vec
 /// # Errors
 /// Faults.
 pub async fn pull_forward(host: &Host) -> Result<(), Error> {
+    let pauses = longest_pauses();
+    if !host.database.read().await?.is_put_off(host.now(), &pauses).await? {
+        return Ok(());
+    }
     let mut tx = host.database.begin().await?;
-    let pulled = tx.pull_forward(host.now(), &longest_pauses()).await?;
+    let pulled = tx.pull_forward(host.now(), &pauses).await?;
     tx.commit().await?;
     if pulled > 0 {
         tracing::warn!(notices = pulled, "were put off by a clock that was ahead, and are due now");
@@ -113,9 +120,15 @@ pub async fn tell(host: &Host, notices: &[Delivery], worker: &str, place: &mut P
             Some(known) => Ok(known),
             None => Speaker::of(host, delivery).await,
         };
-        let outcome = match found {
-            Ok(found) => attempt(speaker.insert(found), delivery, worker, place).await,
+        let signed = match found {
+            Ok(found) => sign(speaker.insert(found), delivery).await,
             Err(error) => Err(error),
+        };
+        let outcome = match (&speaker, signed) {
+            (Some(speaker), Ok(signed)) => attempt(speaker, delivery, signed, worker, place).await,
+            // The fault of one issuer, which costs the others of this host nothing.
+            (_, Err(error)) => put_off(host, delivery, worker, error).await.map(|()| true),
+            (None, Ok(_)) => Err(Error::invariant("whoever signed speaks")),
         };
         let go_on = matches!(outcome, Ok(true)) && host.now() - begun <= LEASE_MARGIN;
         let rest: Vec<&str> = notices[n + 1..].iter().map(|delivery| delivery.id.as_str()).collect();
@@ -175,24 +188,63 @@ async fn of_client(tx: &mut Tx, client_id: &str) -> Result<(Option<NoticeEndpoin
     Ok((receiver, Some(client.metadata.id_token_signed_response_alg)))
 }
 
-/// Makes one attempt at a leased notice and settles it. The token is signed here and now: fresh `jti` and `iat`, current key, so that
-/// neither a rotation nor a week of waiting makes it stale, and no receiver takes it for a replay. It goes where the service takes notices
-/// now; to one that is not declared any more, where it took them last.
+/// A notice that is ready to be posted.
+struct Signed {
+    endpoint: String,
+    unproven: bool,
+    message: Message,
+    jti: Jti,
+    kid: Kid,
+}
+
+/// Signs a notice here and now: fresh `jti` and `iat`, current key, so that neither a rotation nor a week of waiting makes it stale, and no
+/// receiver takes it for a replay. It goes where the service takes notices now; to one that is not declared any more, where it took them
+/// last.
+async fn sign(speaker: &Speaker, delivery: &Delivery) -> Result<Signed, Error> {
+    let app = &speaker.app;
+    let endpoint = speaker.receiver.as_ref().map_or(&delivery.endpoint, |receiver| &receiver.endpoint);
+    let event = speaker.receiver.as_ref().and_then(|receiver| receiver.event.as_deref());
+    let unproven = speaker.receiver.as_ref().is_some_and(|receiver| receiver.unproven);
+    let jti = app.rng.jti();
+    let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
+    let message = message::sign(app, &key, delivery, (endpoint, event), jti.clone()).await?;
+    Ok(Signed { endpoint: endpoint.clone(), unproven, message, jti, kid: key.kid().clone() })
+}
+
+/// Lets a notice that nobody could sign wait for its next turn, by the schedule of those that find no answer.
+async fn put_off(host: &Host, delivery: &Delivery, worker: &str, error: Error) -> Result<(), Error> {
+    {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, issuer = delivery.issuer_id, delivery = delivery.id, "a notice could not be signed");
+    }
+    let now = host.now();
+    let tried =
+        Tried { number: delivery.attempts, verdict: Verdict::Failed, retry_after: None, before: delivery.last_status };
+    let (state, due_at) = match next(tried, now, delivery.give_up_at, host.rng.fraction()) {
+        Next::Again(at) => (DeliveryState::Queued, at),
+        _ => (DeliveryState::GivenUp, now),
+    };
+    let mut tx = host.database.begin().await?;
+    tx.put_off(&delivery.id, worker, (state, due_at, now), NOT_SIGNED).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Makes one attempt at a leased notice and settles it.
 ///
 /// Says whether the host is fit to be told more: not where this notice is to be tried again.
 ///
 /// # Errors
 /// Faults; the lease then runs out and another attempt follows.
-async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &mut Place) -> Result<bool, Error> {
+async fn attempt(
+    speaker: &Speaker,
+    delivery: &Delivery,
+    Signed { endpoint, unproven, message, jti, kid }: Signed,
+    worker: &str,
+    place: &mut Place,
+) -> Result<bool, Error> {
     let app = &speaker.app;
-    let endpoint = speaker.receiver.as_ref().map_or(&delivery.endpoint, |receiver| &receiver.endpoint);
-    let event = speaker.receiver.as_ref().and_then(|receiver| receiver.event.as_deref());
-    let unproven = speaker.receiver.as_ref().is_some_and(|receiver| receiver.unproven);
-    let url = Url::parse(endpoint).ok();
+    let url = Url::parse(&endpoint).ok();
     let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
-    let jti = app.rng.jti();
-    let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
-    let message = message::sign(app, &key, delivery, (endpoint, event), jti.clone()).await?;
     let begun = Instant::now();
     let sent = match url {
         Some(url) => place.wait(post(app, url, message)).await.unwrap_or(Err(NO_ANSWER)),
@@ -223,8 +275,8 @@ async fn attempt(speaker: &Speaker, delivery: &Delivery, worker: &str, place: &m
         delivery_id: delivery.id.clone(),
         number: delivery.attempts,
         jti,
-        kid: key.kid().clone(),
-        endpoint: endpoint.clone(),
+        kid,
+        endpoint,
         status,
         error: error.map(str::to_owned),
         latency,

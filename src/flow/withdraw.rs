@@ -7,7 +7,7 @@ use url::Url;
 use crate::domain::delegation::Delegation;
 use crate::domain::ids::{ClientId, ClientKey, authority};
 use crate::domain::journal::{self, Event, Why};
-use crate::domain::notice::{Delivery, rounds};
+use crate::domain::notice::{Delivery, Format, rounds};
 use crate::domain::refusal::Refusal;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::error::Error;
@@ -194,6 +194,13 @@ async fn enqueue_notices(
 ) -> Result<(), Error> {
     let now = process.now();
     let mut notices = Vec::new();
+    let formats: Vec<Format> = receivers.iter().map(|receiver| receiver.format).collect();
+    // What is on its way from an earlier end says no more than what follows, and would come after it.
+    let cancelled = if locked.mint_count > 0 && !formats.is_empty() {
+        tx.cancel_notices(&locked.id, &formats, now).await?
+    } else {
+        Vec::new()
+    };
     // A delegation nothing was minted under has nothing to end at the service.
     for receiver in receivers.iter().filter(|_| locked.mint_count > 0) {
         let endpoint = receiver.endpoint.as_str();
@@ -226,6 +233,7 @@ async fn enqueue_notices(
         consents: ended.consents,
         client: ended.client.cloned(),
         notices,
+        cancelled,
     });
     tx.record(Entry {
         account_id: Some(&locked.account_id),

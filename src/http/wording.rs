@@ -186,7 +186,7 @@ pub(super) fn delivery_timeline(
 fn current(host: &str, delivery: &Delivery, now: Timestamp) -> Option<(String, String)> {
     let to_the_second = |at| to_the_second(at, now);
     Some(match (delivery.state, delivery.round) {
-        (DeliveryState::Delivered | DeliveryState::Unproven, _) => return None,
+        (DeliveryState::Delivered | DeliveryState::Unproven | DeliveryState::Cancelled, _) => return None,
         (DeliveryState::Queued, Round::First) if delivery.attempts == 0 => {
             (to_the_second(delivery.due_at), format!("{host} is being told{}", at(host, delivery)))
         }

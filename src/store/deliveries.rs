@@ -6,10 +6,13 @@ use super::outbox::{delivery, delivery_columns};
 use super::{Columns, Result, StoreError, Tx, on};
 use crate::domain::journal::Event;
 use crate::domain::notice::{Attempt, Deliveries, Delivery};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Seconds, Timestamp};
 
 /// Most attempts that are looked at: of thirty days, by the schedule.
 const MAX_ATTEMPTS: i64 = 1000;
+
+/// Longer than any lease lasts.
+const NO_LEASE: Seconds = Seconds(3600);
 
 impl Tx {
     /// A page of notices, by id.
@@ -68,7 +71,7 @@ impl Tx {
             let done = sqlx::query(
                 "UPDATE delivery SET state = 'queued', due_at = $5, give_up_at = $6, ended_at = NULL,
                         attempts = CASE WHEN state = 'queued' THEN attempts ELSE 0 END
-                  WHERE issuer_id = $1 AND id = $2 AND state = $3 AND attempts = $4 AND (leased_until IS NULL OR leased_until <= $5)",
+                  WHERE issuer_id = $1 AND id = $2 AND state = $3 AND attempts = $4 AND (leased_until IS NULL OR leased_until <= $5 OR leased_until > $7)",
             )
             .bind(&*id)
             .bind(&seen.id)
@@ -76,6 +79,8 @@ impl Tx {
             .bind(seen.attempts)
             .bind(now)
             .bind(give_up_at)
+            // No lease lasts so long: a clock was wrong.
+            .bind(now + NO_LEASE)
             .execute(c)
             .await?;
             Ok(done.rows_affected() == 1)

@@ -6,6 +6,10 @@ use crate::domain::ids::Subject;
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
 use crate::domain::time::{Seconds, Timestamp};
 
+/// By how much the clocks of two servers may differ: a lease that ends later than one that lasts as long and was taken then is of a clock
+/// that was wrong, and is none.
+const CLOCKS_DIFFER: Seconds = Seconds(60);
+
 /// A notice to send.
 #[derive(Debug)]
 pub struct NewDelivery<'a> {
@@ -134,7 +138,7 @@ macro_rules! claim {
                 SELECT h.host FROM hosts h
                  WHERE (SELECT MIN(d.due_at) FROM delivery d WHERE d.state = 'queued' AND d.host = h.host) <= $2
                    AND NOT EXISTS (SELECT 1 FROM delivery b WHERE b.state = 'queued' AND b.host = h.host
-                                                              AND b.leased_until > $2 AND b.leased_until <= $3)
+                                                              AND b.leased_until > $2 AND b.leased_until <= $8)
                  LIMIT $4
              ),
              ",
@@ -144,7 +148,7 @@ macro_rules! claim {
                 SELECT o.id FROM delivery o
                  WHERE o.id IN (SELECT d.id FROM chosen c ",
             oldest!($engine),
-            ") AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2 OR o.leased_until > $3) ",
+            ") AND o.state = 'queued' AND (o.leased_until IS NULL OR o.leased_until <= $2 OR o.leased_until > $8) ",
             skip_locked!($engine),
             ")
             UPDATE delivery SET lease = $1, leased_until = $3, attempts = attempts + 1
@@ -152,6 +156,23 @@ macro_rules! claim {
             delivery_columns!()
         )
     };
+}
+
+/// The notices that are put off for longer than a pause may last.
+macro_rules! put_off {
+    ($what:literal, $pauses:literal, $limit:literal) => {
+        concat!(
+            $what,
+            " WHERE state = 'queued' AND due_at > $1 AND (attempts > 0 OR round = 'first') AND due_at > $1 + CAST(",
+            $pauses,
+            " ->> CAST(CASE WHEN attempts < $3 THEN attempts ELSE $3 END AS INT) AS BIGINT)",
+            $limit
+        )
+    };
+}
+
+fn last_and_all(pauses: &[Seconds]) -> (i64, String) {
+    (i64::try_from(pauses.len()).unwrap_or(i64::MAX) - 1, json(&pauses))
 }
 
 impl Tx {
@@ -218,7 +239,7 @@ impl HostTx {
                   WHERE state = 'queued' AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $2)",
             )
             .bind(now)
-            .bind(now + lease)
+            .bind(now + lease + CLOCKS_DIFFER)
             .fetch_one(c)
             .await?;
             row.maybe_time("due_at")
@@ -260,6 +281,7 @@ impl HostTx {
                 .bind(run)
                 .bind(after)
                 .bind(&named)
+                .bind(now + lease + CLOCKS_DIFFER)
                 .fetch_all(c)
                 .await?;
             rows.iter().map(delivery).collect::<Result<_>>()?
@@ -291,21 +313,24 @@ impl HostTx {
     /// Lets be due what is due later than the longest pause after as many attempts, by `pauses`, the last of which repeats: a clock was
     /// wrong when that was written. A second notice that was not tried yet waits for what was minted, however long that is.
     pub async fn pull_forward(&mut self, now: Timestamp, pauses: &[Seconds]) -> Result<u64> {
-        macro_rules! pull {
-            ($cast:literal) => {
-                concat!(
-                    "UPDATE delivery SET due_at = $1
-                      WHERE state = 'queued' AND due_at > $1 AND (attempts > 0 OR round = 'first')
-                        AND due_at > $1 + CAST(",
-                    $cast,
-                    " ->> CAST(CASE WHEN attempts < $3 THEN attempts ELSE $3 END AS INT) AS BIGINT)"
-                )
-            };
-        }
-        let last = i64::try_from(pauses.len()).unwrap_or(i64::MAX) - 1;
-        let pauses = json(&pauses);
-        let sql = per_engine!(self.0, pull!("$2"), pull!("$2::json"));
+        let sql = per_engine!(
+            self.0,
+            put_off!("UPDATE delivery SET due_at = $1", "$2", ""),
+            put_off!("UPDATE delivery SET due_at = $1", "$2::json", "")
+        );
+        let (last, pauses) = last_and_all(pauses);
         on!(self.0, |c| { Ok(sqlx::query(sql).bind(now).bind(&pauses).bind(last).execute(c).await?.rows_affected()) })
+    }
+
+    /// Whether there is any such notice: a look that costs no transaction.
+    pub async fn is_put_off(&mut self, now: Timestamp, pauses: &[Seconds]) -> Result<bool> {
+        let sql = per_engine!(
+            self.0,
+            put_off!("SELECT id FROM delivery", "$2", " LIMIT 1"),
+            put_off!("SELECT id FROM delivery", "$2::json", " LIMIT 1")
+        );
+        let (last, pauses) = last_and_all(pauses);
+        on!(self.0, |c| { Ok(sqlx::query(sql).bind(now).bind(&pauses).bind(last).fetch_optional(c).await?.is_some()) })
     }
 
     /// Takes back every lease: of a process that is dead, on a database that is ours alone.
@@ -349,7 +374,7 @@ mod tests {
         let Connection::Sqlite(c) = tx.0.connection() else { panic!("it is SQLite") };
         for claim in [claim!(sqlite, all_but), claim!(sqlite, only)] {
             let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {claim}"));
-            let explain = sqlx::query(sql).bind("w").bind(0).bind(0).bind(1).bind(1).bind("").bind("[]");
+            let explain = sqlx::query(sql).bind("w").bind(0).bind(0).bind(1).bind(1).bind("").bind("[]").bind(0);
             let rows = explain.fetch_all(&mut *c).await.unwrap();
             let steps: Vec<String> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
             let of_deliveries = |step: &&String| {

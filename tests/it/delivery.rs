@@ -21,10 +21,10 @@ use crate::harness::{
     ALICE, Behaviour, Engine, FakeService, NOW, World, both, claims, declarations, eventually, twins,
 };
 
-const WEEK: Seconds = Seconds(7 * 24 * 3600);
+pub(crate) const WEEK: Seconds = Seconds(7 * 24 * 3600);
 
 /// Owes notices to `endpoint` without going through as many users.
-async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
+pub(crate) async fn owe(world: &World, endpoint: &str, count: usize) -> Vec<String> {
     owe_each(world, &vec![endpoint.to_owned(); count]).await
 }
 

@@ -69,6 +69,7 @@ mod spec;
 mod start;
 mod store;
 mod throttle;
+mod undisturbed;
 mod vectors;
 mod verifiers;
 mod whole;

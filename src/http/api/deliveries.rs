@@ -23,7 +23,7 @@ use crate::host::App;
 #[utoipa::path(
     get, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "list_deliveries",
     params(
-        ("state" = Option<String>, Query, description = "`queued`, `delivered`, `refused`, `given_up` or `unproven`"),
+        ("state" = Option<String>, Query, description = "`queued`, `delivered`, `refused`, `given_up`, `unproven` or `cancelled`"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
         ("limit" = Option<u8>, Query, minimum = 1, maximum = 200, description = "Rows of a page; 50 unless said"),
     ),
