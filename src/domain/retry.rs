@@ -1,5 +1,5 @@
 //! When a notice is tried again, and when it is given up. This page is the schedule: the first attempt is made at once, the others after
-//! [`PAUSES`], until the notice's time is over.
+//! `PAUSES`, until the notice's time is over.
 
 use super::answer::Verdict;
 use super::rotation::MAX_AGE;

@@ -167,6 +167,9 @@ fn item(connection: &Connection, now: Timestamp) -> pages::Connection {
     let timeline = delegation.ended_at.map_or_else(Vec::new, |ended| {
         wording::delivery_timeline(ended, &service.host, &deliveries, &connection.attempts, now)
     });
+    let owed = connection.deliveries.iter().any(|delivery| delivery.state == DeliveryState::Queued);
+    let is_active = delegation.status() == Status::Active;
+    let still_told = (is_active && owed).then(|| wording::still_told(&service.host));
     pages::Connection {
         id: delegation.id.clone(),
         state: state(connection, &deliveries, now),
@@ -181,7 +184,8 @@ fn item(connection: &Connection, now: Timestamp) -> pages::Connection {
             format!("{}{by}{times}", wording::ago(at, now))
         }),
         timeline: timeline.into_iter().map(|(time, text)| pages::TimelineLine { time, text }).collect(),
-        can_stop: delegation.status() == Status::Active,
+        still_told,
+        can_stop: is_active,
         service,
     }
 }

@@ -182,6 +182,14 @@ pub(super) fn delivery_timeline(
     lines
 }
 
+/// That a service which the user has agreed to again has yet to hear that they had stopped it.
+pub(super) fn still_told(host: &str) -> String {
+    format!(
+        "You stopped this before, and {host} has yet to hear of it. When it does, it may end what agents got since; they then connect again by \
+         themselves."
+    )
+}
+
 /// Where a notice stands that was not delivered.
 fn current(host: &str, delivery: &Delivery, now: Timestamp) -> Option<(String, String)> {
     let to_the_second = |at| to_the_second(at, now);

@@ -66,6 +66,8 @@ both! {
         delivery::run_until_idle(&world.host).await;
         world.agree(&browser, "desk-agent", &tokens, "always", &[]).await;
         assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.0, 200, "nobody waits for the service");
+        let page = browser.get("/connections").await.body;
+        assert!(page.contains("has yet to hear of it"), "{page}");
         assert_eq!(stop().await, 202);
         let states = "SELECT round || ' ' || state FROM delivery ORDER BY created_at, id";
         let mut states = world.database.column(states).await;

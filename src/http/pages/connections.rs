@@ -65,6 +65,8 @@ pub struct Connection {
     pub last_used: Option<String>,
     /// Each step of telling the service that it is over, the oldest first.
     pub timeline: Vec<TimelineLine>,
+    /// That the service has yet to hear of an earlier stop, and what that may do.
+    pub still_told: Option<String>,
     /// Whether there is anything to stop; shows a link to `/connections/{id}/stop`.
     pub can_stop: bool,
 }

@@ -91,6 +91,7 @@ fn connection(f: &dyn Fn(&str) -> String, id: &str, state: State) -> Connection 
     Connection {
         id: f(id),
         service: service(f),
+        still_told: None,
         can_stop: matches!(state, State::Active(_)),
         state,
         agents: vec![AgentLines {
