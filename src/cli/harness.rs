@@ -1,6 +1,7 @@
 //! `avouch harness`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::demo::Folder;
 use super::{Failure, descriptors, log, sandbox, stop};
@@ -10,6 +11,9 @@ use crate::flow::start::{self, Accepted};
 use crate::http::serve::{Limits, serve_within};
 use crate::lab::harness::Harness;
 use crate::rng::Rng;
+
+/// How long the database may take to close: its folder goes in any case.
+const CLOSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(port: u16) -> Result<(), Failure> {
     log::start(Log { level: LogLevel::Warn, ..Log::default() });
@@ -26,8 +30,14 @@ pub(super) async fn run(port: u16) -> Result<(), Failure> {
     say!("avouch harness is ready: an issuer for tests, which forgets everything when it ends");
     say!("  an assertion       curl -d '{{\"audience\": \"http://localhost:8000\"}}' {origin}/harness/assertions");
     say!("  what can be wrong  curl {origin}/harness/flaws");
-    serve_within(Limits::within(descriptors::for_connections()), listener, harness.router(), stop).await;
-    host.database.close().await;
+    let mut ended = stop.clone();
+    let serving = serve_within(Limits::within(descriptors::for_connections()), listener, harness.router(), stop);
+    // Each test starts one: nobody waits for connections that a client keeps.
+    tokio::select! {
+        () = serving => {}
+        _ = ended.wait_for(|over| *over) => {}
+    }
+    let _ = tokio::time::timeout(CLOSE, host.database.close()).await;
     Ok(())
 }
 

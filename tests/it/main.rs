@@ -8,6 +8,7 @@ mod authorize;
 mod browser;
 mod bulk;
 mod client_auth;
+mod clients;
 mod clock;
 mod code;
 mod columns;

@@ -1,0 +1,1 @@
+from avouch_harness import avouch  # noqa: F401
