@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use crate::domain::delegation::{Removed, Selection};
 use crate::domain::ids::ClientKey;
 use crate::domain::journal::Why;
@@ -12,10 +14,12 @@ use crate::flow::withdraw;
 use crate::host::{App, Host, Process};
 use crate::store::Tx;
 
-/// Delegations that one transaction ends.
-const BATCH: u64 = 20;
+/// Delegations that one transaction ends: mints wait for its end on SQLite.
+const BATCH: u64 = 2;
+/// Between two of them others have so many times as long as one took.
+const PAUSE: u32 = 6;
 /// Most delegations that one call of the API ends, so that it is answered in time.
-pub const AT_MOST: u64 = 5000;
+pub const AT_MOST: u64 = 1000;
 
 /// What came of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,12 +88,14 @@ async fn batches(
         let page = store.read().await?.standing(selection, &after, limit).await?;
         let Some((last, _)) = page.last() else { break };
         after.clone_from(last);
+        let begun = Instant::now();
         // No key of the issuer is asked for: also one whose keys do not open withdraws.
         let mut tx = store.begin().await?;
         done += end(host, &mut tx, &page, client.as_ref(), why).await?;
         tx.commit().await?;
         host.outbox_signal.notify_one();
         progress(done);
+        tokio::time::sleep(begun.elapsed() * PAUSE).await;
     }
     Ok(done)
 }

@@ -105,7 +105,7 @@ pub(in crate::http) async fn delete_consents(
     Ok(private_json(StatusCode::ACCEPTED, &Withdrawn { delegation: DelegationItem::of(&delegation), deliveries }))
 }
 
-/// Withdraws many delegations: those that all filters hold for. One call withdraws 5,000 of them at most and says how many are left; then,
+/// Withdraws many delegations: those that all filters hold for. One call withdraws 1,000 of them at most and says how many are left; then,
 /// or when a call was cut short, it is repeated.
 #[utoipa::path(
     delete, path = "/api/v1/delegations", tag = "delegations", operation_id = "withdraw_delegations",
