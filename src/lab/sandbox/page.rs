@@ -60,10 +60,10 @@ pub(super) fn index(origin: &str, dialect: Dialect, flaws: &[&str], events: &[Ev
             ceremony.attempt
         );
     }
-    body += "<h2>What has happened</h2>\n<table><tr><th>When<th>What<th>Of whom</tr>\n";
+    body += "<h2>What has happened</h2>\n<table><tr><th>When, UTC<th>What<th>Of whom</tr>\n";
     for event in events.iter().rev().take(50) {
         let (class, what, who) = line(&event.what);
-        let at = event.at.rfc3339();
+        let at = event.at.rfc3339().get(11..19).unwrap_or_default().to_owned();
         let _ = writeln!(
             body,
             "<tr><td>{at}<td class=\"{class}\">{}<td><code>{}</code></tr>",
