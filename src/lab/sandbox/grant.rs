@@ -46,6 +46,10 @@ impl Sandbox {
         let mut state = self.state();
         self.spend(&mut state, &examined, now)?;
         if let Some(proof) = &proof {
+            // Others may have come with it meanwhile.
+            if state.is_used(&proof.mark, now) {
+                return Err(used());
+            }
             let most = state.most;
             state.spend(proof.mark.clone(), most, now)?;
         }
@@ -78,7 +82,7 @@ impl Sandbox {
         let wanted = Wanted { method: &Method::POST, url: &url, access_token: None, now };
         let proof = proof(headers, &wanted, self.0.broken)?;
         if proof.as_ref().is_some_and(|proof| self.state().is_used(&proof.mark, now)) {
-            return Err(Refusal::coded(400, "invalid_dpop_proof", "this proof was used before"));
+            return Err(used());
         }
         Ok(proof)
     }
@@ -88,7 +92,10 @@ impl Sandbox {
         let assertion = assertion(form)?;
         let found = self.state().find(&token_hash(assertion), now).cloned();
         if let Some(Given { what: Credential::Assertion, registration, .. }) = found {
-            self.state().note(now, What::Issued { registration_id: registration.id.clone() });
+            let mut state = self.state();
+            state.judge_room(now)?;
+            state.note(now, What::Issued { registration_id: registration.id.clone() });
+            drop(state);
             return Ok(Value::Object(self.access_token(registration, None, now)));
         }
         if self.0.broken.lacks(Rule::AcceptForeignAssertionAtTokenEndpoint) {
@@ -136,6 +143,10 @@ impl Sandbox {
         self.state().end(&token_hash(token));
         Ok(())
     }
+}
+
+fn used() -> Refusal {
+    Refusal::coded(400, "invalid_dpop_proof", "this proof was used before")
 }
 
 fn assertion(form: &Fields) -> Result<&str, Refusal> {

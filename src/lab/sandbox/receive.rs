@@ -90,12 +90,11 @@ impl Sandbox {
         let (_, bearer) = bearer.ok_or_else(|| no("a signed token of the issuer is needed"))?;
         let token = Token::read(bearer.trim(), self.0.broken).map_err(|_| no("the token is no JWT"))?;
         let typ = if token.typ() == Some(GLOBAL_REVOCATION) { GLOBAL_REVOCATION } else { "JWT" };
-        let issuer = self
-            .0
-            .trust
-            .believe(&token, typ, now)
-            .await
-            .map_err(|refusal| Refusal { code: Some((401, "invalid_token")), ..refusal })?;
+        let issuer = self.0.trust.believe(&token, typ, now).await.map_err(|refusal| match refusal.class {
+            // Nobody's fault but the network's: it comes again.
+            Class::Unavailable => refusal,
+            _ => Refusal { code: Some((401, "invalid_token")), ..refusal },
+        })?;
         let context = self.context(&token.claims, now);
         // Meant for the endpoint, as any client's assertion may be (section 3.5), or for the service.
         let endpoint = format!("{}{GLOBAL_REVOCATION_PATH}", self.0.origin);

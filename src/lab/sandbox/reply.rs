@@ -82,9 +82,16 @@ pub(super) fn refused(form: Form, (status, code): (u16, &'static str), refusal: 
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
     }
     if status == StatusCode::UNAUTHORIZED {
-        let scheme = if form == Form::AuthMd { "AgentAuth" } else { "Basic realm=\"sandbox\"," };
+        let scheme = match (form, code) {
+            (Form::AuthMd, _) => "AgentAuth",
+            (_, "invalid_token") => "Bearer",
+            _ => "Basic realm=\"sandbox\",",
+        };
         let max_age = max_age.map(|age| format!(", max_age=\"{age}\"")).unwrap_or_default();
-        let challenge = format!("{scheme} error=\"{code}\"{max_age}, error_description=\"{}\"", refusal.message);
+        let challenge = format!(
+            "{scheme} error=\"{code}\"{max_age}, error_description=\"{}\"",
+            refusal.message.replace(['"', '\\'], "'")
+        );
         if let Ok(value) = HeaderValue::try_from(challenge) {
             response.headers_mut().insert(WWW_AUTHENTICATE, value);
         }

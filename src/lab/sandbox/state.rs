@@ -195,7 +195,8 @@ impl State {
     /// Whether there is room for one more credential.
     pub(super) fn judge_room(&mut self, now: Timestamp) -> Result<(), Refusal> {
         self.make_room(now);
-        if self.credentials.len() >= self.most || self.jtis.len() >= self.most { full() } else { Ok(()) }
+        let fullest = self.credentials.len().max(self.jtis.len()).max(self.links.len());
+        if fullest >= self.most { full() } else { Ok(()) }
     }
 
     /// Keeps a credential, by its hash.

@@ -347,3 +347,39 @@ async fn a_global_revocation_is_the_issuers_to_order() {
         assert_eq!(send(&order(json!({})), body.clone()).await, status, "{body}");
     }
 }
+
+/// An assertion of its own may be shown as often as one likes; what that gives takes room all the same.
+#[tokio::test]
+async fn access_tokens_have_bounds_too() {
+    let w = World::speaking(Dialect::Flat).await;
+    let (_, body) = w.identify(&w.assertion(recent(json!({})))).await;
+    let assertion = own(Dialect::Flat, &body);
+    let ask = async || token(&w, &[("grant_type", JWT_BEARER), ("assertion", &assertion)]).await;
+    w.sandbox.state().most = 2;
+    assert_eq!(ask().await.0, 200);
+    let (status, body) = ask().await;
+    assert_eq!((status, &body["error"]), (503, &json!("temporarily_unavailable")), "{body}");
+    w.clock.advance(Seconds(3600));
+    assert_eq!(ask().await.0, 200, "the first one has expired");
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_judged_comes_again() {
+    let w = World::speaking(Dialect::Plain).await;
+    let claims = merged(event(&w, json!({"exp": NOW + Seconds(120)})), json!({"events": null, "sub": null}));
+    let bearer = format!("Bearer {}", signed(&w.provider.key, "global-token-revocation+jwt", &claims));
+    let id = json!({"sub_id": {"format": "iss_sub", "iss": w.provider.origin, "sub": "user-1"}}).to_string();
+    let send = async |bearer: &str| {
+        let headers = [("content-type", "application/json"), ("authorization", bearer)];
+        w.send(Method::Post, "/global-token-revocation", &headers, &id).await
+    };
+    let keys = json!({"keys": [w.provider.key.public_jwk()]});
+    w.provider.publish("/.well-known/jwks.json", json!([]));
+    let response = send(&bearer).await;
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("30")), "its keys are away");
+    w.provider.publish("/.well-known/jwks.json", keys);
+    assert_eq!(send(&bearer).await.status, 204);
+    let response = send("Bearer x").await;
+    let challenge = response.header("www-authenticate").unwrap_or_default();
+    assert!(response.status == 401 && challenge.starts_with("Bearer error=\"invalid_token\""), "{challenge}");
+}
