@@ -236,8 +236,12 @@ async fn list_faults(State(harness): State<Harness>) -> Response {
 
 async fn add_fault(State(harness): State<Harness>, request: Request) -> Response {
     let added = async {
-        let ask: faults::Ask = read(request).await?;
+        let mut ask: faults::Ask = read(request).await?;
         let app = harness.app(ask.issuer.as_deref()).await?;
+        // It is one issuer's past.
+        if ask.is_stale() {
+            ask.issuer.get_or_insert_with(|| app.issuer.id.to_string());
+        }
         let present = (ask.kind()? == Kind::Jwks && ask.is_stale())
             .then(|| serde_json::from_str(&app.issuer.ring.jwks))
             .transpose()

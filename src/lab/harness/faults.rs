@@ -95,6 +95,12 @@ pub(super) struct Spoilt {
     stale: Option<Value>,
 }
 
+impl Fault {
+    fn fits(&self, kind: Kind, issuer: &str) -> bool {
+        self.flaw.kind == kind && self.issuer.as_deref().is_none_or(|of| of == issuer)
+    }
+}
+
 impl Faults {
     pub(super) fn add(&mut self, fault: Fault) -> Result<(), Wrong> {
         if self.0.len() >= MAX_FAULTS {
@@ -113,10 +119,14 @@ impl Faults {
         json!({"items": self.0.iter().map(shown).collect::<Vec<_>>()})
     }
 
+    /// Whether there is one for a document of an issuer.
+    pub(super) fn waits(&self, kind: Kind, issuer: &str) -> bool {
+        self.0.iter().any(|fault| fault.fits(kind, issuer))
+    }
+
     /// The one whose turn it is for a document of an issuer, and one time less of it.
     pub(super) fn take(&mut self, kind: Kind, issuer: &str) -> Option<Spoilt> {
-        let fits = |fault: &Fault| fault.flaw.kind == kind && fault.issuer.as_deref().is_none_or(|of| of == issuer);
-        let at = self.0.iter().position(fits)?;
+        let at = self.0.iter().position(|fault| fault.fits(kind, issuer))?;
         let fault = &mut self.0[at];
         let spoilt =
             Spoilt { name: fault.flaw.name, flaw: fault.flaw, seconds: fault.seconds, stale: fault.stale.clone() };

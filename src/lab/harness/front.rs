@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Frame;
@@ -25,7 +25,7 @@ use crate::lab::flaws::{Document, ELSEWHERE, Kind, Response as Way};
 /// Most bytes of a document of ours.
 const MAX_DOCUMENT: usize = 1024 * 1024;
 
-pub(super) async fn around(State(harness): State<Harness>, request: Request, next: Next) -> Response {
+pub(super) async fn around(State(harness): State<Harness>, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(kept);
     let control = path == "/harness" || path.starts_with("/harness/");
@@ -35,7 +35,14 @@ pub(super) async fn around(State(harness): State<Harness>, request: Request, nex
     if control {
         return next.run(request).await;
     }
-    let (response, kids, fault) = spoilt(&harness, &path, next.run(request).await).await;
+    let asked = document_at(&path).filter(|_| request.method() == Method::GET);
+    let waits =
+        asked.is_some_and(|(kind, issuer)| harness.0.faults.lock().is_ok_and(|faults| faults.waits(kind, issuer)));
+    if waits {
+        // Whoever has the good one already would be told that it is still the same.
+        request.headers_mut().remove(header::IF_NONE_MATCH);
+    }
+    let (response, kids, fault) = spoilt(&harness, asked, next.run(request).await).await;
     harness.note(Entry {
         n: 0,
         at: harness.0.host.now(),
@@ -74,8 +81,12 @@ fn document_at(path: &str) -> Option<(Kind, &str)> {
 }
 
 /// The answer as it is to be, the keys in it, and the fault's name.
-async fn spoilt(harness: &Harness, path: &str, answer: Response) -> (Response, Vec<String>, Option<&'static str>) {
-    let Some((kind, issuer)) = document_at(path).filter(|_| answer.status() == StatusCode::OK) else {
+async fn spoilt(
+    harness: &Harness,
+    asked: Option<(Kind, &str)>,
+    answer: Response,
+) -> (Response, Vec<String>, Option<&'static str>) {
+    let Some((kind, issuer)) = asked.filter(|_| answer.status() == StatusCode::OK) else {
         return (answer, Vec::new(), None);
     };
     let (parts, body) = answer.into_parts();

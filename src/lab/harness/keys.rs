@@ -116,6 +116,8 @@ impl Harness {
 
     /// Another one takes over first, so that the provider makes none of its own in its place.
     async fn revoke(&self, id: &str, alg: SigningAlg, kid: Option<Kid>) -> Result<Kid, Wrong> {
+        let named = self.listed(id).await?.into_iter().find(|key| Some(&key.kid) == kid.as_ref());
+        let alg = named.map_or(alg, |key| key.alg);
         let active = self.find(id, alg, KeyState::Active).await?;
         let kid = kid.or(active.clone()).ok_or_else(|| Wrong::request("no key of that algorithm signs"))?;
         if active.as_ref() == Some(&kid) {

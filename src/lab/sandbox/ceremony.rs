@@ -73,27 +73,6 @@ impl Sandbox {
         refusal
     }
 
-    /// What the user said, to whoever polls (auth.md v0.4 to v0.7: the grant `urn:workos:agent-auth:grant-type:claim`).
-    pub(super) fn polled(&self, claim_token: &str, now: Timestamp) -> Result<Registration, Refusal> {
-        let mut state = self.state();
-        let hash = token_hash(claim_token);
-        let no = |code, why: &'static str| Refusal::coded(400, code, why);
-        let Some(ceremony) = state.ceremony(&hash).cloned() else {
-            return Err(no("invalid_grant", "claim_token is unknown"));
-        };
-        if now >= ceremony.expires_at {
-            return Err(no("expired_token", "the user did not answer in time"));
-        }
-        match ceremony.answer {
-            None => Err(no("authorization_pending", "the user has not answered yet")),
-            Some(false) => Err(no("access_denied", "the user says that the account is not theirs")),
-            Some(true) => {
-                state.finish(&hash);
-                Ok(ceremony.registration)
-            }
-        }
-    }
-
     /// The code that the user read to the agent (the newest text, "Complete").
     pub(super) async fn completed(&self, request: Request) -> Result<Value, Refusal> {
         let bytes = body(request, JSON, self.0.broken).await?;
@@ -157,6 +136,26 @@ impl Sandbox {
             state.note(now, What::Confirmed { registration_id: id, claimed_by_user_id: account });
         }
         Ok(())
+    }
+}
+
+/// What the user said, to whoever polls (auth.md v0.4 to v0.7: the grant `urn:workos:agent-auth:grant-type:claim`).
+pub(super) fn polled(state: &mut State, claim_token: &str, now: Timestamp) -> Result<Registration, Refusal> {
+    let hash = token_hash(claim_token);
+    let no = |code, why: &'static str| Refusal::coded(400, code, why);
+    let Some(ceremony) = state.ceremony(&hash).cloned() else {
+        return Err(no("invalid_grant", "claim_token is unknown"));
+    };
+    if now >= ceremony.expires_at {
+        return Err(no("expired_token", "the user did not answer in time"));
+    }
+    match ceremony.answer {
+        None => Err(no("authorization_pending", "the user has not answered yet")),
+        Some(false) => Err(no("access_denied", "the user says that the account is not theirs")),
+        Some(true) => {
+            state.finish(&hash);
+            Ok(ceremony.registration)
+        }
     }
 }
 

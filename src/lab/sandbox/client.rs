@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::Sandbox;
-use super::claims::LEEWAY;
+use super::claims::{Context, LEEWAY};
 use super::form::Fields;
 use super::members::Members;
 use super::reply::Refusal;
@@ -142,6 +142,13 @@ impl Sandbox {
         let exp = claims.get("exp").and_then(Value::as_i64).map(Timestamp);
         let exp = exp.filter(|exp| *exp + LEEWAY > now && *exp - now <= MAX_LIFETIME + LEEWAY);
         let exp = exp.ok_or_else(|| no("exp of the client assertion is missing, over, or too far away".into()))?;
+        let context = Context { broken: Broken::default(), ..self.context(claims, now) };
+        for name in ["nbf", "iat"] {
+            let begins = context.time(name).map_err(|refusal| no(refusal.message.into_owned()))?;
+            if begins.is_some_and(|at| at > now + LEEWAY) {
+                return Err(no(format!("{name} of the client assertion is in the future")));
+            }
+        }
         let jti = claims.text("jti").ok_or_else(|| no("the client assertion has no jti".into()))?;
         let mark = Mark::new(&format!("client:{id}"), jti, exp + LEEWAY + LEEWAY);
         let mut state = self.state();

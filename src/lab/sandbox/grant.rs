@@ -11,7 +11,7 @@ use super::form::{FORM, Fields, body};
 use super::identity::ACCESS_TOKEN_LIFETIME;
 use super::possession::{Proof, Wanted, proof};
 use super::reply::Refusal;
-use super::state::{Credential, Given, Registration};
+use super::state::{Credential, Given, Registration, State};
 use crate::domain::time::Timestamp;
 use crate::lab::flaws::{Class, Dialect, Rule};
 use crate::secret::token_hash;
@@ -65,8 +65,7 @@ impl Sandbox {
                 agent_context_id: examined.agent_context_id,
             },
         );
-        drop(state);
-        let mut answer = self.access_token(registration, proof.map(|proof| proof.jkt), now);
+        let mut answer = self.access_token(&mut state, registration, proof.map(|proof| proof.jkt), now);
         // What was granted is said where it was asked for (section 4.4.1).
         if let Some(resource) = examined.resource {
             answer.insert("resource".into(), resource);
@@ -90,18 +89,15 @@ impl Sandbox {
     /// The service's own assertion, as often as it likes until that ends.
     async fn by_own_assertion(&self, form: &Fields, now: Timestamp) -> Result<Value, Refusal> {
         let assertion = assertion(form)?;
-        let found = self.state().find(&token_hash(assertion), now).cloned();
-        if let Some(Given { what: Credential::Assertion, registration, .. }) = found {
-            let mut state = self.state();
-            state.judge_room(now)?;
-            state.note(now, What::Issued { registration_id: registration.id.clone() });
-            drop(state);
-            return Ok(Value::Object(self.access_token(registration, None, now)));
+        if let Some(answer) = self.by_what_was_given(assertion, now)? {
+            return Ok(Value::Object(answer));
         }
         if self.0.broken.lacks(Rule::AcceptForeignAssertionAtTokenEndpoint) {
             let examined = self.examine(assertion, Presenter::Bearer).await?;
-            let registration = self.registration(&mut self.state(), &examined)?.0;
-            return Ok(Value::Object(self.access_token(registration, None, now)));
+            let mut state = self.state();
+            state.judge_room(now)?;
+            let registration = self.registration(&mut state, &examined)?.0;
+            return Ok(Value::Object(self.access_token(&mut state, registration, None, now)));
         }
         Err(Refusal::coded(
             400,
@@ -110,24 +106,43 @@ impl Sandbox {
         ))
     }
 
+    /// Looked up and given under one lock, so that no withdrawal comes between.
+    fn by_what_was_given(&self, assertion: &str, now: Timestamp) -> Result<Option<Map<String, Value>>, Refusal> {
+        let mut state = self.state();
+        let found = state.find(&token_hash(assertion), now).filter(|given| given.what == Credential::Assertion);
+        let Some(registration) = found.map(|given| given.registration.clone()) else { return Ok(None) };
+        state.judge_room(now)?;
+        state.note(now, What::Issued { registration_id: registration.id.clone() });
+        Ok(Some(self.access_token(&mut state, registration, None, now)))
+    }
+
     fn by_claim(&self, form: &Fields, now: Timestamp) -> Result<Value, Refusal> {
         let missing = || Refusal::coded(400, "invalid_request", "claim_token is missing");
-        let registration = self.polled(form.get("claim_token").ok_or_else(missing)?, now)?;
-        let (assertion, expires_at) = self.own_assertion(&mut self.state(), registration.clone(), now);
-        let mut answer = self.access_token(registration, None, now);
+        let claim_token = form.get("claim_token").ok_or_else(missing)?;
+        let mut state = self.state();
+        state.judge_room(now)?;
+        let registration = super::ceremony::polled(&mut state, claim_token, now)?;
+        let (assertion, expires_at) = self.own_assertion(&mut state, registration.clone(), now);
+        let mut answer = self.access_token(&mut state, registration, None, now);
         answer.insert("identity_assertion".into(), json!(assertion));
         answer.insert("assertion_expires".into(), json!(super::identity::iso8601(expires_at)));
         Ok(Value::Object(answer))
     }
 
     /// Never with a refresh token (ID-JAG draft section 4.4.3).
-    fn access_token(&self, registration: Registration, jkt: Option<String>, now: Timestamp) -> Map<String, Value> {
+    fn access_token(
+        &self,
+        state: &mut State,
+        registration: Registration,
+        jkt: Option<String>,
+        now: Timestamp,
+    ) -> Map<String, Value> {
         let token = format!("sandbox_access_token_{}", self.0.rng.token());
         let scope = registration.scopes.to_string();
         let kind = if jkt.is_some() { "DPoP" } else { "Bearer" };
         let expires_at = Some(now + ACCESS_TOKEN_LIFETIME);
         let given = Given { what: Credential::AccessToken, registration, expires_at, jkt };
-        self.state().give(token_hash(&token), given);
+        state.give(token_hash(&token), given);
         let mut answer = Map::new();
         answer.insert("access_token".into(), json!(token));
         answer.insert("token_type".into(), json!(kind));
