@@ -161,7 +161,8 @@ impl Speaker {
         let (receiver, alg) = match delivery.format {
             Format::BackchannelLogout => of_client(&mut tx, &delivery.aud).await?,
             format => {
-                let policy = tx.service(&delivery.aud).await?.map(|service| service.policy);
+                // As it was last known: what is removed is told all the same.
+                let policy = tx.known_service(&delivery.aud).await?.map(|known| known.service.policy);
                 (policy.as_ref().and_then(|policy| policy.receiver(format)).cloned(), policy.map(|p| p.signing_alg))
             }
         };
@@ -178,7 +179,8 @@ impl Speaker {
 /// Where a client is told of sign-outs, and what its tokens are signed with.
 async fn of_client(tx: &mut Tx, client_id: &str) -> Result<(Option<NoticeEndpoint>, Option<SigningAlg>), Error> {
     let Ok(client_id) = ClientId::parse(client_id) else { return Ok((None, None)) };
-    let Some(client) = tx.client(&client_id).await? else { return Ok((None, None)) };
+    let Some(key) = tx.client_key(&client_id).await? else { return Ok((None, None)) };
+    let Some(client) = tx.client_by_key(&key).await? else { return Ok((None, None)) };
     let receiver = client.metadata.backchannel_logout_uri.map(|uri| NoticeEndpoint {
         format: Format::BackchannelLogout,
         endpoint: uri.into(),

@@ -2,6 +2,7 @@
 //! longer selected: whatever cut a run short, it is simply started again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -18,6 +19,10 @@ use crate::store::Tx;
 const BATCH: u64 = 2;
 /// Between two of them others have so many times as long as one took.
 const PAUSE: u32 = 6;
+/// The longest that is left to them, however long one took.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// Transactions after which the next one's turn comes, of what was removed.
+const TURN: usize = 25;
 /// Most delegations that one call of the API ends, so that it is answered in time.
 pub const AT_MOST: u64 = 1000;
 
@@ -88,14 +93,14 @@ async fn batches(
         let page = store.read().await?.standing(selection, &after, limit).await?;
         let Some((last, _)) = page.last() else { break };
         after.clone_from(last);
-        let begun = Instant::now();
         // No key of the issuer is asked for: also one whose keys do not open withdraws.
         let mut tx = store.begin().await?;
+        let begun = Instant::now();
         done += end(host, &mut tx, &page, client.as_ref(), why).await?;
         tx.commit().await?;
         host.outbox_signal.notify_one();
         progress(done);
-        tokio::time::sleep(begun.elapsed() * PAUSE).await;
+        leave_room(begun).await;
     }
     Ok(done)
 }
@@ -126,38 +131,78 @@ async fn end(
     Ok(done)
 }
 
-/// Withdraws what still stands under what was removed, at whichever issuer. What fails is logged, and tried again at the next look.
+/// Lets others have their turn after a transaction that began then.
+async fn leave_room(begun: Instant) {
+    tokio::time::sleep((begun.elapsed() * PAUSE).min(LONGEST_PAUSE)).await;
+}
+
+/// Withdraws what still stands under what was removed, at whichever issuer: of each a little at a time, so that none waits for another.
+/// What fails is logged, and tried again at the next look.
 ///
 /// # Errors
 /// Faults.
 pub async fn under_removed(host: &Host) -> Result<(), Error> {
-    const AT_ONCE: i64 = 100;
-    let mut failed = 0;
+    const AT_ONCE: i64 = 1000;
+    let mut failed = Vec::new();
     loop {
-        let removed = host.database.read().await?.removed(failed, AT_ONCE).await?;
+        let mut removed = host.database.read().await?.removed(AT_ONCE).await?;
+        removed.retain(|one| !failed.contains(one));
         if removed.is_empty() {
             return Ok(());
         }
         for (issuer_id, removed) in removed {
-            if let Err(error) = under_one(host, &issuer_id, &removed).await {
-                failed += 1;
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, issuer_id, ?removed, "withdrawing what stood under what was removed failed");
+            match under_one(host, &issuer_id, &removed).await {
+                Ok(0) => {}
+                Ok(delegations) => {
+                    tracing::warn!(issuer_id, ?removed, delegations, "withdrew what stood under what was removed");
+                }
+                Err(error) => {
+                    {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(
+                            error,
+                            issuer_id,
+                            ?removed,
+                            "withdrawing what stood under what was removed failed"
+                        );
+                    }
+                    failed.push((issuer_id, removed));
+                }
             }
         }
     }
 }
 
-async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<(), Error> {
+/// Withdraws some of it, and forgets it when nothing stands any more. Says under how many delegations something stood.
+async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<u64, Error> {
     let store = host.database.of(issuer_id.into());
-    let selection = selection(&mut store.read().await?, removed).await?;
-    if let Some(selection) = selection {
-        let delegations = run(host, issuer_id, &selection, Why::Configuration, |_| {}).await?;
-        tracing::warn!(issuer_id, ?removed, delegations, "withdrew what stood under what was removed");
+    let client = match removed {
+        Removed::Client(key) => Some(key),
+        Removed::User(_) | Removed::Service(_) => None,
+    };
+    let mut done = 0;
+    for _ in 0..TURN {
+        let mut tx = store.begin().await?;
+        let begun = Instant::now();
+        // Whoever brought it back has ended what stood, and what stands now was agreed to since.
+        if !tx.lock_removed(removed).await? {
+            break;
+        }
+        let page = match selection(&mut tx, removed).await? {
+            Some(selection) => tx.standing(&selection, "", i64::try_from(BATCH).unwrap_or(i64::MAX)).await?,
+            None => Vec::new(),
+        };
+        if page.is_empty() {
+            tx.forget_removed(removed).await?;
+            tx.commit().await?;
+            break;
+        }
+        done += end(host, &mut tx, &page, client, Why::Configuration).await?;
+        tx.commit().await?;
+        host.outbox_signal.notify_one();
+        leave_room(begun).await;
     }
-    let mut tx = store.begin().await?;
-    tx.forget_removed(removed).await?;
-    Ok(tx.commit().await?)
+    Ok(done)
 }
 
 /// The same in the caller's transaction, all at once: for what has come back meanwhile, under which nothing of before may stand.

@@ -1,6 +1,6 @@
 //! What was removed and still has delegations that stand under it.
 
-use super::{Columns, HostTx, Result, StoreError, Tx, on};
+use super::{Columns, HostTx, Result, StoreError, Tx, on, per_engine};
 use crate::domain::delegation::Removed;
 
 const USER: &str = "user";
@@ -40,6 +40,21 @@ impl Tx {
         })
     }
 
+    /// Whether what stands under it is still to be withdrawn; nobody else decides on that before the transaction ends.
+    pub async fn lock_removed(&mut self, removed: &Removed) -> Result<bool> {
+        let id = self.issuer.clone();
+        let (kind, name) = columns(removed);
+        let sql = per_engine!(
+            self,
+            "SELECT name FROM removed WHERE issuer_id = $1 AND kind = $2 AND name = $3",
+            "SELECT name FROM removed WHERE issuer_id = $1 AND kind = $2 AND name = $3 FOR UPDATE"
+        );
+        on!(self, |c| {
+            let row = sqlx::query(sql).bind(&*id).bind(kind).bind(name).fetch_optional(c).await?;
+            Ok(row.is_some())
+        })
+    }
+
     /// Notes that nothing stands under it any more.
     pub async fn forget_removed(&mut self, removed: &Removed) -> Result<()> {
         let id = self.issuer.clone();
@@ -76,16 +91,13 @@ impl Tx {
 }
 
 impl HostTx {
-    /// (Our key of the issuer, what was removed there), at most `limit`, those after the first `passed`.
-    pub async fn removed(&mut self, passed: i64, limit: i64) -> Result<Vec<(String, Removed)>> {
+    /// (Our key of the issuer, what was removed there), at most `limit`.
+    pub async fn removed(&mut self, limit: i64) -> Result<Vec<(String, Removed)>> {
         on!(self.0, |c| {
-            let rows = sqlx::query(
-                "SELECT issuer_id, kind, name FROM removed ORDER BY issuer_id, kind, name LIMIT $1 OFFSET $2",
-            )
-            .bind(limit)
-            .bind(passed)
-            .fetch_all(c)
-            .await?;
+            let rows = sqlx::query("SELECT issuer_id, kind, name FROM removed ORDER BY issuer_id, kind, name LIMIT $1")
+                .bind(limit)
+                .fetch_all(c)
+                .await?;
             rows.iter().map(|r| Ok((r.text("issuer_id")?, removed(r)?))).collect()
         })
     }

@@ -132,3 +132,18 @@ both! {
         }
     }
 }
+
+both! {
+    /// By the algorithm that it knows, though nobody declares it any more.
+    async fn a_service_that_is_gone_is_told_as_it_was(world: World) {
+        let named = format!("audience = \"{}\"", world.service.url);
+        let rs256 = declarations(&world.service.url).replace(&named, &format!("{named}\nsigning_alg = \"RS256\""));
+        let world = again(&world, &rs256).await;
+        world.delegated().await;
+        again(&world, &less(&rs256, &world.service.url)[0]).await;
+        avouch::delivery::run_until_idle(&world.host).await;
+        let told = world.service.received();
+        assert_eq!(told.len(), 1);
+        assert_eq!(jsonwebtoken::decode_header(&told[0]).unwrap().alg, jsonwebtoken::Algorithm::RS256);
+    }
+}
