@@ -139,26 +139,6 @@ impl Sandbox {
     }
 }
 
-/// What the user said, to whoever polls (auth.md v0.4 to v0.7: the grant `urn:workos:agent-auth:grant-type:claim`).
-pub(super) fn polled(state: &mut State, claim_token: &str, now: Timestamp) -> Result<Registration, Refusal> {
-    let hash = token_hash(claim_token);
-    let no = |code, why: &'static str| Refusal::coded(400, code, why);
-    let Some(ceremony) = state.ceremony(&hash).cloned() else {
-        return Err(no("invalid_grant", "claim_token is unknown"));
-    };
-    if now >= ceremony.expires_at {
-        return Err(no("expired_token", "the user did not answer in time"));
-    }
-    match ceremony.answer {
-        None => Err(no("authorization_pending", "the user has not answered yet")),
-        Some(false) => Err(no("access_denied", "the user says that the account is not theirs")),
-        Some(true) => {
-            state.finish(&hash);
-            Ok(ceremony.registration)
-        }
-    }
-}
-
 /// The page on which the user is asked.
 pub(super) async fn ask(Shared(sandbox): Shared<Sandbox>, Path(attempt): Path<String>) -> Response {
     let now = sandbox.0.clock.now();

@@ -121,7 +121,7 @@ impl Sandbox {
         let claim_token = form.get("claim_token").ok_or_else(missing)?;
         let mut state = self.state();
         state.judge_room(now)?;
-        let registration = super::ceremony::polled(&mut state, claim_token, now)?;
+        let registration = state.polled(claim_token, now)?;
         let (assertion, expires_at) = self.own_assertion(&mut state, registration.clone(), now);
         let mut answer = self.access_token(&mut state, registration, None, now);
         answer.insert("identity_assertion".into(), json!(assertion));

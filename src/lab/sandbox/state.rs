@@ -8,7 +8,7 @@ use super::reply::Refusal;
 use crate::domain::scope::Scope;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::lab::flaws::Class;
-use crate::secret::sha256;
+use crate::secret::{sha256, token_hash};
 
 /// Most credentials, and most `jti`s of assertions. Full, it refuses: to forget a `jti` would open the door to a replay.
 const MAX_ENTRIES: usize = 10_000;
@@ -259,6 +259,26 @@ impl State {
     /// Those that wait.
     pub(super) fn ceremonies(&self, now: Timestamp) -> Vec<Ceremony> {
         self.ceremonies.values().filter(|c| c.answer.is_none() && now < c.expires_at).cloned().collect()
+    }
+
+    /// What the user said, to whoever polls (auth.md v0.4 to v0.7: the grant `urn:workos:agent-auth:grant-type:claim`).
+    pub(super) fn polled(&mut self, claim_token: &str, now: Timestamp) -> Result<Registration, Refusal> {
+        let hash = token_hash(claim_token);
+        let no = |code, why: &'static str| Refusal::coded(400, code, why);
+        let Some(ceremony) = self.ceremony(&hash).cloned() else {
+            return Err(no("invalid_grant", "claim_token is unknown"));
+        };
+        if now >= ceremony.expires_at {
+            return Err(no("expired_token", "the user did not answer in time"));
+        }
+        match ceremony.answer {
+            None => Err(no("authorization_pending", "the user has not answered yet")),
+            Some(false) => Err(no("access_denied", "the user says that the account is not theirs")),
+            Some(true) => {
+                self.finish(&hash);
+                Ok(ceremony.registration)
+            }
+        }
     }
 
     /// Ends a ceremony.
