@@ -5,5 +5,6 @@ pub mod flaws;
 pub mod harness;
 pub mod issuer;
 pub mod mint;
+pub mod probe;
 pub mod sandbox;
 pub mod vectors;
