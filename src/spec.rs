@@ -107,6 +107,7 @@
 //! | service: everything a relying service checks, in each dialect, and each rule by itself | [`lab::sandbox`](crate::lab::sandbox), [`Rule`](crate::lab::flaws::Rule) | `lab::sandbox::tests`, `lab::sandbox::tests::dialects`, `lab::sandbox::tests::matrix`, `demo::it_plays_in_every_dialect` |
 //! | service: `interaction_required`, `login_required` and the ceremonies of v0.4 to v0.7 and after | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::dialects::whoever_has_the_address_of_an_account_has_to_be_asked`, `lab::sandbox::tests::dialects::a_sign_in_is_asked_for_that_is_recent` |
 //! | service: notices as logout token, security event token, Global Token Revocation and back-channel logout | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::dialects::each_format_of_a_notice_ends_what_the_user_gave`, `lab::sandbox::tests::dialects::security_events_are_judged_as_rfc_8935_says` |
+//! | service: audit events, and the verdict of each check, as they happen (HTML §9.2 server-sent events) | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::live`, `sandbox_page::what_happens_is_seen_as_it_happens` |
 //! | 9449 §4.3, §7, ID-JAG §9.8.1.2 (service) proofs of possession | [`lab::sandbox`](crate::lab::sandbox) | `lab::sandbox::tests::dialects::an_assertion_that_is_bound_needs_its_key` |
 //!
 //! # What services publish: RFC 8414 and RFC 9728, metadata; auth.md, `agent_auth`

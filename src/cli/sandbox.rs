@@ -134,5 +134,10 @@ pub(super) fn start(
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let sandbox = sandbox::new(origin.to_owned(), options).map_err(|e| Failure::Unable(e.to_string()))?;
     let limits = Limits::within(descriptors::for_connections());
+    let (ending, mut end) = (sandbox.clone(), stop.clone());
+    tokio::spawn(async move {
+        let _ = end.wait_for(|stop| *stop).await;
+        ending.close();
+    });
     Ok(tokio::spawn(serve_within(limits, listener, sandbox.router(), stop)))
 }

@@ -59,6 +59,7 @@ mod refresh;
 mod removal;
 mod replicas;
 mod reseal;
+mod sandbox_page;
 mod scripted;
 mod sealing_command;
 mod seed;

@@ -7,6 +7,8 @@ use crate::domain::time::Timestamp;
 /// Something that happened, in order. For tests and demonstrations; it never holds a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
+    /// Which one, counted from 1.
+    pub n: u64,
     /// When.
     #[serde(serialize_with = "rfc3339")]
     pub at: Timestamp,

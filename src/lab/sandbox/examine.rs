@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::Sandbox;
+use super::checks::{Check, Checks};
 use super::claims::Context;
 use super::members::Members;
 use super::person::Person;
@@ -43,33 +44,59 @@ pub(super) struct Examined {
 
 impl Sandbox {
     /// Believes an assertion, or says why not. Nothing is kept.
-    pub(super) async fn examine(&self, assertion: &str, presenter: Presenter<'_>) -> Result<Examined, Refusal> {
+    pub(super) async fn examine(
+        &self,
+        assertion: &str,
+        presenter: Presenter<'_>,
+        checks: &mut Checks,
+    ) -> Result<Examined, Refusal> {
         let now = self.0.clock.now();
+        checks.ask(Check::Form);
         let token = Token::read(assertion, self.0.broken)?;
-        let issuer = self.0.trust.believe(&token, ID_JAG, now).await?;
+        checks.read(&token);
+        let issuer = self.0.trust.believe(&token, ID_JAG, checks, now).await?;
         self.drop_what_another_key_gave(&issuer, &token, now);
         let context = self.context(&token.claims, now);
+        checks.ask(Check::Audience);
         context.audience()?;
+        checks.ask(Check::Times);
         let until = context.times()?;
+        checks.ask(Check::Jti);
         let mark = context.jti()?.map(|jti| Mark::new(issuer.as_str(), jti, until));
         self.judge_replay(mark.as_ref(), now)?;
+        checks.ask(Check::Subject);
         let sub = context.subject()?.to_owned();
+        checks.ask(Check::OtherTokens);
         // Whoever takes any kind of token looks for nothing in it that belongs in another.
         if token.typ() == Some(ID_JAG) {
             context.is_no_other()?;
         }
+        checks.ask(Check::Types);
         context.types()?;
         match presenter {
-            Presenter::Bearer => self.judge_client(&issuer, &token.claims, now).await?,
-            Presenter::Client(client_id, _) => self.is_same_client(&token.claims, client_id)?,
+            Presenter::Bearer => {
+                checks.ask(Check::Client);
+                self.judge_client(&issuer, &token.claims, now).await?;
+            }
+            Presenter::Client(client_id, _) => {
+                checks.ask(Check::SameClient);
+                self.is_same_client(&token.claims, client_id)?;
+            }
             Presenter::Api => {}
         }
+        checks.ask(Check::Contact);
         let person = context.person()?;
+        checks.ask(Check::SignIn);
         context.auth_time()?;
+        checks.ask(Check::SecondName);
         context.second_name()?;
+        checks.ask(Check::Resource);
         context.resource()?;
+        checks.ask(Check::Scope);
         let scopes = context.scopes()?;
+        checks.ask(Check::Details);
         context.details()?;
+        checks.ask(Check::Possession);
         self.judge_possession(&token.claims, &presenter)?;
         let text = |name: &str| token.claims.text(name).map(str::to_owned);
         Ok(Examined {

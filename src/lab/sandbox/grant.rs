@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
 use super::Sandbox;
+use super::checks::{Check, Checks};
 use super::event::What;
 use super::examine::Presenter;
 use super::form::{FORM, Fields, body};
@@ -24,13 +25,13 @@ pub(super) const CLAIM: &str = "urn:workos:agent-auth:grant-type:claim";
 
 impl Sandbox {
     /// An access token.
-    pub(super) async fn granted(&self, request: Request) -> Result<Value, Refusal> {
+    pub(super) async fn granted(&self, request: Request, checks: &mut Checks) -> Result<Value, Refusal> {
         let headers = request.headers().clone();
         let form = Fields::parse(&body(request, FORM, self.0.broken).await?)?;
         let now = self.0.clock.now();
         match (form.get("grant_type"), self.0.dialect) {
-            (Some(JWT_BEARER | JWT_DPOP), Dialect::Plain) => self.by_id_jag(&headers, &form, now).await,
-            (Some(JWT_BEARER), Dialect::Flat | Dialect::Nested) => self.by_own_assertion(&form, now).await,
+            (Some(JWT_BEARER | JWT_DPOP), Dialect::Plain) => self.by_id_jag(&headers, &form, checks, now).await,
+            (Some(JWT_BEARER), Dialect::Flat | Dialect::Nested) => self.by_own_assertion(&form, checks, now).await,
             (Some(CLAIM), Dialect::Flat) => self.by_claim(&form, now),
             (Some(_), _) => Err(Refusal::coded(400, "unsupported_grant_type", "this grant_type is not taken here")),
             (None, _) => Err(Refusal::coded(400, "invalid_request", "grant_type is missing")),
@@ -38,12 +39,21 @@ impl Sandbox {
     }
 
     /// A provider's assertion, by a client that proves who it is (ID-JAG draft section 4.4).
-    async fn by_id_jag(&self, headers: &HeaderMap, form: &Fields, now: Timestamp) -> Result<Value, Refusal> {
+    async fn by_id_jag(
+        &self,
+        headers: &HeaderMap,
+        form: &Fields,
+        checks: &mut Checks,
+        now: Timestamp,
+    ) -> Result<Value, Refusal> {
+        checks.ask(Check::ClientAuthentication);
         let client = self.authenticate(headers, form, now).await?;
+        checks.ask(Check::Proof);
         let proof = self.proof_of_request(headers, now)?;
         let assertion = assertion(form)?;
-        let examined = self.examine(assertion, Presenter::Client(&client, proof.as_ref())).await?;
+        let examined = self.examine(assertion, Presenter::Client(&client, proof.as_ref()), checks).await?;
         let mut state = self.state();
+        checks.ask(Check::Jti);
         self.spend(&mut state, &examined, now)?;
         if let Some(proof) = &proof {
             // Others may have come with it meanwhile.
@@ -53,6 +63,7 @@ impl Sandbox {
             let most = state.most;
             state.spend(proof.mark.clone(), most, now)?;
         }
+        checks.ask(Check::Account);
         let (registration, _) = self.registration(&mut state, &examined)?;
         state.note(
             now,
@@ -87,13 +98,13 @@ impl Sandbox {
     }
 
     /// The service's own assertion, as often as it likes until that ends.
-    async fn by_own_assertion(&self, form: &Fields, now: Timestamp) -> Result<Value, Refusal> {
+    async fn by_own_assertion(&self, form: &Fields, checks: &mut Checks, now: Timestamp) -> Result<Value, Refusal> {
         let assertion = assertion(form)?;
         if let Some(answer) = self.by_what_was_given(assertion, now)? {
             return Ok(Value::Object(answer));
         }
         if self.0.broken.lacks(Rule::AcceptForeignAssertionAtTokenEndpoint) {
-            let examined = self.examine(assertion, Presenter::Bearer).await?;
+            let examined = self.examine(assertion, Presenter::Bearer, checks).await?;
             let mut state = self.state();
             state.judge_room(now)?;
             let registration = self.registration(&mut state, &examined)?.0;

@@ -5,6 +5,7 @@ use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 
 use super::Sandbox;
+use super::checks::{Check, Checks};
 use super::claims::malformed;
 use super::event::What;
 use super::examine::{Examined, Presenter};
@@ -38,12 +39,14 @@ struct Asked {
 
 impl Sandbox {
     /// Verifies an assertion and gives out a credential, or asks the user first. Nothing is kept before all checks have passed.
-    pub(super) async fn registered(&self, request: Request) -> Result<Value, Refusal> {
+    pub(super) async fn registered(&self, request: Request, checks: &mut Checks) -> Result<Value, Refusal> {
         let asked = self.asked(&body(request, JSON, self.0.broken).await?)?;
-        let examined = self.examine(&asked.assertion, Presenter::Bearer).await?;
+        let examined = self.examine(&asked.assertion, Presenter::Bearer, checks).await?;
         let now = self.0.clock.now();
         let mut state = self.state();
+        checks.ask(Check::Jti);
         self.spend(&mut state, &examined, now)?;
+        checks.ask(Check::Account);
         let (registration, waits) = self.registration(&mut state, &examined)?;
         if waits {
             return Err(self.ask_user(&mut state, registration, now));

@@ -20,6 +20,11 @@ impl Members {
         self.map.get(name)
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> &Map<String, Value> {
+        &self.map
+    }
+
     /// The member, if it is a text that says something.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.get(name)?.as_str().filter(|text| !text.is_empty())

@@ -5,6 +5,7 @@
 //! Everything is kept in memory and forgotten at the end.
 
 mod ceremony;
+mod checks;
 mod claims;
 mod client;
 mod event;
@@ -21,6 +22,7 @@ mod receive;
 mod reply;
 mod resource;
 mod state;
+mod stream;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -37,7 +39,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
+use tokio::sync::{Semaphore, watch};
 
+use self::checks::Checks;
 use self::receive::{GLOBAL_REVOCATION_PATH, Heard};
 use self::reply::{Form, Refusal};
 use self::state::State;
@@ -121,6 +125,8 @@ struct Inner {
     clock: Clock,
     rng: Rng,
     state: Mutex<State>,
+    streams: Arc<Semaphore>,
+    ended: watch::Sender<bool>,
 }
 
 /// A new, empty sandbox. `origin` (`http://127.0.0.1:8000`) is where its router will be served, its issuer identifier and, byte for byte,
@@ -145,6 +151,8 @@ pub fn new(origin: String, options: Options) -> Result<Sandbox, SandboxError> {
         clock,
         rng,
         state: Mutex::default(),
+        streams: Arc::new(Semaphore::new(stream::MAX_STREAMS)),
+        ended: watch::Sender::new(false),
     })))
 }
 
@@ -169,6 +177,9 @@ impl Sandbox {
             .route(GLOBAL_REVOCATION_PATH, post(global_revocation))
             .route("/backchannel_logout", post(back_channel))
             .route("/sandbox/events", get(events))
+            .route("/sandbox/events/stream", get(stream::serve))
+            .route("/sandbox/page.css", document("text/css; charset=utf-8", page::STYLE.to_owned()))
+            .route("/sandbox/page.js", document("text/javascript; charset=utf-8", page::SCRIPT.to_owned()))
             .route("/api/resource", get(resource::serve).post(resource::serve));
         if *dialect == Dialect::V01 {
             router = router.route(IDENTITY_V01, post(identity));
@@ -202,6 +213,11 @@ impl Sandbox {
         self.state().events()
     }
 
+    /// Ends the streams of events, which would else go on for as long as somebody looks. For the end of the process.
+    pub fn close(&self) {
+        self.0.ended.send_replace(true);
+    }
+
     /// As after a restart: one that keeps used `jti`s in memory alone has forgotten them.
     pub fn restart(&self) {
         if self.0.broken.lacks(Rule::ForgetJtisAtRestart) {
@@ -212,6 +228,22 @@ impl Sandbox {
     /// No code under this lock can leave the state half changed, so a panic elsewhere does not spoil it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an endpoint says in the end, with what was made of the token, for whoever looks.
+    fn answer(
+        &self,
+        endpoint: &'static str,
+        how: (Form, Kind, Dialect),
+        checks: Checks,
+        outcome: Result<Response, Refusal>,
+    ) -> Response {
+        let now = self.0.clock.now();
+        let code = |refusal: &Refusal| (refusal.wire(how.1, how.2).1, refusal.message.clone().into_owned());
+        if checks.is_of_a_token() {
+            self.state().judged(checks.judged(endpoint, outcome.as_ref().err().map(code), now));
+        }
+        outcome.unwrap_or_else(|refusal| self.refuse(endpoint, how, refusal))
     }
 
     /// A refusal as an endpoint says it, and in the journal.
@@ -226,13 +258,7 @@ impl Sandbox {
 }
 
 async fn index(Shared(sandbox): Shared<Sandbox>) -> Response {
-    let flaws: Vec<&str> = sandbox.0.broken.rules().map(Rule::name).collect();
-    let now = sandbox.0.clock.now();
-    let (events, waiting) = {
-        let state = sandbox.state();
-        (state.events(), state.ceremonies(now))
-    };
-    reply::page(page::index(&sandbox.0.origin, sandbox.0.dialect, &flaws, &events, &waiting))
+    reply::page(page::index(&sandbox))
 }
 
 async fn events(Shared(sandbox): Shared<Sandbox>) -> Response {
@@ -240,11 +266,11 @@ async fn events(Shared(sandbox): Shared<Sandbox>) -> Response {
 }
 
 async fn identity(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    let endpoint = if sandbox.0.dialect == Dialect::V01 { IDENTITY_V01 } else { IDENTITY };
-    match sandbox.registered(request).await {
-        Ok(body) => reply::json(StatusCode::OK, &body),
-        Err(refusal) => sandbox.refuse(endpoint, (Form::AuthMd, Kind::Assertion, sandbox.0.dialect), refusal),
-    }
+    let dialect = sandbox.0.dialect;
+    let endpoint = if dialect == Dialect::V01 { IDENTITY_V01 } else { IDENTITY };
+    let mut checks = Checks::of_assertion(dialect);
+    let outcome = sandbox.registered(request, &mut checks).await.map(|body| reply::json(StatusCode::OK, &body));
+    sandbox.answer(endpoint, (Form::AuthMd, Kind::Assertion, dialect), checks, outcome)
 }
 
 async fn complete(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
@@ -256,10 +282,9 @@ async fn complete(Shared(sandbox): Shared<Sandbox>, request: Request) -> Respons
 }
 
 async fn token(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    match sandbox.granted(request).await {
-        Ok(body) => reply::json(StatusCode::OK, &body),
-        Err(refusal) => sandbox.refuse(TOKEN, (Form::OAuth, Kind::Assertion, Dialect::Plain), refusal),
-    }
+    let mut checks = Checks::of_assertion(sandbox.0.dialect);
+    let outcome = sandbox.granted(request, &mut checks).await.map(|body| reply::json(StatusCode::OK, &body));
+    sandbox.answer(TOKEN, (Form::OAuth, Kind::Assertion, Dialect::Plain), checks, outcome)
 }
 
 async fn give_back(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
@@ -273,37 +298,44 @@ async fn give_back(Shared(sandbox): Shared<Sandbox>, request: Request) -> Respon
 }
 
 async fn logout_token(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    match sandbox.logout_token(request).await {
-        Ok(heard) => reply::json(StatusCode::OK, &heard.counted()),
-        Err(refusal) => sandbox.refuse("/agent/auth/revoke", (Form::AuthMd, Kind::Notice, Dialect::V01), refusal),
-    }
+    let mut checks = Checks::of_notice();
+    let heard = sandbox.logout_token(request, &mut checks).await;
+    let outcome = heard.map(|heard| reply::json(StatusCode::OK, &heard.counted()));
+    sandbox.answer("/agent/auth/revoke", (Form::AuthMd, Kind::Notice, Dialect::V01), checks, outcome)
 }
 
 async fn security_event(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    match sandbox.security_event(request).await {
-        Ok(_) => reply::empty(StatusCode::ACCEPTED),
-        Err(refusal) => sandbox.refuse("/agent/event/notify", (Form::Set, Kind::Notice, Dialect::Flat), refusal),
-    }
+    let mut checks = Checks::of_notice();
+    let outcome = sandbox.security_event(request, &mut checks).await.map(|_| reply::empty(StatusCode::ACCEPTED));
+    sandbox.answer("/agent/event/notify", (Form::Set, Kind::Notice, Dialect::Flat), checks, outcome)
 }
 
 async fn global_revocation(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    told(&sandbox, GLOBAL_REVOCATION_PATH, sandbox.global_revocation(request).await, StatusCode::NO_CONTENT)
+    let mut checks = Checks::of_order();
+    let heard = sandbox.global_revocation(request, &mut checks).await;
+    told(&sandbox, GLOBAL_REVOCATION_PATH, checks, heard, StatusCode::NO_CONTENT)
 }
 
 async fn back_channel(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    told(&sandbox, "/backchannel_logout", sandbox.back_channel(request).await, StatusCode::OK)
+    let mut checks = Checks::of_notice();
+    let heard = sandbox.back_channel(request, &mut checks).await;
+    told(&sandbox, "/backchannel_logout", checks, heard, StatusCode::OK)
 }
 
-fn told(sandbox: &Sandbox, endpoint: &'static str, outcome: Result<Heard, Refusal>, done: StatusCode) -> Response {
-    match outcome {
-        Ok(_) => reply::empty(done),
-        Err(refusal) => {
-            // Neither specification has codes beyond this one.
-            let code = refusal.code.or(match refusal.wire(Kind::Notice, Dialect::V01) {
-                (status @ 400..=499, _) => Some((status, "invalid_request")),
-                other => Some(other),
-            });
-            sandbox.refuse(endpoint, (Form::OAuth, Kind::Notice, Dialect::V01), Refusal { code, ..refusal })
-        }
-    }
+fn told(
+    sandbox: &Sandbox,
+    endpoint: &'static str,
+    checks: Checks,
+    heard: Result<Heard, Refusal>,
+    done: StatusCode,
+) -> Response {
+    // Neither specification has codes beyond this one.
+    let outcome = heard.map(|_| reply::empty(done)).map_err(|refusal| {
+        let code = refusal.code.or(match refusal.wire(Kind::Notice, Dialect::V01) {
+            (status @ 400..=499, _) => Some((status, "invalid_request")),
+            other => Some(other),
+        });
+        Refusal { code, ..refusal }
+    });
+    sandbox.answer(endpoint, (Form::OAuth, Kind::Notice, Dialect::V01), checks, outcome)
 }

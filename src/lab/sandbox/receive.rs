@@ -6,6 +6,7 @@ use axum::http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
 use super::Sandbox;
+use super::checks::{Check, Checks};
 use super::claims::{Context, LEEWAY, MARGIN, malformed};
 use super::event::What;
 use super::form::{self, FORM, Fields, JSON, body};
@@ -50,27 +51,35 @@ pub(super) enum Heard {
 
 impl Sandbox {
     /// A logout token, raw (auth.md v0.1). The reference service takes exactly this media type.
-    pub(super) async fn logout_token(&self, request: Request) -> Result<Heard, Refusal> {
+    pub(super) async fn logout_token(&self, request: Request, checks: &mut Checks) -> Result<Heard, Refusal> {
         let body = body(request, form::LOGOUT, self.0.broken).await?;
-        self.notice(&body, LOGOUT).await
+        self.notice(&body, LOGOUT, checks).await
     }
 
     /// A security event token, raw (RFC 8935 section 2).
-    pub(super) async fn security_event(&self, request: Request) -> Result<Heard, Refusal> {
+    pub(super) async fn security_event(&self, request: Request, checks: &mut Checks) -> Result<Heard, Refusal> {
         let body = body(request, "application/secevent+jwt", self.0.broken).await?;
-        self.notice(&body, SECEVENT).await
+        self.notice(&body, SECEVENT, checks).await
     }
 
-    async fn notice(&self, body: &[u8], typ: &'static str) -> Result<Heard, Refusal> {
+    async fn notice(&self, body: &[u8], typ: &'static str, checks: &mut Checks) -> Result<Heard, Refusal> {
         let now = self.0.clock.now();
+        checks.ask(Check::Form);
         let token = read(body, self)?;
-        let issuer = self.0.trust.believe(&token, typ, now).await?;
+        checks.read(&token);
+        let issuer = self.0.trust.believe(&token, typ, checks, now).await?;
         let context = self.context(&token.claims, now);
+        checks.ask(Check::Audience);
         context.audience()?;
+        checks.ask(Check::Recent);
         let until = timely(&context)?;
+        checks.ask(Check::Jti);
         let mark = context.jti()?.map(|jti| Mark::new(issuer.as_str(), jti, until));
+        checks.ask(Check::Subject);
         let sub = context.subject()?.to_owned();
+        checks.ask(Check::Events);
         let concerns = about_us(&context, typ, &[REVOKED_EVENT, REVOKED_BEFORE])?;
+        checks.ask(Check::Jti);
         if let Some(heard) = self.heard_before(mark, typ, now)? {
             return Ok(heard);
         }
@@ -82,15 +91,17 @@ impl Sandbox {
 
     /// Ends the tokens of whom a JSON body names, by order of whoever signed the token in the header (draft-parecki-oauth-global-token-revocation
     /// section 3).
-    pub(super) async fn global_revocation(&self, request: Request) -> Result<Heard, Refusal> {
+    pub(super) async fn global_revocation(&self, request: Request, checks: &mut Checks) -> Result<Heard, Refusal> {
         let now = self.0.clock.now();
         let no = |why: &'static str| Refusal::coded(401, "invalid_token", why);
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = header.and_then(|value| value.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
         let (_, bearer) = bearer.ok_or_else(|| no("a signed token of the issuer is needed"))?;
+        checks.ask(Check::Form);
         let token = Token::read(bearer.trim(), self.0.broken).map_err(|_| no("the token is no JWT"))?;
+        checks.read(&token);
         let typ = if token.typ() == Some(GLOBAL_REVOCATION) { GLOBAL_REVOCATION } else { "JWT" };
-        let issuer = self.0.trust.believe(&token, typ, now).await.map_err(|refusal| match refusal.class {
+        let issuer = self.0.trust.believe(&token, typ, checks, now).await.map_err(|refusal| match refusal.class {
             // Nobody's fault but the network's: it comes again.
             Class::Unavailable => refusal,
             _ => Refusal { code: Some((401, "invalid_token")), ..refusal },
@@ -98,15 +109,20 @@ impl Sandbox {
         let context = self.context(&token.claims, now);
         // Meant for the endpoint, as any client's assertion may be (section 3.5), or for the service.
         let endpoint = format!("{}{GLOBAL_REVOCATION_PATH}", self.0.origin);
+        checks.ask(Check::Audience);
         if token.claims.text("aud") != Some(&endpoint) {
             context.audience().map_err(|_| no("the token is meant for another service"))?;
         }
+        checks.ask(Check::Times);
         let until = context.times()?;
+        checks.ask(Check::Jti);
         let mark = context.jti()?.map(|jti| Mark::new(issuer.as_str(), jti, until));
+        checks.ask(Check::SecondName);
         let bytes = body(request, JSON, self.0.broken).await?;
         let members: Members =
             serde_json::from_slice(&bytes).map_err(|_| malformed("the body is not a JSON object"))?;
         let about = named(members.get("sub_id").or(members.get("subject")), issuer.as_str())?;
+        checks.ask(Check::Jti);
         if mark.as_ref().is_some_and(|mark| self.state().is_used(mark, now)) {
             return Err(no("this token was used before"));
         }
@@ -116,28 +132,36 @@ impl Sandbox {
 
     /// A logout token in a form, as an OpenID Provider sends it (OpenID Connect Back-Channel Logout sections 2.5 and 2.6). This service is
     /// a relying party of its issuers by its own name, or by a name that was given to it.
-    pub(super) async fn back_channel(&self, request: Request) -> Result<Heard, Refusal> {
+    pub(super) async fn back_channel(&self, request: Request, checks: &mut Checks) -> Result<Heard, Refusal> {
         let now = self.0.clock.now();
         let form = Fields::parse(&body(request, FORM, self.0.broken).await?)?;
         let token = form.get("logout_token").ok_or_else(|| malformed("logout_token is missing"))?;
+        checks.ask(Check::Form);
         let token = Token::read(token, self.0.broken)?;
-        let issuer = self.0.trust.believe(&token, LOGOUT, now).await?;
+        checks.read(&token);
+        let issuer = self.0.trust.believe(&token, LOGOUT, checks, now).await?;
         let mut context = self.context(&token.claims, now);
         if let Some(client_id) = &self.0.relying_party {
             context.origin = client_id;
         }
+        checks.ask(Check::Audience);
         context.audience()?;
+        checks.ask(Check::Recent);
         let until = timely(&context)?;
         if context.time("exp")?.is_none() {
             return Err(malformed("exp is missing"));
         }
+        checks.ask(Check::Jti);
         let mark = context.jti()?.map(|jti| Mark::new(issuer.as_str(), jti, until));
+        checks.ask(Check::Events);
         about_us(&context, LOGOUT, &[LOGGED_OUT])?;
+        checks.ask(Check::Subject);
         let (sub, sid) = (token.claims.text("sub"), token.claims.text("sid"));
         if sub.is_none() && sid.is_none() {
             return Err(malformed("neither sub nor sid is there"));
         }
         let about = About { iss: issuer.as_str().to_owned(), sub: sub.unwrap_or_default().to_owned() };
+        checks.ask(Check::Jti);
         if let Some(heard) = self.heard_before(mark, "back-channel", now)? {
             return Ok(heard);
         }

@@ -9,6 +9,10 @@ use serde_json::{Map, Value, json};
 
 use crate::lab::flaws::{Answer, Class, Dialect, Kind};
 
+/// Nothing but our own files: no inline style or script, so that nothing of a token could ever become one.
+const CSP: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; \
+                   base-uri 'none'; frame-ancestors 'none'";
+
 /// Why not, with the sentence that says so. It never quotes a token.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -104,6 +108,13 @@ pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     json(status, &json!({"error": code, "message": message}))
 }
 
+/// Not now.
+pub(super) fn busy(message: &str) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", message);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
+    response
+}
+
 /// JSON that nobody may keep: every answer is about a credential or a person.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response {
     text(status, "application/json", "no-store", body.to_string())
@@ -129,7 +140,7 @@ fn text(status: StatusCode, content_type: &'static str, cache: &'static str, bod
         (CONTENT_TYPE.as_str(), content_type),
         (CACHE_CONTROL.as_str(), cache),
         ("x-content-type-options", "nosniff"),
-        ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"),
+        ("content-security-policy", CSP),
         ("referrer-policy", "no-referrer"),
     ];
     (status, headers, body).into_response()

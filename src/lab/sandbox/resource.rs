@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::Sandbox;
+use super::checks::Checks;
 use super::event::What;
 use super::examine::Presenter;
 use super::possession::{Wanted, proof};
@@ -60,7 +61,8 @@ impl Sandbox {
             if !self.0.broken.lacks(Rule::AcceptAssertionAsCredential) {
                 return None;
             }
-            let examined = self.examine(credential, Presenter::Api).await.ok()?;
+            let examined =
+                self.examine(credential, Presenter::Api, &mut Checks::of_assertion(self.0.dialect)).await.ok()?;
             return Some(self.registration(&mut self.state(), &examined).ok()?.0);
         };
         let url = format!("{}{}", self.0.origin, request.uri.path());

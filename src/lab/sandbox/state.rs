@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use tokio::sync::watch;
+
+use super::checks::Judged;
 use super::event::{Event, What};
 use super::person::Person;
 use super::reply::Refusal;
@@ -15,6 +18,9 @@ const MAX_ENTRIES: usize = 10_000;
 
 /// Most events kept; the oldest go first.
 const MAX_EVENTS: usize = 1_000;
+
+/// Most tokens kept that were judged, likewise.
+const MAX_TOKENS: usize = 20;
 
 /// Seconds in which a user may confirm that an account is theirs.
 pub(super) const CEREMONY: Seconds = Seconds(600);
@@ -112,6 +118,11 @@ pub(super) struct State {
     /// By the hash of its claim token.
     ceremonies: BTreeMap<String, Ceremony>,
     events: VecDeque<Event>,
+    tokens: VecDeque<Judged>,
+    /// How many events and tokens there have been.
+    happened: (u64, u64),
+    /// Rings when there is one more.
+    pub(super) news: watch::Sender<()>,
 }
 
 impl Default for State {
@@ -125,6 +136,9 @@ impl Default for State {
             kids: HashMap::new(),
             ceremonies: BTreeMap::new(),
             events: VecDeque::new(),
+            tokens: VecDeque::new(),
+            happened: (0, 0),
+            news: watch::Sender::new(()),
         }
     }
 }
@@ -290,11 +304,39 @@ impl State {
         if self.events.len() >= MAX_EVENTS {
             self.events.pop_front();
         }
-        self.events.push_back(Event { at, what });
+        self.happened.0 += 1;
+        self.events.push_back(Event { n: self.happened.0, at, what });
+        self.news.send_replace(());
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.iter().cloned().collect()
+    }
+
+    /// Those after the one of a number, the oldest first, and how many there have been. Whoever has seen more has seen another sandbox's.
+    pub(super) fn events_after(&self, n: u64) -> (Vec<Event>, u64) {
+        let n = if n > self.happened.0 { 0 } else { n };
+        (self.events.iter().filter(|event| event.n > n).cloned().collect(), self.happened.0)
+    }
+
+    /// Keeps what was made of a token.
+    pub(super) fn judged(&mut self, judged: Judged) {
+        if self.tokens.len() >= MAX_TOKENS {
+            self.tokens.pop_front();
+        }
+        self.happened.1 += 1;
+        self.tokens.push_back(Judged { n: self.happened.1, ..judged });
+        self.news.send_replace(());
+    }
+
+    /// The latest first.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &Judged> {
+        self.tokens.iter().rev()
+    }
+
+    /// Every credential that lives.
+    pub(super) fn alive(&self, now: Timestamp) -> impl Iterator<Item = &Given> {
+        self.credentials.values().filter(move |given| given.is_alive(now))
     }
 
     /// Drops what time has ended, once there is much of it.

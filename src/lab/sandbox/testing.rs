@@ -149,7 +149,7 @@ impl World {
             headers: headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
             body: body.as_bytes().to_vec(),
             timeout: Duration::from_secs(10),
-            max_body: 64 * 1024,
+            max_body: 1024 * 1024,
         };
         self.net.send(request).await.unwrap()
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use url::Url;
 
+use super::checks::{Check, Checks};
 use super::reply::Refusal;
 use super::token::{Token, key_as_secret};
 use crate::domain::ids::IssuerUrl;
@@ -57,20 +58,31 @@ impl Trust {
 
     /// The issuer, if it is trusted and signed this token, which is of kind `typ` (auth.md, "Verifying ID-JAGs"; RFC 8725 sections 3.1 and
     /// 3.8 to 3.11).
-    pub(super) async fn believe(&self, token: &Token, typ: &str, now: Timestamp) -> Result<IssuerUrl, Refusal> {
+    pub(super) async fn believe(
+        &self,
+        token: &Token,
+        typ: &str,
+        checks: &mut Checks,
+        now: Timestamp,
+    ) -> Result<IssuerUrl, Refusal> {
+        checks.ask(Check::Issuer);
         let signers = self.issuers_named(token.claims.text("iss"))?;
+        checks.ask(Check::Type);
         self.kind(token, typ)?;
+        checks.ask(Check::Algorithm);
         let alg = self.algorithm(token)?;
         if alg == "none" {
             return Ok(signers[0].clone());
         }
+        checks.ask(Check::Key);
         if let Some(key) = self.own_key(token, now).await? {
+            checks.ask(Check::Signature);
             self.signed_by(token, std::slice::from_ref(&key))?;
             return Ok(signers[0].clone());
         }
         let mut refusal = bad("the issuer publishes no such key");
         for issuer in &signers {
-            match self.signed(token, issuer, now).await {
+            match self.signed(token, issuer, checks, now).await {
                 Ok(()) => {
                     let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
                     if seen.len() < MAX_SEEN {
@@ -177,7 +189,13 @@ impl Trust {
     }
 
     /// Whether an issuer's published key signed it. A set that lacks the key is fetched once more ("JWKS fetching").
-    async fn signed(&self, token: &Token, issuer: &IssuerUrl, now: Timestamp) -> Result<(), Refusal> {
+    async fn signed(
+        &self,
+        token: &Token,
+        issuer: &IssuerUrl,
+        checks: &mut Checks,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         if token.header.text("kid").is_none() && !self.broken.lacks(Rule::IgnoreKid) {
             return Err(bad("the header names no key"));
         }
@@ -194,6 +212,7 @@ impl Trust {
         };
         let named = self.named(token, &known)?;
         if !named.is_empty() {
+            checks.ask(Check::Signature);
             return self.signed_by_one(token, &named, &known);
         }
         let none = || bad("the issuer publishes no such key");
@@ -202,7 +221,11 @@ impl Trust {
         }
         let newest = self.documents.refetch(&url, Limits::JWKS, now).await.map_err(|e| unreachable(&e))?;
         let named = self.named(token, &newest.body)?;
-        if named.is_empty() { Err(none()) } else { self.signed_by_one(token, &named, &newest.body) }
+        if named.is_empty() {
+            return Err(none());
+        }
+        checks.ask(Check::Signature);
+        self.signed_by_one(token, &named, &newest.body)
     }
 
     /// Where an issuer's keys are: where its metadata say, for whoever speaks RFC 8414; auth.md looks at one place, whatever they say.
