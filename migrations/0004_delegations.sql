@@ -57,7 +57,9 @@ CREATE UNIQUE INDEX ticket_open ON ticket (issuer_id, request_key) WHERE closed_
 CREATE INDEX ticket_account ON ticket (account_id, expires_at);
 CREATE INDEX ticket_expiry ON ticket (expires_at);
 
--- One decision, never changed once made; only its use and its end are written later. `number` is its place among those of its user.
+-- One decision, never changed once made; only its use and its end are written later. `number` is its place among those of its user. From
+-- `ended_at` on nothing is minted by it; from `over_at` on nothing that was can be good any more: for once, it ends when it is used, and is
+-- over when its service is told of a withdrawal.
 CREATE TABLE consent (
     id TEXT PRIMARY KEY,
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
@@ -78,7 +80,8 @@ CREATE TABLE consent (
     number BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     last_used_at BIGINT,
-    ended_at BIGINT
+    ended_at BIGINT,
+    over_at BIGINT
 );
 CREATE INDEX consent_live ON consent (account_id, aud, client_id) WHERE ended_at IS NULL;
 -- Not by the delegation alone: where one client has most consents, PostgreSQL would go through all of them in that order to find another's.
@@ -87,12 +90,12 @@ CREATE INDEX consent_delegation ON consent (issuer_id, delegation_id);
 CREATE INDEX consent_client ON consent (client_id, delegation_id) WHERE delegation_id IS NOT NULL;
 CREATE INDEX consent_client_service ON consent (client_id, aud, delegation_id) WHERE delegation_id IS NOT NULL;
 CREATE INDEX consent_client_account ON consent (client_id, account_id, delegation_id) WHERE delegation_id IS NOT NULL;
--- What stands of a client, which may be little of what ever did: for withdrawing all of it.
-CREATE INDEX consent_client_standing ON consent (client_id, delegation_id) WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
+-- What a client has, or got by a consent that it has used up, which may be little of what it ever had: for withdrawing all of it.
+CREATE INDEX consent_client_standing ON consent (client_id, delegation_id) WHERE over_at IS NULL AND delegation_id IS NOT NULL;
 CREATE INDEX consent_client_service_standing ON consent (client_id, aud, delegation_id)
-    WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
+    WHERE over_at IS NULL AND delegation_id IS NOT NULL;
 CREATE INDEX consent_client_account_standing ON consent (client_id, account_id, delegation_id)
-    WHERE ended_at IS NULL AND delegation_id IS NOT NULL;
+    WHERE over_at IS NULL AND delegation_id IS NOT NULL;
 CREATE INDEX consent_denied ON consent (account_id, number) WHERE mode = 'denied' AND ended_at IS NULL;
 CREATE INDEX consent_until ON consent (until_at, id) WHERE ended_at IS NULL AND until_at IS NOT NULL;
 

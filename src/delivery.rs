@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::flow::lanes::{Lanes, Place};
 use crate::flow::notify::{self, Cursor};
 use crate::flow::sealing::Heart;
-use crate::flow::{fetches, issuers, measure, rotate, sealing, sweep, withdraw, withdraw_many};
+use crate::flow::{fetches, issuers, measure, rotate, sealing, sweep, withdraw_many};
 use crate::host::Host;
 
 /// How often to look for what replicas enqueued and changed, and what has come due.
@@ -131,7 +131,7 @@ async fn work(host: Host, mut stop: watch::Receiver<bool>) {
             sweep_at = now + SWEEP;
             worker.sweep.start(&host, "sweeping", |host| async move { sweep::run(&host).await });
         }
-        answered(&host, "ending what lapsed", Box::pin(withdraw::lapse(&host))).await;
+        answered(&host, "ending what lapsed", Box::pin(withdraw_many::lapse(&host))).await;
         while worker.start_due().await {}
         while worker.under_way.try_join_next().is_some() {}
         let lanes = worker.lanes.clone();
@@ -210,7 +210,7 @@ pub async fn run_until_idle(host: &Host) {
     answered(host, "looking for what was put off", Box::pin(notify::pull_forward(host))).await;
     answered(host, "withdrawing what stood under what was removed", Box::pin(withdraw_many::under_removed(host))).await;
     loop {
-        answered(host, "ending what lapsed", Box::pin(withdraw::lapse(host))).await;
+        answered(host, "ending what lapsed", Box::pin(withdraw_many::lapse(host))).await;
         let claim = Box::pin(notify::claim(host, &worker, 1, &mut cursor, &[]));
         let claimed = answered(host, "claiming notices", claim).await.unwrap_or_default();
         if claimed.is_empty() {

@@ -100,28 +100,28 @@ async fn fill(host: &Host, name: impl Fn(usize) -> String) -> Outcome<()> {
     for n in 0..HOSTS * EACH {
         let host = name(n / EACH);
         let endpoint = format!("http://{host}/revoke");
-        tx.enqueue(&NewDelivery {
-            id: &format!("{n:032}"),
+        tx.enqueue(&[NewDelivery {
+            id: format!("{n:032}").into(),
             delegation_id: Some(&delegation),
             sid: None,
             format: Format::LogoutJwt,
             round: Round::First,
             endpoint: &endpoint,
-            host: &host,
+            host: host.as_str().into(),
             iss,
             sub: &sub,
             aud: "https://service.example",
             created_at: now,
             due_at: now,
             give_up_at: now + Seconds(1000),
-        })
+        }])
         .await?;
     }
     Ok(tx.commit().await?)
 }
 
 /// Answers every request.
-async fn answer(listener: TcpListener, told: Arc<AtomicUsize>) {
+pub(crate) async fn answer(listener: TcpListener, told: Arc<AtomicUsize>) {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(serve(stream, told.clone()));
     }

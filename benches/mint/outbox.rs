@@ -113,21 +113,21 @@ async fn fill(database: &Database, hosts: usize) -> Result<(), StoreError> {
     for n in 0..NOTICES {
         let host = format!("service-{:05}.example", n % hosts);
         let endpoint = format!("https://{host}/revoke");
-        tx.enqueue(&NewDelivery {
-            id: &format!("{n:032}"),
+        tx.enqueue(&[NewDelivery {
+            id: format!("{n:032}").into(),
             delegation_id: Some(&delegation),
             sid: None,
             format: Format::LogoutJwt,
             round: Round::First,
             endpoint: &endpoint,
-            host: &host,
+            host: host.as_str().into(),
             iss: "https://id.example",
             sub: &sub,
             aud: "https://service.example",
             created_at: NOW,
             due_at: NOW,
             give_up_at: NOW + Seconds(1000),
-        })
+        }])
         .await?;
     }
     tx.commit().await

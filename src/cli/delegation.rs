@@ -14,7 +14,8 @@ use crate::domain::delegation::Selection;
 use crate::domain::ids::{ClientId, Subject};
 use crate::domain::journal::Why;
 use crate::error::Error;
-use crate::flow::{issuers_admin, start, withdraw_many};
+use crate::flow::withdraw_many::{self, Done};
+use crate::flow::{issuers_admin, start};
 use crate::host::{DEFAULT_ISSUER, Host};
 use crate::rng::Rng;
 
@@ -78,7 +79,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     }
     if dry_run {
         if json {
-            out!("{}", json!({ "dry_run": true, "withdrawn": 0, "left": all }));
+            out!("{}", json!({ "dry_run": true, "withdrawn": 0, "left": all, "failed": 0 }));
         } else {
             out!("{all} would be withdrawn.");
         }
@@ -87,22 +88,29 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     if all > 0 && !yes {
         confirm(all)?;
     }
-    let withdrawn = withdraw(&host, &issuers, &selection, all).await?;
+    let Done { withdrawn, left, failed } = withdraw(&host, &issuers, &selection, all).await?;
     if json {
-        out!("{}", json!({ "dry_run": false, "withdrawn": withdrawn, "left": 0 }));
+        out!("{}", json!({ "dry_run": false, "withdrawn": withdrawn, "left": left, "failed": failed }));
     } else {
         out!("{withdrawn} were withdrawn.");
     }
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        n => Err(Failure::Unable(format!("{n} could not be withdrawn; what is wrong with each stands above"))),
+    }
 }
 
-async fn withdraw(host: &Host, issuers: &[String], selection: &Selection, all: u64) -> Result<u64, Failure> {
+async fn withdraw(host: &Host, issuers: &[String], selection: &Selection, all: u64) -> Result<Done, Failure> {
     let mut bar = Bar::new("withdrawn");
-    let mut before = 0;
+    let mut before = Done::default();
     for id in issuers {
-        let progress = |done| bar.show(before + done, all);
+        let progress = |done| bar.show(before.withdrawn + done, all);
         match withdraw_many::run(host, id, selection, Why::Admin, progress).await {
-            Ok(done) => before += done,
+            Ok(Done { withdrawn, left, failed }) => {
+                before.withdrawn += withdrawn;
+                before.left += left;
+                before.failed += failed;
+            }
             Err(error) => {
                 bar.end();
                 return Err(Failure::Unable(format!("{}; what was withdrawn stays so, run it again", text(&error))));

@@ -67,6 +67,17 @@ pub enum Removed {
     Service(String),
 }
 
+/// What of a delegation ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// What one client has.
+    OfClient(ClientKey),
+    /// What was agreed to until a time that has come.
+    Lapsed,
+}
+
 /// What is withdrawn in bulk: of the delegations that stand, those that everything holds for which is named here. With a client it is that
 /// client's decisions alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -68,6 +68,8 @@ pub struct Report {
     pub withdraw_since: Option<String>,
     /// How many delegations that is.
     pub withdrawn: u64,
+    /// How many of them could not be: the log says why.
+    pub not_withdrawn: u64,
 }
 
 /// The key that takes over.
@@ -131,6 +133,7 @@ pub async fn run(
         services: Vec::new(),
         withdraw_since: order.withdraw_since.map(Timestamp::rfc3339),
         withdrawn: 0,
+        not_withdrawn: 0,
     };
     let mut revoked_at = key.ended_at.unwrap_or(host.now());
     if !order.dry_run && key.state != KeyState::Revoked {
@@ -143,11 +146,11 @@ pub async fn run(
     if let Some(since) = order.withdraw_since {
         let used = Selection { used_since: Some(since), ..Selection::default() };
         let all = withdraw_many::count(host, issuer_id, &used).await?;
-        report.withdrawn = if order.dry_run {
-            all
-        } else {
-            withdraw_many::run(host, issuer_id, &used, Why::Admin, |done| progress(done, all)).await?
-        };
+        report.withdrawn = all;
+        if !order.dry_run {
+            let done = withdraw_many::run(host, issuer_id, &used, Why::Admin, |done| progress(done, all)).await?;
+            (report.withdrawn, report.not_withdrawn) = (done.withdrawn, done.failed);
+        }
     }
     Ok(report)
 }
@@ -265,6 +268,12 @@ impl Report {
         if let Some(since) = &self.withdraw_since {
             let did = if self.dry_run { "that would be withdrawn" } else { "withdrawn" };
             say(format!("- Delegations {did}, used since {since}: {}", self.withdrawn));
+            if self.not_withdrawn > 0 {
+                say(format!(
+                    "- **Delegations that could not be withdrawn** (the log says why): {}",
+                    self.not_withdrawn
+                ));
+            }
         }
         say(format!(
             "\n## What to tell services\n\n> The key `{}` of {} is revoked since {}. Please fetch {} again now, refuse whatever is signed by that\n\

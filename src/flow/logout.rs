@@ -36,29 +36,33 @@ pub async fn of_client(
 }
 
 async fn owe(process: &Process, tx: &mut Tx, owed: &[Logout]) -> Result<(), Error> {
+    if owed.is_empty() {
+        return Ok(());
+    }
     let (now, format) = (process.now(), Format::BackchannelLogout);
+    let (mut new, mut entries) = (Vec::new(), Vec::new());
     for Logout { sid, account_id, sub, iss, client, client_id, uri } in owed {
         let id = process.id();
         let host = Url::parse(uri).map_or_else(|_| uri.clone(), |url| authority(&url));
-        tx.enqueue(&NewDelivery {
-            id: &id,
+        let event = Event::LogoutOwed { delivery_id: id.clone(), sid: sid.clone() };
+        let entry = Entry::new(process.id(), now, event);
+        entries.push(Entry { account_id: Some(account_id), client: Some(client), ..entry });
+        new.push(NewDelivery {
+            id: id.into(),
             delegation_id: None,
             sid: Some(sid),
             format,
             round: Round::First,
             endpoint: uri,
-            host: &host,
+            host: host.into(),
             iss,
             sub,
             aud: client_id.as_str(),
             created_at: now,
             due_at: now,
             give_up_at: now + format.tried_for(process.give_up_after),
-        })
-        .await?;
-        let event = Event::LogoutOwed { delivery_id: id, sid: sid.clone() };
-        let entry = Entry::new(process.id(), now, event);
-        tx.record(Entry { account_id: Some(account_id), client: Some(client), ..entry }).await?;
+        });
     }
-    Ok(())
+    tx.enqueue(&new).await?;
+    Ok(tx.record_all(&entries).await?)
 }

@@ -1,19 +1,19 @@
 //! Withdrawal: one transaction ends the consents, writes the journal and owes the notice. Nobody waits for the service.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use url::Url;
 
-use crate::domain::delegation::Delegation;
+use crate::domain::delegation::{Delegation, Part};
 use crate::domain::ids::{ClientId, ClientKey, authority};
 use crate::domain::journal::{self, Event, Why};
-use crate::domain::notice::{Delivery, Format, rounds};
+use crate::domain::notice::{Delivery, rounds};
 use crate::domain::refusal::Refusal;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::host::{App, Host, Process};
-use crate::store::{Entry, NewDelivery, Tx};
+use crate::host::{App, Process};
+use crate::store::{Entry, LockedDelegation, NewDelivery, Tx};
 
 /// Withdraws a delegation that `caller` may see. Withdrawing what is withdrawn changes nothing and answers the same.
 ///
@@ -24,8 +24,7 @@ pub async fn withdraw(app: &App, caller: &Caller, delegation_id: &str) -> Result
     let found = tx.delegation(delegation_id).await?;
     let delegation = theirs(caller, found)?;
     if delegation.ended_at.is_none() {
-        let receivers = receivers(&mut tx, &delegation.aud).await?;
-        end(app, &mut tx, delegation_id, &receivers, why(caller)).await?;
+        end(app, &mut tx, &[delegation_id], &Part::Whole, why(caller)).await?;
     }
     after(app, tx, delegation_id).await
 }
@@ -42,13 +41,12 @@ pub async fn withdraw_client(
 ) -> Result<(Delegation, Vec<Delivery>), Error> {
     let mut tx = app.store.begin().await?;
     let found = tx.delegation(delegation_id).await?;
-    let delegation = theirs(caller, found)?;
+    theirs(caller, found)?;
     let client = tx.client(&client_id).await?.ok_or(Refusal::NotFound)?;
     if !tx.has_consented(delegation_id, &client.key).await? {
         return Err(Refusal::NotFound.into());
     }
-    let receivers = receivers(&mut tx, &delegation.aud).await?;
-    end_client(app, &mut tx, delegation_id, &client.key, &receivers, why(caller)).await?;
+    end(app, &mut tx, &[delegation_id], &Part::OfClient(client.key), why(caller)).await?;
     after(app, tx, delegation_id).await
 }
 
@@ -68,178 +66,125 @@ async fn after(app: &App, mut tx: Tx, delegation_id: &str) -> Result<(Delegation
     Ok((delegation, deliveries))
 }
 
-/// Where a service takes notices: it is told in each format that it takes, and also where it was disabled since.
+/// Ends a part of delegations, in the caller's transaction and by as few statements as for one; a delegation ends with it when nothing else
+/// stands. A notice names no client, so it ends every agent's access at its service: the others mint again. Says under how many of them
+/// something stood, or was used up and lived on at the service.
 ///
 /// # Errors
 /// Faults.
-pub async fn receivers(tx: &mut Tx, aud: &str) -> Result<Vec<NoticeEndpoint>, Error> {
-    Ok(tx.known_service(aud).await?.map(|known| known.service.policy.notices).unwrap_or_default())
-}
-
-/// Ends a delegation and all its consents, in the caller's transaction. `false` when it was over.
-///
-/// # Errors
-/// Faults.
-pub async fn end(
-    process: &Process,
-    tx: &mut Tx,
-    delegation_id: &str,
-    receivers: &[NoticeEndpoint],
-    why: Why,
-) -> Result<bool, Error> {
+pub async fn end(process: &Process, tx: &mut Tx, delegation_ids: &[&str], part: &Part, why: Why) -> Result<u64, Error> {
     let now = process.now();
-    let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
-    if !tx.end_delegation(delegation_id, now).await? {
-        return Ok(false);
+    // Read under the lock, so their last `exp`s are final: what is minted after this is minted under new consents.
+    let mut locked = tx.lock_delegations(delegation_ids).await?;
+    locked.retain(|delegation| *part != Part::Whole || !delegation.is_over);
+    let mut ended = tx.end_consents(&ids(&locked), part, now).await?;
+    if *part != Part::Whole {
+        locked.retain(|delegation| ended.contains_key(&delegation.id));
     }
-    let ended = tx.end_consents(delegation_id, None, now).await?;
-    enqueue_notices(process, tx, &locked, receivers, Ended { why, consents: ended, client: None }).await?;
-    Ok(true)
+    if locked.is_empty() {
+        return Ok(0);
+    }
+    let over = if *part == Part::Whole {
+        ids(&locked)
+    } else {
+        tx.end_used_up(&ids(&locked), now).await?;
+        let standing = tx.with_standing_consent(&ids(&locked)).await?;
+        ids(&locked).into_iter().filter(|id| !standing.contains(*id)).collect()
+    };
+    tx.end_delegations(&over, now).await?;
+    let client = if let Part::OfClient(key) = part { Some(key) } else { None };
+    let all = locked.iter().map(|of| Ended { of, consents: ended.remove(&of.id).unwrap_or_default() });
+    let all: Vec<Ended<'_>> = all.collect();
+    let notices = enqueue_notices(process, tx, &all).await?;
+    record(process, tx, all, notices, (client, why)).await?;
+    Ok(locked.len() as u64)
 }
 
-/// Ends one client's consents under a delegation; the delegation with them when nothing else stands. The notice names no client, so
-/// it ends every agent's access at that service: the others mint again. `false` when nothing of the client stood, unless all that it had
-/// were consents for once that it has used: what it got by them lives as long as the delegation.
-///
-/// # Errors
-/// Faults.
-pub async fn end_client(
-    process: &Process,
-    tx: &mut Tx,
-    delegation_id: &str,
-    client: &ClientKey,
-    receivers: &[NoticeEndpoint],
-    why: Why,
-) -> Result<bool, Error> {
-    let now = process.now();
-    let locked = tx.lock_delegation(delegation_id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
-    let ended = tx.end_consents(delegation_id, Some(client), now).await?;
-    let others = tx.has_standing_consent(delegation_id).await?;
-    let over = !others && tx.end_delegation(delegation_id, now).await?;
-    if ended == 0 && !over {
-        return Ok(false);
-    }
-    enqueue_notices(process, tx, &locked, receivers, Ended { why, consents: ended, client: Some(client) }).await?;
-    Ok(true)
-}
-
-/// Ends what was agreed until a time that has come, at whichever issuer, a bounded number at a time. Says how many delegations that
-/// touched.
-///
-/// # Errors
-/// Faults.
-pub async fn lapse(host: &Host) -> Result<usize, Error> {
-    const AT_ONCE: i64 = 100;
-    let mut failed = 0;
-    loop {
-        let lapsed = host.database.read().await?.lapsed_delegations(host.now(), failed, AT_ONCE).await?;
-        let page = i64::try_from(lapsed.len()).unwrap_or(AT_ONCE);
-        let mut ended = 0;
-        for (issuer_id, id) in lapsed.into_iter().collect::<BTreeSet<_>>() {
-            match lapse_one(host, &issuer_id, &id).await {
-                Ok(()) => ended += 1,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        delegation = id,
-                        "ending what lapsed failed"
-                    );
-                }
-            }
-        }
-        // What fails is tried again at the next look; however much of it there is, the others do not wait for it.
-        if ended > 0 || page < AT_ONCE {
-            return Ok(ended);
-        }
-        failed += page;
-    }
-}
-
-async fn lapse_one(host: &Host, issuer_id: &str, id: &str) -> Result<(), Error> {
-    let now = host.now();
-    let mut tx = host.database.of(issuer_id.into()).begin().await?;
-    let locked = tx.lock_delegation(id).await?.ok_or(Error::invariant("a delegation is never deleted"))?;
-    let ended = tx.end_lapsed(id, now).await?;
-    // Another replica may have been quicker.
-    if ended > 0 {
-        if !tx.has_standing_consent(id).await? {
-            tx.end_delegation(id, now).await?;
-        }
-        let receivers = receivers(&mut tx, &locked.aud).await?;
-        let ended = Ended { why: Why::Lapsed, consents: ended, client: None };
-        enqueue_notices(host, &mut tx, &locked, &receivers, ended).await?;
-        tx.commit().await?;
-        host.outbox_signal.notify_one();
-    }
-    Ok(())
+fn ids(locked: &[LockedDelegation]) -> Vec<&str> {
+    locked.iter().map(|delegation| delegation.id.as_str()).collect()
 }
 
 /// What of a delegation ended.
 struct Ended<'a> {
-    why: Why,
+    of: &'a LockedDelegation,
     /// How many decisions.
     consents: u64,
-    /// Of only one client.
-    client: Option<&'a ClientKey>,
 }
 
-/// Journal and outbox of an end. `locked` was read under the lock, so its last `exp` is final: what is minted after this is minted under
-/// a new consent.
-async fn enqueue_notices(
-    process: &Process,
-    tx: &mut Tx,
-    locked: &Delegation,
-    receivers: &[NoticeEndpoint],
-    ended: Ended<'_>,
-) -> Result<(), Error> {
+/// What is on its way of ends, by delegation: what follows, and what of earlier ends that makes pointless.
+#[derive(Default)]
+struct Notices {
+    follow: BTreeMap<String, Vec<journal::Notice>>,
+    cancelled: BTreeMap<String, Vec<String>>,
+}
+
+async fn enqueue_notices(process: &Process, tx: &mut Tx, all: &[Ended<'_>]) -> Result<Notices, Error> {
     let now = process.now();
-    let mut notices = Vec::new();
-    let formats: Vec<Format> = receivers.iter().map(|receiver| receiver.format).collect();
-    // What is on its way from an earlier end says no more than what follows, and would come after it.
-    let cancelled = if locked.mint_count > 0 && !formats.is_empty() {
-        tx.cancel_notices(&locked.id, &formats, now).await?
-    } else {
-        Vec::new()
-    };
+    let mut notices = Notices::default();
     // A delegation nothing was minted under has nothing to end at the service.
-    for receiver in receivers.iter().filter(|_| locked.mint_count > 0) {
-        let endpoint = receiver.endpoint.as_str();
-        let host = Url::parse(endpoint).map_or_else(|_| endpoint.to_owned(), |url| authority(&url));
-        for (round, due_at) in rounds(now, locked.last_exp) {
-            let id = process.id();
-            tx.enqueue(&NewDelivery {
-                id: &id,
-                delegation_id: Some(&locked.id),
-                sid: None,
-                format: receiver.format,
-                round,
-                endpoint,
-                host: &host,
-                iss: &locked.iss,
-                sub: &locked.sub,
-                aud: &locked.aud,
-                created_at: now,
-                due_at,
-                give_up_at: due_at + receiver.format.tried_for(process.give_up_after),
-            })
-            .await?;
-            notices.push(journal::Notice { id, round, due_at });
+    let minted: Vec<&LockedDelegation> = all.iter().map(|ended| ended.of).filter(|of| of.mint_count > 0).collect();
+    let receivers = tx.receivers(&minted.iter().map(|of| of.aud.as_str()).collect()).await?;
+    let (mut new, mut pointless) = (Vec::new(), Vec::new());
+    for of in minted {
+        for NoticeEndpoint { format, endpoint, .. } in receivers.get(&of.aud).into_iter().flatten() {
+            pointless.push((of.id.as_str(), *format));
+            let host = Url::parse(endpoint).map_or_else(|_| endpoint.clone(), |url| authority(&url));
+            for (round, due_at) in rounds(now, of.last_exp) {
+                let id = process.id();
+                notices.follow.entry(of.id.clone()).or_default().push(journal::Notice {
+                    id: id.clone(),
+                    round,
+                    due_at,
+                });
+                new.push(NewDelivery {
+                    id: id.into(),
+                    delegation_id: Some(&of.id),
+                    sid: None,
+                    format: *format,
+                    round,
+                    endpoint,
+                    host: host.clone().into(),
+                    iss: &of.iss,
+                    sub: &of.sub,
+                    aud: &of.aud,
+                    created_at: now,
+                    due_at,
+                    give_up_at: due_at + format.tried_for(process.give_up_after),
+                });
+            }
         }
     }
-    let event = Event::Withdrawal(journal::Withdrawal {
-        aud: locked.aud.clone(),
-        sub: locked.sub.clone(),
-        why: ended.why,
-        consents: ended.consents,
-        client: ended.client.cloned(),
-        notices,
-        cancelled,
-    });
-    tx.record(Entry {
-        account_id: Some(&locked.account_id),
-        delegation_id: Some(&locked.id),
-        ..Entry::new(process.id(), now, event)
-    })
-    .await?;
-    Ok(())
+    if !new.is_empty() {
+        // What is on its way from an earlier end says no more than what follows, and would come after it.
+        notices.cancelled = tx.cancel_notices(&pointless, now).await?;
+        tx.enqueue(&new).await?;
+    }
+    Ok(notices)
+}
+
+async fn record(
+    process: &Process,
+    tx: &mut Tx,
+    all: Vec<Ended<'_>>,
+    mut notices: Notices,
+    (client, why): (Option<&ClientKey>, Why),
+) -> Result<(), Error> {
+    let entry = |Ended { of, consents }| {
+        let event = Event::Withdrawal(journal::Withdrawal {
+            aud: of.aud.clone(),
+            sub: of.sub.clone(),
+            why,
+            consents,
+            client: client.cloned(),
+            notices: notices.follow.remove(&of.id).unwrap_or_default(),
+            cancelled: notices.cancelled.remove(&of.id).unwrap_or_default(),
+        });
+        Entry {
+            account_id: Some(&of.account_id),
+            delegation_id: Some(&of.id),
+            ..Entry::new(process.id(), process.now(), event)
+        }
+    };
+    let entries: Vec<Entry<'_>> = all.into_iter().map(entry).collect();
+    Ok(tx.record_all(&entries).await?)
 }

@@ -1,24 +1,23 @@
-//! Withdrawal in bulk: batch after batch, each a transaction of its own, so that mints and other servers hardly wait. What has ended is no
-//! longer selected: whatever cut a run short, it is simply started again.
+//! Withdrawal of many: batch after batch, each a transaction of its own, so that mints and other servers hardly wait. What has ended is no
+//! longer selected: whatever cut a run short, it is simply started again. One that cannot be withdrawn keeps back no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::delegation::{Removed, Selection};
-use crate::domain::ids::ClientKey;
+use crate::domain::delegation::{Part, Removed, Selection};
 use crate::domain::journal::Why;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
 use crate::flow::withdraw;
 use crate::host::{App, Host, Process};
-use crate::store::Tx;
+use crate::store::{Store, Tx};
 
 /// Delegations that one transaction ends: mints wait for its end on SQLite.
-const BATCH: u64 = 2;
+const BATCH: u16 = 32;
 /// Between two of them others have so many times as long as one took.
-const PAUSE: u32 = 6;
+const PAUSE: u32 = 3;
 /// The longest that is left to them, however long one took.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// Transactions after which the next one's turn comes, of what was removed.
@@ -33,6 +32,8 @@ pub struct Done {
     pub withdrawn: u64,
     /// How many are left.
     pub left: u64,
+    /// How many of those were tried: the log says what is wrong with each.
+    pub failed: u64,
 }
 
 /// How many delegations a selection is, of those that stand.
@@ -53,8 +54,9 @@ pub async fn run(
     selection: &Selection,
     why: Why,
     progress: impl FnMut(u64),
-) -> Result<u64, Error> {
-    batches(host, issuer_id, selection, (why, u64::MAX), progress).await
+) -> Result<Done, Error> {
+    let done = batches(host, issuer_id, selection, (why, u64::MAX), progress).await?;
+    Ok(Done { left: done.failed, ..done })
 }
 
 /// What of it `caller` may withdraw, at most [`AT_MOST`] of it, or only counts it.
@@ -65,11 +67,11 @@ pub async fn for_caller(app: &App, caller: &Caller, mut selection: Selection, dr
     selection.account_id = caller.account_id().cloned();
     let id = &app.issuer.id;
     if dry_run {
-        return Ok(Done { withdrawn: 0, left: count(&app.host, id, &selection).await? });
+        return Ok(Done { left: count(&app.host, id, &selection).await?, ..Done::default() });
     }
-    let withdrawn = batches(&app.host, id, &selection, (withdraw::why(caller), AT_MOST), |_| {}).await?;
-    let left = if withdrawn < AT_MOST { 0 } else { count(&app.host, id, &selection).await? };
-    Ok(Done { withdrawn, left })
+    let done = batches(&app.host, id, &selection, (withdraw::why(caller), AT_MOST), |_| {}).await?;
+    let is_all = done.withdrawn < AT_MOST && done.failed == 0;
+    Ok(Done { left: if is_all { 0 } else { count(&app.host, id, &selection).await? }, ..done })
 }
 
 async fn batches(
@@ -78,57 +80,92 @@ async fn batches(
     selection: &Selection,
     (why, most): (Why, u64),
     mut progress: impl FnMut(u64),
-) -> Result<u64, Error> {
+) -> Result<Done, Error> {
     let store = host.database.of(issuer_id.into());
-    let client = match &selection.client_id {
-        None => None,
+    let part = match &selection.client_id {
+        None => Part::Whole,
         Some(id) => match store.read().await?.client_key(id).await? {
-            None => return Ok(0),
-            key => key,
+            None => return Ok(Done::default()),
+            Some(key) => Part::OfClient(key),
         },
     };
-    let (mut after, mut done) = (String::new(), 0);
-    while done < most {
-        let limit = i64::try_from(BATCH.min(most - done)).unwrap_or(i64::MAX);
-        let page = store.read().await?.standing(selection, &after, limit).await?;
-        let Some((last, _)) = page.last() else { break };
+    let run = Run { host, store, part, why, removed: None };
+    let (mut after, mut done) = (String::new(), Done::default());
+    while done.withdrawn < most {
+        let limit = most.saturating_sub(done.withdrawn).min(BATCH.into());
+        let page = run.store.read().await?.standing(selection, &after, limit.cast_signed()).await?;
+        let Some(last) = page.last() else { break };
         after.clone_from(last);
-        // No key of the issuer is asked for: also one whose keys do not open withdraws.
-        let mut tx = store.begin().await?;
-        let begun = Instant::now();
-        done += end(host, &mut tx, &page, client.as_ref(), why).await?;
-        tx.commit().await?;
-        host.outbox_signal.notify_one();
-        progress(done);
-        leave_room(begun).await;
+        run.page(&page, &mut done).await?;
+        progress(done.withdrawn);
     }
     Ok(done)
 }
 
-/// Ends delegations, or what a client has under them, in the caller's transaction. Says under how many of them something stood.
-async fn end(
-    process: &Process,
-    tx: &mut Tx,
-    delegations: &[(String, String)],
-    client: Option<&ClientKey>,
+/// Ends the same part of one delegation after the other.
+struct Run<'a> {
+    host: &'a Host,
+    store: Store,
+    part: Part,
     why: Why,
-) -> Result<u64, Error> {
-    let mut receivers = BTreeMap::new();
-    for (_, aud) in delegations {
-        if !receivers.contains_key(aud) {
-            receivers.insert(aud, withdraw::receivers(tx, aud).await?);
+    /// Under what, as long as that is to be withdrawn.
+    removed: Option<&'a Removed>,
+}
+
+impl Run<'_> {
+    /// Ends it of a page by one transaction; where that fails by one for each, and those are left that fail alone. `false`: it is not to be
+    /// withdrawn any more.
+    async fn page(&self, page: &[String], done: &mut Done) -> Result<bool, Error> {
+        match self.transaction(page).await {
+            Ok(Some(ended)) => done.withdrawn += ended,
+            Ok(None) => return Ok(false),
+            Err(error) if !is_of_one(&error) => return Err(error),
+            Err(_) => {
+                for id in page {
+                    match self.transaction(std::slice::from_ref(id)).await {
+                        Ok(Some(ended)) => done.withdrawn += ended,
+                        Ok(None) => return Ok(false),
+                        Err(error) if !is_of_one(&error) => return Err(error),
+                        Err(error) => {
+                            done.failed += 1;
+                            let error = &error as &dyn std::error::Error;
+                            tracing::error!(error, delegation = id, "a delegation could not be withdrawn");
+                        }
+                    }
+                }
+            }
         }
+        Ok(true)
     }
-    let mut done = 0;
-    for (id, aud) in delegations {
-        let told = receivers.get(aud).map_or(&[][..], Vec::as_slice);
-        let ended = match client {
-            None => withdraw::end(process, tx, id, told, why).await?,
-            Some(key) => withdraw::end_client(process, tx, id, key, told, why).await?,
-        };
-        done += u64::from(ended);
+
+    /// `None`: it is not to be withdrawn any more. No key of the issuer is asked for: also one whose keys do not open withdraws.
+    async fn transaction(&self, page: &[String]) -> Result<Option<u64>, Error> {
+        let mut tx = self.store.begin().await?;
+        let begun = Instant::now();
+        // Whoever brought it back has ended what stood, and what stands now was agreed to since.
+        if let Some(removed) = self.removed
+            && !tx.lock_removed(removed).await?
+        {
+            return Ok(None);
+        }
+        let ended = withdraw::end(self.host, &mut tx, &texts(page), &self.part, self.why).await?;
+        tx.commit().await?;
+        self.host.outbox_signal.notify_one();
+        leave_room(begun).await;
+        Ok(Some(ended))
     }
-    Ok(done)
+}
+
+/// Whether the reason may lie in one of several delegations, or be over: not where the database does not work.
+fn is_of_one(error: &Error) -> bool {
+    match error {
+        Error::Refused(_) => false,
+        Error::Fault(fault) => !fault.is_outage() || error.is_cut_off(),
+    }
+}
+
+fn texts(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
 }
 
 /// Lets others have their turn after a transaction that began then.
@@ -151,56 +188,49 @@ pub async fn under_removed(host: &Host) -> Result<(), Error> {
             return Ok(());
         }
         for (issuer_id, removed) in removed {
-            match under_one(host, &issuer_id, &removed).await {
-                Ok(0) => {}
-                Ok(delegations) => {
-                    tracing::warn!(issuer_id, ?removed, delegations, "withdrew what stood under what was removed");
-                }
-                Err(error) => {
-                    {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::error!(
-                            error,
-                            issuer_id,
-                            ?removed,
-                            "withdrawing what stood under what was removed failed"
-                        );
-                    }
-                    failed.push((issuer_id, removed));
-                }
+            let done = under_one(host, &issuer_id, &removed).await;
+            if let Err(error) = &done {
+                let error = error as &dyn std::error::Error;
+                tracing::error!(error, issuer_id, ?removed, "withdrawing what stood under what was removed failed");
+            }
+            let done = done.unwrap_or(Done { failed: 1, ..Done::default() });
+            if done.withdrawn > 0 {
+                let delegations = done.withdrawn;
+                tracing::warn!(issuer_id, ?removed, delegations, "withdrew what stood under what was removed");
+            }
+            // Where something was done there may be more beside what failed.
+            if done.failed > 0 && done.withdrawn == 0 {
+                failed.push((issuer_id, removed));
             }
         }
     }
 }
 
-/// Withdraws some of it, and forgets it when nothing stands any more. Says under how many delegations something stood.
-async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<u64, Error> {
+/// Withdraws some of it, and forgets it when nothing stands any more. Says what came of it.
+async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<Done, Error> {
     let store = host.database.of(issuer_id.into());
-    let client = match removed {
-        Removed::Client(key) => Some(key),
-        Removed::User(_) | Removed::Service(_) => None,
+    let Some(selection) = selection(&mut store.read().await?, removed).await? else {
+        return Err(Error::invariant("what was removed is never deleted"));
     };
-    let mut done = 0;
-    for _ in 0..TURN {
-        let mut tx = store.begin().await?;
-        let begun = Instant::now();
-        // Whoever brought it back has ended what stood, and what stands now was agreed to since.
-        if !tx.lock_removed(removed).await? {
-            break;
+    let run = Run { host, store, part: part(removed), why: Why::Configuration, removed: Some(removed) };
+    let (mut after, mut done, mut turns) = (String::new(), Done::default(), 0);
+    // What fails costs no turn: else what comes after it would wait for ever.
+    while turns < TURN {
+        let page = run.store.read().await?.standing(&selection, &after, BATCH.into()).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(last);
+        let before = done.failed;
+        if !run.page(&page, &mut done).await? {
+            return Ok(done);
         }
-        let page = match selection(&mut tx, removed).await? {
-            Some(selection) => tx.standing(&selection, "", i64::try_from(BATCH).unwrap_or(i64::MAX)).await?,
-            None => Vec::new(),
-        };
-        if page.is_empty() {
+        turns += usize::from(done.failed - before < page.len() as u64);
+    }
+    if done.failed == 0 && turns < TURN {
+        let mut tx = run.store.begin().await?;
+        if tx.lock_removed(removed).await? && tx.standing(&selection, "", 1).await?.is_empty() {
             tx.forget_removed(removed).await?;
-            tx.commit().await?;
-            break;
         }
-        done += end(host, &mut tx, &page, client, Why::Configuration).await?;
         tx.commit().await?;
-        host.outbox_signal.notify_one();
-        leave_room(begun).await;
     }
     Ok(done)
 }
@@ -211,14 +241,22 @@ async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<u6
 /// Faults.
 pub async fn under_one_that_is_back(process: &Process, tx: &mut Tx, removed: &Removed) -> Result<(), Error> {
     if let Some(selection) = selection(tx, removed).await? {
-        let client = match removed {
-            Removed::Client(key) => Some(key),
-            Removed::User(_) | Removed::Service(_) => None,
-        };
-        let all = tx.standing(&selection, "", i64::MAX).await?;
-        end(process, tx, &all, client, Why::Configuration).await?;
+        let mut after = String::new();
+        loop {
+            let page = tx.standing(&selection, &after, BATCH.into()).await?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(last);
+            withdraw::end(process, tx, &texts(&page), &part(removed), Why::Configuration).await?;
+        }
     }
     Ok(tx.forget_removed(removed).await?)
+}
+
+fn part(removed: &Removed) -> Part {
+    match removed {
+        Removed::Client(key) => Part::OfClient(key.clone()),
+        Removed::User(_) | Removed::Service(_) => Part::Whole,
+    }
 }
 
 /// Whether a delegation stands under it.
@@ -243,4 +281,35 @@ async fn selection(tx: &mut Tx, removed: &Removed) -> Result<Option<Selection>, 
         }
         Removed::Service(aud) => Some(Selection { aud: Some(aud.clone()), ..all }),
     })
+}
+
+/// Ends what was agreed until a time that has come, at whichever issuer, a bounded number at a time. Says how many delegations that
+/// touched.
+///
+/// # Errors
+/// Faults.
+pub async fn lapse(host: &Host) -> Result<u64, Error> {
+    const AT_ONCE: i64 = 100;
+    let mut passed = 0;
+    loop {
+        let lapsed = host.database.read().await?.lapsed_delegations(host.now(), passed, AT_ONCE).await?;
+        let page = i64::try_from(lapsed.len()).unwrap_or(AT_ONCE);
+        let mut by_issuer = BTreeMap::<String, BTreeSet<String>>::new();
+        for (issuer_id, id) in lapsed {
+            by_issuer.entry(issuer_id).or_default().insert(id);
+        }
+        let mut done = Done::default();
+        for (issuer_id, ids) in by_issuer {
+            let store = host.database.of(issuer_id.as_str().into());
+            let run = Run { host, store, part: Part::Lapsed, why: Why::Lapsed, removed: None };
+            for page in ids.into_iter().collect::<Vec<_>>().chunks(BATCH.into()) {
+                run.page(page, &mut done).await?;
+            }
+        }
+        // What fails is tried again at the next look; however much of it there is, the others do not wait for it.
+        if done.withdrawn > 0 || page < AT_ONCE {
+            return Ok(done.withdrawn);
+        }
+        passed += page;
+    }
 }

@@ -216,45 +216,6 @@ impl Tx {
         })
     }
 
-    /// Ends the standing consents of a delegation, of one client or of all.
-    pub async fn end_consents(
-        &mut self,
-        delegation_id: &str,
-        client: Option<&ClientKey>,
-        now: Timestamp,
-    ) -> Result<u64> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE consent SET ended_at = $4
-                  WHERE issuer_id = $1 AND delegation_id = $2 AND ($3 IS NULL OR client_id = $3) AND ended_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(delegation_id)
-            .bind(client)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected())
-        })
-    }
-
-    /// Ends the consents of a delegation whose time is over.
-    pub async fn end_lapsed(&mut self, delegation_id: &str, now: Timestamp) -> Result<u64> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE consent SET ended_at = $3 WHERE issuer_id = $1 AND delegation_id = $2 AND ended_at IS NULL AND until_at <= $3",
-            )
-            .bind(&*id)
-            .bind(delegation_id)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected())
-        })
-    }
-
     /// Whether anything was ever decided for a client under a delegation.
     pub async fn has_consented(&mut self, delegation_id: &str, client: &ClientKey) -> Result<bool> {
         let id = self.issuer.clone();
@@ -268,21 +229,6 @@ impl Tx {
             .fetch_optional(c)
             .await?;
             Ok(row.is_some())
-        })
-    }
-
-    /// Whether a delegation has a consent that still stands.
-    pub async fn has_standing_consent(&mut self, delegation_id: &str) -> Result<bool> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let row = sqlx::query(
-                "SELECT COUNT(*) AS n FROM consent WHERE issuer_id = $1 AND delegation_id = $2 AND ended_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(delegation_id)
-            .fetch_one(c)
-            .await?;
-            Ok(row.int("n")? > 0)
         })
     }
 }

@@ -213,37 +213,6 @@ impl Tx {
             row.text("id")
         })
     }
-
-    /// Locks a delegation for a withdrawal, before its consents: every multi-row lock is taken in that order. Its last `exp` is final
-    /// from here on, since a mint locks the same row.
-    pub async fn lock_delegation(&mut self, delegation_id: &str) -> Result<Option<Delegation>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            // An update that changes nothing is a lock both engines know.
-            sqlx::query("UPDATE delegation SET mint_count = mint_count WHERE issuer_id = $1 AND id = $2")
-                .bind(&*id)
-                .bind(delegation_id)
-                .execute(c)
-                .await?;
-        });
-        self.delegation(delegation_id).await
-    }
-
-    /// Ends a delegation. `false` when it was over.
-    pub async fn end_delegation(&mut self, delegation_id: &str, now: Timestamp) -> Result<bool> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE delegation SET ended_at = $3 WHERE issuer_id = $1 AND id = $2 AND ended_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(delegation_id)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected() == 1)
-        })
-    }
 }
 
 impl HostTx {

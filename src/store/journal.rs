@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::json_row::one_of;
-use super::{Columns, Result, StoreError, Tx, json, on};
+use super::json_row::{elements, one_of};
+use super::{Columns, Result, StoreError, Tx, json, on, per_engine};
 use crate::domain::ids::{AccountId, ClientId, ClientKey, Jti};
 use crate::domain::journal::{Assertion, Event};
 use crate::domain::notice::Attempt;
@@ -65,6 +65,21 @@ pub(super) struct Line {
 }
 
 impl Line {
+    fn of(issuer: Arc<str>, entry: &Entry<'_>) -> Self {
+        let (kind, body) = entry.event.columns();
+        Self {
+            durable: false,
+            issuer,
+            kind,
+            account: entry.account_id.cloned(),
+            client: entry.client.cloned(),
+            delegation: entry.delegation_id.map(str::to_owned),
+            consent: entry.consent_id.map(str::to_owned),
+            jti: None,
+            body,
+        }
+    }
+
     /// Of what concerns a delegation, or nothing here.
     pub(super) fn of_delegation(issuer: Arc<str>, delegation_id: Option<&str>, event: &Event) -> Self {
         let (kind, body) = event.columns();
@@ -109,18 +124,9 @@ impl Tx {
     /// Appends a row.
     pub async fn record(&mut self, entry: Entry<'_>) -> Result<()> {
         let id = self.issuer.clone();
-        let (kind, body) = entry.event.columns();
-        self.lines.push(Line {
-            durable: false,
-            issuer: id.clone(),
-            kind: kind.clone(),
-            account: entry.account_id.cloned(),
-            client: entry.client.cloned(),
-            delegation: entry.delegation_id.map(str::to_owned),
-            consent: entry.consent_id.map(str::to_owned),
-            jti: None,
-            body: body.clone(),
-        });
+        let line = Line::of(id.clone(), &entry);
+        let (kind, body) = (line.kind.clone(), line.body.clone());
+        self.lines.push(line);
         on!(self, |c| {
             sqlx::query(
                 "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, body)
@@ -139,6 +145,33 @@ impl Tx {
             .await?;
             Ok(())
         })
+    }
+
+    /// Appends rows, by one statement.
+    pub async fn record_all(&mut self, entries: &[Entry<'_>]) -> Result<()> {
+        macro_rules! record {
+            ($engine:ident) => {
+                concat!(
+                    "INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, body)
+                     SELECT e.value ->> 0, $1, CAST(e.value ->> 1 AS BIGINT), e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5,
+                            e.value ->> 6, e.value ->> 7 FROM ",
+                    elements!($engine, "$2")
+                )
+            };
+        }
+        let id = self.issuer.clone();
+        let lines: Vec<Line> = entries.iter().map(|entry| Line::of(id.clone(), entry)).collect();
+        let rows = entries.iter().zip(&lines).map(|(entry, line)| {
+            let Line { kind, account, client, delegation, consent, body, .. } = line;
+            (&entry.id, entry.at, kind, account, client, delegation, consent, body)
+        });
+        let rows = json(&rows.collect::<Vec<_>>());
+        let sql = per_engine!(self, record!(sqlite), record!(postgres));
+        on!(self, |c| {
+            sqlx::query(sql).bind(&*id).bind(&rows).execute(c).await?;
+        });
+        self.lines.extend(lines);
+        Ok(())
     }
 
     /// The assertions of this issuer between two times, in their order, after a row. It goes through the rows of all issuers between them:

@@ -38,6 +38,7 @@ mod tests;
 mod throttle;
 mod tickets;
 mod tokens;
+mod withdrawals;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub use settlements::Settlement;
 pub use sign_ins::SignIn;
 pub use sqlite::FileLock;
 pub use sweep::{SWEPT, Swept};
+pub use withdrawals::LockedDelegation;
 
 use crate::domain::consent::Consent;
 use crate::domain::time::Timestamp;

@@ -1,6 +1,8 @@
 //! The outbox: notices on their way. A row ends by a 2xx or by time, never by being forgotten.
 
-use super::json_row::{one_of, texts};
+use std::borrow::Cow;
+
+use super::json_row::{elements, one_of, texts};
 use super::{Columns, HostTx, Result, Tx, json, on, per_engine, word};
 use crate::domain::ids::Subject;
 use crate::domain::notice::{Delivery, DeliveryState, Format, Round};
@@ -14,7 +16,7 @@ const CLOCKS_DIFFER: Seconds = Seconds(60);
 #[derive(Debug)]
 pub struct NewDelivery<'a> {
     /// Names it.
-    pub id: &'a str,
+    pub id: Cow<'a, str>,
     /// Of which delegation, where it is a service's.
     pub delegation_id: Option<&'a str>,
     /// Of which session, where it is a client's.
@@ -26,7 +28,7 @@ pub struct NewDelivery<'a> {
     /// Where it goes.
     pub endpoint: &'a str,
     /// Host and port of that.
-    pub host: &'a str,
+    pub host: Cow<'a, str>,
     /// As first emitted.
     pub iss: &'a str,
     /// As first emitted.
@@ -176,31 +178,29 @@ fn last_and_all(pauses: &[Seconds]) -> (i64, String) {
 }
 
 impl Tx {
-    /// Puts a notice on its way.
-    pub async fn enqueue(&mut self, new: &NewDelivery<'_>) -> Result<()> {
+    /// Puts notices on their way.
+    pub async fn enqueue(&mut self, new: &[NewDelivery<'_>]) -> Result<()> {
+        macro_rules! enqueue {
+            ($engine:ident) => {
+                concat!(
+                    "INSERT INTO delivery (id, issuer_id, delegation_id, sid, format, round, endpoint, host, iss, sub, aud, state, attempts,
+                                           due_at, created_at, give_up_at)
+                     SELECT e.value ->> 0, $1, e.value ->> 1, e.value ->> 2, e.value ->> 3, e.value ->> 4, e.value ->> 5, e.value ->> 6,
+                            e.value ->> 7, e.value ->> 8, e.value ->> 9, 'queued', 0, CAST(e.value ->> 10 AS BIGINT),
+                            CAST(e.value ->> 11 AS BIGINT), CAST(e.value ->> 12 AS BIGINT) FROM ",
+                    elements!($engine, "$2")
+                )
+            };
+        }
         let id = self.issuer.clone();
+        let rows = new.iter().map(|n| {
+            let NewDelivery { id, delegation_id, sid, format, round, endpoint, host, iss, sub, aud, .. } = n;
+            (id, delegation_id, sid, format, round, endpoint, host, iss, sub, aud, n.due_at, n.created_at, n.give_up_at)
+        });
+        let rows = json(&rows.collect::<Vec<_>>());
+        let sql = per_engine!(self, enqueue!(sqlite), enqueue!(postgres));
         on!(self, |c| {
-            sqlx::query(
-                "INSERT INTO delivery (id, issuer_id, delegation_id, sid, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at,
-                                       created_at, give_up_at)
-                 VALUES ($1, $2, $3, $14, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, $12, $13)",
-            )
-            .bind(new.id)
-            .bind(&*id)
-            .bind(new.delegation_id)
-            .bind(new.format.as_str())
-            .bind(new.round.as_str())
-            .bind(new.endpoint)
-            .bind(new.host)
-            .bind(new.iss)
-            .bind(new.sub)
-            .bind(new.aud)
-            .bind(new.due_at)
-            .bind(new.created_at)
-            .bind(new.give_up_at)
-            .bind(new.sid)
-            .execute(c)
-            .await?;
+            sqlx::query(sql).bind(&*id).bind(&rows).execute(c).await?;
             Ok(())
         })
     }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::journal::Line;
-use super::json_row::{elements, texts};
+use super::json_row::elements;
 use super::{Columns, HostTx, Result, Tx, json, on, per_engine};
 use crate::domain::journal::Event;
-use crate::domain::notice::{Attempt, DeliveryState, Format};
+use crate::domain::notice::{Attempt, DeliveryState};
 use crate::domain::time::Timestamp;
 
 /// An attempt that was made, and how it leaves its notice.
@@ -54,33 +54,6 @@ impl Tx {
             self.record_attempts(settlings, &held).await?;
         }
         Ok(held)
-    }
-
-    /// Ends the notices of a delegation that another one of their format now stands for, but for those that are being sent. Their ids.
-    pub async fn cancel_notices(
-        &mut self,
-        delegation_id: &str,
-        formats: &[Format],
-        now: Timestamp,
-    ) -> Result<Vec<String>> {
-        macro_rules! cancel {
-            ($engine:ident) => {
-                concat!(
-                    "UPDATE delivery SET state = 'cancelled', ended_at = $3, lease = NULL, leased_until = NULL
-                      WHERE issuer_id = $1 AND delegation_id = $2 AND state = 'queued' AND (leased_until IS NULL OR leased_until <= $3)
-                        AND format IN (SELECT value FROM ",
-                    texts!($engine, "$4"),
-                    ") RETURNING id"
-                )
-            };
-        }
-        let id = self.issuer.clone();
-        let formats = json(&formats);
-        let sql = per_engine!(self, cancel!(sqlite), cancel!(postgres));
-        on!(self, |c| {
-            let rows = sqlx::query(sql).bind(&*id).bind(delegation_id).bind(now).bind(&formats).fetch_all(c).await?;
-            rows.iter().map(|row| row.text("id")).collect()
-        })
     }
 
     /// The ids of those that were settled.

@@ -40,16 +40,16 @@ fn found<'a>(selection: &'a Selection, before: usize) -> (String, Vec<&'a str>) 
     let sql = match client {
         None => {
             let used = used_since.map_or_else(String::new, |since| format!(" AND {}", used(since)).replace("d.", "x."));
-            format!("SELECT x.id, x.aud FROM delegation x WHERE x.issuer_id = $1 AND x.is_over = 0{narrowed}{used}")
+            format!("SELECT x.id FROM delegation x WHERE x.issuer_id = $1 AND x.is_over = 0{narrowed}{used}")
         }
         Some(client) => {
             let used = used_since.map_or_else(String::new, |since| {
                 format!(" AND 0 < (SELECT COUNT(*) FROM delegation d WHERE d.id = x.delegation_id AND {})", used(since))
             });
             format!(
-                "SELECT x.delegation_id AS id, MIN(x.aud) AS aud FROM consent x
+                "SELECT x.delegation_id AS id FROM consent x
                   WHERE x.client_id = (SELECT k.id FROM client k WHERE k.issuer_id = $1 AND k.client_id = {client})
-                    AND x.ended_at IS NULL AND x.delegation_id IS NOT NULL{narrowed}{used}"
+                    AND x.over_at IS NULL AND x.delegation_id IS NOT NULL{narrowed}{used}"
             )
         }
     };
@@ -71,8 +71,8 @@ fn count_of(selection: &Selection) -> (String, Vec<&str>) {
 }
 
 impl Tx {
-    /// (id, service) of the delegations that stand of a selection, by id, after one. What ends is no longer among them.
-    pub async fn standing(&mut self, selection: &Selection, after: &str, limit: i64) -> Result<Vec<(String, String)>> {
+    /// The ids of the delegations that stand of a selection, in their order, after one. What ends is no longer among them.
+    pub async fn standing(&mut self, selection: &Selection, after: &str, limit: i64) -> Result<Vec<String>> {
         let id = self.issuer.clone();
         let (sql, values) = page_of(selection);
         on!(self, |c| {
@@ -81,7 +81,7 @@ impl Tx {
             for value in values {
                 query = query.bind(value);
             }
-            query.fetch_all(c).await?.iter().map(|r| Ok((r.text("id")?, r.text("aud")?))).collect()
+            query.fetch_all(c).await?.iter().map(|r| r.text("id")).collect()
         })
     }
 

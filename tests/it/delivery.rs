@@ -14,7 +14,7 @@ use avouch::flow::notify::{self, Cursor};
 use avouch::host::Host;
 use avouch::store::NewDelivery;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use url::Url;
 
 use crate::harness::{
@@ -37,21 +37,21 @@ async fn owe_each(world: &World, endpoints: &[String]) -> Vec<String> {
     for (n, endpoint) in endpoints.iter().enumerate() {
         let host = authority(&Url::parse(endpoint).unwrap());
         let (id, sub) = (world.app.id(), Subject::parse(&format!("user-{n}")).unwrap());
-        tx.enqueue(&NewDelivery {
-            id: &id,
+        tx.enqueue(&[NewDelivery {
+            id: id.as_str().into(),
             delegation_id: Some(&delegation),
             sid: None,
             format: Format::LogoutJwt,
             round: Round::First,
             endpoint,
-            host: &host,
+            host: host.as_str().into(),
             iss: &world.issuer(),
             sub: &sub,
             aud: "https://service.example",
             created_at: now,
             due_at: now,
             give_up_at: now + WEEK,
-        })
+        }])
         .await
         .unwrap();
         ids.push(id);
@@ -231,9 +231,10 @@ async fn a_last_4xx_is_a_refusal() {
 /// A service at an address that the policy forbids, one that refuses the connection, and one that hangs.
 #[tokio::test]
 async fn no_answer_is_tried_again() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refuses = format!("http://localhost:{}", gone.local_addr().unwrap().port());
-    drop(gone);
+    // Taken, so that nobody else gets it, and not listened on.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let refuses = format!("http://{}", taken.local_addr().unwrap());
     let hangs = FakeService::start().await;
     hangs.behave(Behaviour::Hang);
     let cases = [

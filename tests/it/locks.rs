@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use avouch::domain::consent::Mode;
-use avouch::domain::delegation::Selection;
+use avouch::domain::delegation::{Part, Selection};
 use avouch::domain::ids::Subject;
 use avouch::domain::ticket::Ticket;
 use avouch::store::{Outcome, Store, StoreError};
@@ -21,6 +21,9 @@ const CLIENTS: [&str; 3] = ["c1", "c2", "c3"];
 async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     let (account, delegation) = (account_key(n), format!("d{n}"));
+    for client in CLIENTS {
+        tx.lock_deciders(&account, &key_of(client), &format!("s{n}"), AUD, NOW).await?;
+    }
     tx.open_delegation(&delegation, &account, "https://id.example", &Subject::parse("sub").unwrap(), AUD, NOW).await?;
     for client in CLIENTS {
         let id = format!("k{n} {client}");
@@ -42,12 +45,11 @@ async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError
         Selection { client_id: Some(id_of(client)), ..Selection::default() },
         Selection { account_id: Some(account_key(n)), ..Selection::default() },
     ] {
-        gone.extend(tx.standing(&selection, "", 99).await?.into_iter().map(|(id, _)| id));
+        gone.extend(tx.standing(&selection, "", 99).await?);
     }
-    for id in gone {
-        tx.lock_delegation(&id).await?;
-        tx.end_consents(&id, Some(&key_of(client)), NOW).await?;
-    }
+    let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+    tx.lock_delegations(&gone).await?;
+    tx.end_consents(&gone, &Part::OfClient(key_of(client)), NOW).await?;
     // Rolled back, so that there is something to take for those who wait.
     drop(tx);
     Ok(())
@@ -88,8 +90,9 @@ async fn nobody_waits_for_ever() {
                     0 | 1 => disable(&store, n, client).await?,
                     2 | 3 => {
                         let mut tx = store.begin().await?;
-                        tx.lock_delegation(&format!("d{n}")).await?;
-                        tx.end_consents(&format!("d{n}"), None, NOW).await?;
+                        let id = format!("d{n}");
+                        tx.lock_delegations(&[&id]).await?;
+                        tx.end_consents(&[&id], &Part::Whole, NOW).await?;
                         drop(tx);
                     }
                     4 | 5 => agree(&store, n).await?,

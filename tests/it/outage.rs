@@ -162,10 +162,10 @@ async fn nobody_waits_for_a_process_that_stands_still() {
     let (_, tokens, delegation, _) = world.delegated().await;
     let replica = world.replica(&declarations(&world.service.url)).await;
     let mut held = replica.app.store.begin().await.unwrap();
-    held.lock_delegation(&delegation).await.unwrap().unwrap();
+    assert_eq!(held.lock_delegations(&[&delegation]).await.unwrap().len(), 1);
     let (status, body) = in_time(world.exchange("desk-agent", &tokens, &[])).await;
     assert_eq!(status, 200, "{body}");
-    let Err(error) = held.lock_delegation(&delegation).await else { panic!("its transaction is over") };
+    let Err(error) = held.lock_delegations(&[&delegation]).await else { panic!("its transaction is over") };
     assert!(error.is_cut_off(), "{error:?}");
 }
 

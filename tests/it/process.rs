@@ -225,11 +225,16 @@ pub(crate) async fn prepared(engine: Engine, extra: impl Fn(&str) -> String) -> 
 /// Ends a world's own server and leaves its database, with a used delegation, to a process.
 pub(crate) async fn leave(world: &World) -> (TempDir, String) {
     let (_, _, id, _) = world.delegated().await;
+    (leave_as_it_is(world), id)
+}
+
+/// The same with what is in the database.
+pub(crate) fn leave_as_it_is(world: &World) -> TempDir {
     world.stop.send_replace(true);
     let folder = TempDir::new().unwrap();
     let toml = std::fs::read_to_string(world.database.path("avouch.toml")).unwrap();
     std::fs::write(folder.path().join("avouch.toml"), format!("listen = \"127.0.0.1:0\"\n{toml}")).unwrap();
-    (folder, id)
+    folder
 }
 
 /// A server on it. What it prints first is its issuer; where it listens comes next, in its log.

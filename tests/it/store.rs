@@ -1,12 +1,12 @@
 //! Every method of the store on both engines, and the schema they share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use avouch::domain::client::{Client, ClientPolicy};
 use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
-use avouch::domain::delegation::{Filter, Selection, Status};
+use avouch::domain::delegation::{Filter, Part, Selection, Status};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Kid, SealingKeyId, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
@@ -635,23 +635,31 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         Selection { client_id: Some(id_of("c")), ..Selection::default() },
         Selection { account_id: Some(account_key(1)), ..Selection::default() },
     ] {
-        assert_eq!(tx.standing(&selection, "", 9).await.unwrap(), [("d1".into(), AUD.into())]);
+        assert_eq!(tx.standing(&selection, "", 9).await.unwrap(), ["d1"]);
     }
-    assert_eq!(tx.end_lapsed("d1", NOW + Seconds(10)).await.unwrap(), 1);
-    assert!(tx.has_standing_consent("d1").await.unwrap());
-    assert_eq!(tx.lock_delegation("d1").await.unwrap().unwrap().id, "d1");
-    assert!(tx.end_delegation("d1", NOW).await.unwrap() && !tx.end_delegation("d1", NOW).await.unwrap());
-    assert_eq!(tx.end_consents("d1", Some(&key_of("nobody")), NOW).await.unwrap(), 0);
-    assert_eq!(tx.end_consents("d1", None, NOW).await.unwrap(), 1);
+    let one = |n| BTreeMap::from([("d1".to_owned(), n)]);
+    let nobody = Part::OfClient(key_of("nobody"));
+    assert_eq!(tx.lock_delegations(&["d1", "d2"]).await.unwrap()[0].id, "d1");
+    assert_eq!(tx.end_consents(&["d1"], &Part::Lapsed, NOW + Seconds(10)).await.unwrap(), one(1));
+    assert!(tx.with_standing_consent(&["d1"]).await.unwrap().contains("d1"));
+    assert_eq!(
+        [1, 0],
+        [tx.end_delegations(&["d1"], NOW).await.unwrap(), tx.end_delegations(&["d1"], NOW).await.unwrap()]
+    );
+    assert_eq!(tx.end_consents(&["d1"], &nobody, NOW).await.unwrap(), BTreeMap::new());
+    assert_eq!(tx.end_consents(&["d1"], &Part::Whole, NOW).await.unwrap(), one(1));
+    tx.end_used_up(&["d1"], NOW).await.unwrap();
+    assert!(tx.with_standing_consent(&["d1"]).await.unwrap().is_empty());
+    assert_eq!(tx.receivers(&BTreeSet::from([AUD, "https://nowhere.example"])).await.unwrap().len(), 1);
     let endpoint = "https://a.example/revoke";
     let notice = NewDelivery {
-        id: "o",
+        id: "o".into(),
         delegation_id: Some("d1"),
         sid: None,
         format: Format::LogoutJwt,
         round: Round::First,
         endpoint,
-        host: "a.example",
+        host: "a.example".into(),
         iss: "https://id.example",
         sub: &subject("sub1"),
         aud: AUD,
@@ -659,7 +667,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         due_at: NOW,
         give_up_at: NOW + Seconds(100),
     };
-    tx.enqueue(&notice).await.unwrap();
+    tx.enqueue(&[notice]).await.unwrap();
     assert_eq!(tx.delegation("d1").await.unwrap().unwrap().status(), Status::Withdrawing);
     tx.commit().await.unwrap();
     assert_eq!(all.read().await.unwrap().next_due(NOW, Seconds(10)).await.unwrap(), Some(NOW));

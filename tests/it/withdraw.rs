@@ -1,8 +1,9 @@
 //! Withdrawal: by whom, of what, what it leaves behind, and when the service hears of it.
 
+use avouch::domain::delegation::Part;
 use avouch::domain::journal::Why;
 use avouch::domain::time::Seconds;
-use avouch::flow::withdraw;
+use avouch::flow::{withdraw, withdraw_many};
 use serde_json::{Value, json};
 
 use crate::harness::{ALICE, BOB, Behaviour, Browser, Engine, NOW, World, answer_form, both, claims, declarations};
@@ -226,7 +227,7 @@ both! {
         assert_eq!(world.service.received().len(), 1);
         let told = world.database.column("SELECT body FROM journal WHERE kind = 'withdrawal'").await;
         assert!(told.len() == 1 && told[0].contains(r#""why":"lapsed""#), "{told:?}");
-        assert_eq!(withdraw::lapse(&world.host).await.unwrap(), 0, "once");
+        assert_eq!(withdraw_many::lapse(&world.host).await.unwrap(), 0, "once");
     }
 }
 
@@ -263,7 +264,7 @@ async fn a_neighbour_that_cannot_be_read(engine: Engine) {
     world.database.column(&of("consent", &format!("{consent}, delegation_id"), &own)).await;
     world.database.column("UPDATE delegation SET sub = '' WHERE issuer_id = 'acme'").await;
     world.clock.advance(Seconds(3600));
-    assert_eq!(withdraw::lapse(&world.host).await.unwrap(), 1);
+    assert_eq!(withdraw_many::lapse(&world.host).await.unwrap(), 1);
     let left = world.database.column("SELECT DISTINCT issuer_id FROM consent WHERE ended_at IS NULL").await;
     assert_eq!(left, ["acme"]);
 }
@@ -306,11 +307,11 @@ both! {
         let (browser, _, id, _) = world.delegated().await;
         let other = world.tokens(&browser, "travel-agent").await;
         world.agree(&browser, "travel-agent", &other, "always", &[]).await;
-        let client = world.database.column("SELECT id FROM client WHERE client_id = 'desk-agent'").await.remove(0).into();
+        let key = world.database.column("SELECT id FROM client WHERE client_id = 'desk-agent'").await.remove(0);
+        let client = Part::OfClient(key.into());
         for times in 1..=2 {
             let mut tx = world.app.store.begin().await.unwrap();
-            let receivers = withdraw::receivers(&mut tx, &world.service.url).await.unwrap();
-            withdraw::end_client(&world.app, &mut tx, &id, &client, &receivers, Why::Admin).await.unwrap();
+            withdraw::end(&world.app, &mut tx, &[&id], &client, Why::Admin).await.unwrap();
             tx.commit().await.unwrap();
             assert_eq!(delegation(&world, &id).await["status"], "active");
             assert_eq!(number(&world, "SELECT COUNT(*) FROM delivery").await, 2, "ended {times} times");

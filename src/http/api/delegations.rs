@@ -137,8 +137,8 @@ pub(in crate::http) async fn delete_many(
     if all != (selection == Selection::default()) {
         return Err(Refusal::BadQuery("name sub, aud or client_id, or all=true in their place".into()).into());
     }
-    let Done { withdrawn, left } = withdraw_many::for_caller(&app, &caller, selection, dry_run).await?;
-    Ok(private_json(StatusCode::ACCEPTED, &ManyWithdrawn { dry_run, withdrawn, left }))
+    let Done { withdrawn, left, failed } = withdraw_many::for_caller(&app, &caller, selection, dry_run).await?;
+    Ok(private_json(StatusCode::ACCEPTED, &ManyWithdrawn { dry_run, withdrawn, left, failed }))
 }
 
 fn flag(query: &Pairs, name: &str) -> Result<bool, Refusal> {
@@ -157,6 +157,8 @@ struct ManyWithdrawn {
     withdrawn: u64,
     /// How many are left to be withdrawn.
     left: u64,
+    /// How many of those this call tried in vain; the log says what is wrong with each.
+    failed: u64,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -354,17 +354,32 @@ impl World {
 
     /// Keeps a delegation locked as long as what is returned lives: on PostgreSQL by somebody whom no time limit ends.
     pub(crate) async fn hold(&self, delegation: &str) -> Box<dyn std::any::Any + Send> {
-        use sqlx::{AssertSqlSafe, Connection as _};
         if self.host.database.is_private() {
             let mut held = self.app.store.begin().await.unwrap();
-            held.lock_delegation(delegation).await.unwrap().unwrap();
+            assert_eq!(held.lock_delegations(&[delegation]).await.unwrap().len(), 1);
             return Box::new(held);
         }
+        Box::new(self.hold_where(&format!("delegation WHERE id = '{delegation}'")).await.0)
+    }
+
+    /// The same of whatever row, on PostgreSQL; also says by which process.
+    pub(crate) async fn hold_where(&self, row: &str) -> (sqlx::PgConnection, i32) {
+        use sqlx::{AssertSqlSafe, Connection as _};
         let mut held = sqlx::PgConnection::connect(&self.database.url).await.unwrap();
-        let sql =
-            AssertSqlSafe(format!("BEGIN; SELECT id FROM delegation WHERE id = '{delegation}' FOR NO KEY UPDATE"));
+        let sql = AssertSqlSafe(format!("BEGIN; SELECT id FROM {row} FOR NO KEY UPDATE"));
         sqlx::raw_sql(sql).execute(&mut held).await.unwrap();
-        Box::new(held)
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut held).await.unwrap();
+        (held, pid)
+    }
+
+    /// Waits until so many wait for what a process of PostgreSQL holds, or for each other.
+    pub(crate) async fn waiting(&self, pid: i32, count: usize) {
+        let sql = format!(
+            "WITH RECURSIVE w (pid) AS (
+                SELECT {pid} UNION SELECT a.pid FROM pg_stat_activity a, w WHERE w.pid = ANY (pg_blocking_pids(a.pid))
+             ) SELECT CAST(pid AS BIGINT) FROM w"
+        );
+        eventually("those who wait", async || self.database.column(&sql).await.len() == count + 1).await;
     }
 
     /// Sends every notice that is due by the clock.
