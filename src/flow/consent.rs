@@ -140,8 +140,12 @@ pub async fn decide(
 ) -> Result<(), Error> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
+    let asked = tx.ticket(ticket_id).await?.filter(|ticket| ticket.account_id == account.id);
+    let asked = asked.ok_or(Refusal::NotFound)?;
+    // Under the locks: whoever disables one of them either waits and withdraws what is agreed to here, or was first.
+    let in_force = tx.lock_deciders(&account.id, &asked.client_key, &session.id, &asked.aud, now).await?;
     let view = load(app, &mut tx, account, ticket_id).await?.ok_or(Refusal::NotFound)?;
-    if !view.open {
+    if !in_force || !view.open {
         return Err(Refusal::TicketClosed.into());
     }
     if !same(&answer.digest, &view.digest) {

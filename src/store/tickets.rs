@@ -1,6 +1,6 @@
 //! Tickets.
 
-use super::{Columns, Result, Tx, json, on};
+use super::{Columns, Result, Tx, json, on, per_engine};
 use crate::domain::ids::{AccountId, ClientKey};
 use crate::domain::scope::Scope;
 use crate::domain::ticket::Ticket;
@@ -173,6 +173,43 @@ impl Tx {
             });
         }
         Ok(())
+    }
+
+    /// Locks what a decision is made by, in the order that everyone keeps, until the transaction ends. `false` where the user, the client or
+    /// the session is no longer what it was.
+    pub async fn lock_deciders(
+        &mut self,
+        account_id: &AccountId,
+        client: &ClientKey,
+        session_id: &str,
+        aud: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        // SQLite has one writer anyway.
+        macro_rules! deciders {
+            ($change:literal, $share:literal) => {
+                concat!(
+                    "WITH l1 AS MATERIALIZED (SELECT id FROM account WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL",
+                    $change,
+                    "), l2 AS MATERIALIZED (SELECT id FROM client WHERE issuer_id = $1 AND id = $3 AND disabled_at IS NULL",
+                    $share,
+                    "), l3 AS MATERIALIZED (SELECT id FROM session WHERE issuer_id = $1 AND id = $4 AND account_id = $2
+                                               AND ended_at IS NULL AND expires_at > $6",
+                    $share,
+                    "), l4 AS MATERIALIZED (SELECT id FROM service WHERE issuer_id = $1 AND audience = $5",
+                    $share,
+                    ") SELECT (SELECT COUNT(*) FROM l1) AS account, (SELECT COUNT(*) FROM l2) AS client,
+                              (SELECT COUNT(*) FROM l3) AS session, (SELECT COUNT(*) FROM l4) AS service"
+                )
+            };
+        }
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, deciders!("", ""), deciders!(" FOR NO KEY UPDATE", " FOR SHARE"));
+        on!(self, |c| {
+            let row = sqlx::query(sql).bind(&*id).bind(account_id).bind(client).bind(session_id).bind(aud).bind(now);
+            let row = row.fetch_one(c).await?;
+            Ok(row.int("account")? == 1 && row.int("client")? == 1 && row.int("session")? == 1)
+        })
     }
 
     /// Closes the open questions about an audience.

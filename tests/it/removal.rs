@@ -1,8 +1,10 @@
 //! What ends with a client, a service or a password that the configuration no longer has, and does not come back with it.
 
 use avouch::domain::time::Seconds;
+use avouch::flow::withdraw_many;
 use serde_json::{Value, json};
 
+use crate::bulk::others;
 use crate::harness::{ALICE, PASSWORD, World, answer_form, both, declarations};
 
 /// Replicas look at a client again after two seconds.
@@ -145,5 +147,84 @@ both! {
         let told = world.service.received();
         assert_eq!(told.len(), 1);
         assert_eq!(jsonwebtoken::decode_header(&told[0]).unwrap().alg, jsonwebtoken::Algorithm::RS256);
+    }
+}
+
+both! {
+    /// It is declared again when a part of what stood has been withdrawn: the rest is as well, and what is agreed to since stands.
+    async fn what_comes_back_in_the_middle_of_its_withdrawal_begins_anew_too(world: World) {
+        let ours = declarations(&world.service.url);
+        let (_, _, id, _) = world.delegated().await;
+        others(&world, 40).await;
+        let theirs = "origin = 'admin' WHERE id IN (SELECT account_id FROM delegation) AND email <> 'alice@example.com'";
+        assert_eq!(world.database.column(&format!("UPDATE account SET {theirs} RETURNING id")).await.len(), 40);
+        let admin = world.admin_token();
+        let count = async |what: &str| world.database.column(&format!("SELECT COUNT(*) FROM {what}")).await.remove(0);
+        for less in &less(&ours, &world.service.url)[..2] {
+            world.ended_after_start(less).await;
+            let some = world.database.column("SELECT id FROM delegation WHERE ended_at IS NULL ORDER BY id LIMIT 10").await;
+            for id in &some {
+                assert_eq!(world.api("DELETE", &format!("/delegations/{id}"), &admin).await.status, 202);
+            }
+            let told = count("journal WHERE kind = 'withdrawal'").await;
+            assert_eq!((count("removed").await, count("delegation WHERE ended_at IS NULL").await.as_str()), ("1".into(), "31"));
+            world.ended_after_start(&ours).await;
+            assert_eq!((count("removed").await, count("delegation WHERE ended_at IS NULL").await), ("0".into(), "0".into()));
+            assert_eq!(count("journal WHERE kind = 'withdrawal'").await, (told.parse::<i64>().unwrap() + 31).to_string());
+
+            world.clock.advance(Seconds(2));
+            let back = again(&world, &ours).await;
+            let browser = back.signed_in(ALICE).await;
+            let tokens = back.tokens(&browser, "desk-agent").await;
+            back.agree(&browser, "desk-agent", &tokens, "always", &[]).await;
+            assert_eq!(back.exchange("desk-agent", &tokens, &[]).await.0, 200);
+            withdraw_many::under_removed(&world.host).await.unwrap();
+            let record = world.api("GET", &format!("/delegations/{id}"), &admin).await.json();
+            assert_eq!(record["status"], "active", "{record}");
+            // The others agree again too.
+            world.database.column("UPDATE delegation SET ended_at = NULL RETURNING id").await;
+            world.database.column("UPDATE consent SET ended_at = NULL, over_at = NULL RETURNING id").await;
+        }
+    }
+}
+
+both! {
+    /// An answer to a question, and the removal of whom or what it is about, in the same moment: either the answer comes too late, or what was
+    /// agreed to is withdrawn. On PostgreSQL the removal has its turn first and the answer waits for it.
+    async fn what_is_agreed_beside_a_removal_does_not_outlive_it(world: World) {
+        let ours = declarations(&world.service.url);
+        let rows = ["service", "client WHERE client_id = 'desk-agent'", "account WHERE email = 'alice@example.com'"];
+        for (less, row) in less(&ours, &world.service.url).iter().zip(rows) {
+            let browser = world.signed_in(ALICE).await;
+            let tokens = world.tokens(&browser, "desk-agent").await;
+            let (_, asked) = world.exchange("desk-agent", &tokens, &[]).await;
+            let question = asked["consent_uri"].as_str().unwrap().strip_prefix(&world.issuer()).unwrap().to_owned();
+            let page = browser.get(&question).await;
+            // SQLite has one writer; who of those that wait comes next is not known.
+            let writer = if world.host.database.is_private() { Some(world.app.store.begin().await.unwrap()) } else { None };
+            let holder = if writer.is_none() { Some(world.hold_where(row).await) } else { None };
+            let pid = holder.as_ref().map(|(_, pid)| *pid);
+            let waiting = async |count| {
+                if let Some(pid) = pid {
+                    world.waiting(pid, count).await;
+                }
+            };
+            let answer = async {
+                waiting(1).await;
+                browser.submit(&page, &question, &answer_form(&page, "always")).await.status
+            };
+            let release = async {
+                waiting(2).await;
+                drop((writer, holder));
+            };
+            let (replica, status, ()) = tokio::join!(world.replica(less), answer, release);
+            assert!([303, 400, 409].contains(&status), "{row}: {status}");
+            let agreed = world.database.column("SELECT id FROM consent").await.len();
+            assert!(pid.is_none() || agreed == 0, "{row}: it was too late");
+            withdraw_many::under_removed(&replica.host).await.unwrap();
+            let stands = "SELECT id FROM consent WHERE ended_at IS NULL OR over_at IS NULL";
+            assert!(world.database.column(stands).await.is_empty(), "{row}");
+            again(&world, &ours).await;
+        }
     }
 }
