@@ -12,7 +12,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 const DAY: i64 = 86_400;
 
 /// desk-agent and travel-agent want to be told, the latter with RS256.
-fn told(service: &str) -> String {
+pub(crate) fn told(service: &str) -> String {
     let said = |client_id: &str, more: &str| {
         format!("client_id = \"{client_id}\"\nbackchannel_logout_uri = \"{service}/out?of={client_id}\"\n{more}")
     };
@@ -47,7 +47,7 @@ macro_rules! on_both {
     };
 }
 
-async fn sign_out(browser: &Browser) {
+pub(crate) async fn sign_out(browser: &Browser) {
     let page = browser.get("/connections").await;
     assert_eq!(browser.submit(&page, "/logout", &[]).await.status, 303);
 }

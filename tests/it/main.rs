@@ -35,6 +35,7 @@ mod issuers;
 mod keys;
 mod keys_command;
 mod killed_keys;
+mod killed_logouts;
 mod lab;
 mod layers;
 mod lenience;
