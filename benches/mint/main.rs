@@ -22,6 +22,7 @@ mod scenarios;
 mod seed;
 mod start;
 mod statements;
+mod withdrawals;
 
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if options.pin && matches!(options.task, Task::Measure | Task::Issuers) {
+    if options.pin && matches!(options.task, Task::Measure | Task::Issuers | Task::Withdrawals) {
         // Before any thread is made, so that all of them stay on the second core and the servers have the first one alone.
         if let Err(problem) = machine::stay_on(machine::LOAD_CORE) {
             eprintln!("mint: {problem}");
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
                     outbox::run(&options).await?;
                     hang::run(&options).await
                 }
+                Task::Withdrawals => withdrawals::run(&options).await,
                 Task::Start => start::run(&options).await,
                 Task::FloorServer => floor::serve().await,
             }

@@ -16,7 +16,8 @@ usage: cargo bench --bench mint -- [OPTION]...
   --start           instead: time from start to first answer, and memory
   --issuers         instead: one path issuer and 10,000 of them, side by side
   --keys            instead: time until one server follows what another does with keys (PostgreSQL)
-  --outbox          instead: time to find what is due among 20,000 notices, and to tell hosts beside some that hang";
+  --outbox          instead: time to find what is due among 20,000 notices, and to tell hosts beside some that hang
+  --withdrawals     instead: mints alone, and beside a withdrawal of 30,000 delegations of other users";
 
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(crate) enum Task {
     Start,
     Issuers,
     Keys,
+    Withdrawals,
     /// Not for people: how this program starts the floor as a process of its own.
     FloorServer,
 }
@@ -70,6 +72,7 @@ impl Options {
                 "--outbox" => options.task = Task::Outbox,
                 "--start" => options.task = Task::Start,
                 "--issuers" => options.task = Task::Issuers,
+                "--withdrawals" => options.task = Task::Withdrawals,
                 "--keys" => options.task = Task::Keys,
                 "--floor-server" => options.task = Task::FloorServer,
                 // `cargo bench` says so to every benchmark.

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteCo
 
 use crate::Outcome;
 use crate::assertion::AUDIENCE;
-use crate::statements::{DECLARED, JOURNAL, STATEMENTS};
+use crate::statements::{DECLARED, JOURNAL, STATEMENTS, USED};
 
 /// What a database is filled with.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ impl Database {
         Ok(Self::Postgres(PgConnection::connect(url).await?))
     }
 
-    async fn run(&mut self, issuer: &str, sql: &str, rows: &str, number: i64) -> Outcome<()> {
+    async fn run(&mut self, (issuer, aud): (&str, &str), sql: &str, rows: &str, number: i64) -> Outcome<()> {
         // Sorted by the time in front, like ours.
         let (values, id) = match self {
             Self::Sqlite(_) => ("json_each($1) AS e", "printf('%012x', $2) || lower(hex(randomblob(10)))"),
@@ -45,8 +45,7 @@ impl Database {
                 "lpad(to_hex($2), 12, '0') || substr(md5(random()::text), 1, 20)",
             ),
         };
-        let sql =
-            sql.replace("{rows}", values).replace("{id}", id).replace("{aud}", AUDIENCE).replace("{issuer}", issuer);
+        let sql = sql.replace("{rows}", values).replace("{id}", id).replace("{aud}", aud).replace("{issuer}", issuer);
         let sql = AssertSqlSafe(sql);
         match self {
             Self::Sqlite(c) => sqlx::query(sql).bind(rows).bind(number).execute(c).await.map(drop)?,
@@ -75,13 +74,22 @@ impl Database {
 /// Fills the database of a running server. Answers with the access tokens of the users, in no order.
 pub(crate) async fn fill(url: &str, size: Size) -> Outcome<Vec<String>> {
     let mut database = Database::open(url).await?;
-    let tokens = people(&mut database, DEFAULT_ISSUER, size.users).await?;
+    let tokens = people(&mut database, (DEFAULT_ISSUER, AUDIENCE), size.users).await?;
     let now = Clock::System.now();
     for n in 0..size.assertions {
-        database.run(DEFAULT_ISSUER, JOURNAL, "", (now - Seconds(i64::try_from(size.assertions - n)?)).0).await?;
+        let at = now - Seconds(i64::try_from(size.assertions - n)?);
+        database.run((DEFAULT_ISSUER, AUDIENCE), JOURNAL, "", at.0).await?;
     }
     database.settle().await?;
     Ok(tokens)
+}
+
+/// Gives a service delegations that were used, of so many users.
+pub(crate) async fn fill_used(url: &str, aud: &str, users: usize) -> Outcome<()> {
+    let mut database = Database::open(url).await?;
+    people(&mut database, (DEFAULT_ISSUER, aud), users).await?;
+    database.run((DEFAULT_ISSUER, aud), USED, aud, 1).await?;
+    database.settle().await
 }
 
 /// Gives path issuers a client, a service, and `users` users each. Answers with the users' access tokens, by issuer.
@@ -90,9 +98,9 @@ pub(crate) async fn fill_issuers(url: &str, issuers: &[String], users: usize) ->
     let mut tokens = Vec::new();
     for issuer in issuers {
         for sql in DECLARED {
-            database.run(issuer, sql, issuer, Clock::System.now().0).await?;
+            database.run((issuer, AUDIENCE), sql, issuer, Clock::System.now().0).await?;
         }
-        let of_issuer = people(&mut database, issuer, users).await?;
+        let of_issuer = people(&mut database, (issuer, AUDIENCE), users).await?;
         tokens.extend(of_issuer.into_iter().map(|token| (issuer.clone(), token)));
     }
     database.settle().await?;
@@ -109,7 +117,7 @@ pub(crate) async fn minted(url: &str) -> Outcome<u64> {
     Ok(count.try_into()?)
 }
 
-async fn people(database: &mut Database, issuer: &str, count: usize) -> Outcome<Vec<String>> {
+async fn people(database: &mut Database, place: (&str, &str), count: usize) -> Outcome<Vec<String>> {
     let now = Clock::System.now();
     let mut tokens = Vec::with_capacity(count);
     while tokens.len() < count {
@@ -124,7 +132,7 @@ async fn people(database: &mut Database, issuer: &str, count: usize) -> Outcome<
             .collect();
         let rows = serde_json::to_string(&rows)?;
         for sql in STATEMENTS {
-            database.run(issuer, sql, &rows, now.0).await?;
+            database.run(place, sql, &rows, now.0).await?;
         }
     }
     Ok(tokens)

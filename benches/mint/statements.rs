@@ -19,6 +19,10 @@ pub(crate) const STATEMENTS: [&str; 6] = [
             e.value ->> 0, e.value ->> 0, 1, $2 FROM {rows}, client k WHERE k.issuer_id = '{issuer}' AND k.client_id = 'secret-agent'",
 ];
 
+/// Lets the delegations of `$1` have been used, without an assertion that could still be presented.
+pub(crate) const USED: &str =
+    "UPDATE delegation SET mint_count = 1, last_exp = 1 WHERE issuer_id = '{issuer}' AND aud = $1 AND $2 > 0";
+
 /// The `$2`-th assertion of everybody.
 pub(crate) const JOURNAL: &str = "
     INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)

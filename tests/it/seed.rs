@@ -26,6 +26,8 @@ async fn is_written(engine: Engine) {
             run(sql, issuer, &format!("[[\"{key}\", \"{key}\", \"hash {key}\"]]")).await;
         }
     }
+    run(statements::USED, "default", &world.service.url).await;
+    assert_eq!(world.database.column("SELECT id FROM delegation WHERE mint_count = 1").await, ["a"]);
     run(statements::JOURNAL, "default", "").await;
     let minted = world.database.column("SELECT delegation_id FROM journal WHERE kind = 'assertion' ORDER BY id").await;
     assert_eq!(minted, ["a", "b"]);
