@@ -55,6 +55,12 @@ mod tests;
 mod users;
 mod values;
 
+/// A variable that is not ours but every program's on a terminal, such as `NO_COLOR`; an empty one is none.
+#[must_use]
+pub fn shell_variable(name: &str) -> Option<OsString> {
+    std::env::vars_os().find(|(is, value)| is == name && !value.is_empty()).map(|(_, value)| value)
+}
+
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "avouch.toml";
 /// Most bytes of the file.

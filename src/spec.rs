@@ -147,6 +147,7 @@
 //! | an issuer that a test scripts: the provider's own code, keys of a lab, on loopback and for programs alone | [`lab::harness`](crate::lab::harness) | `scripted` |
 //! | vectors that everybody can use: the same file each time, its schema published, a newer one refused | [`lab::vectors`](crate::lab::vectors) | `vectors::the_published_vectors_are_those_that_are_made`, `vectors::jose_judges_them`, `vectors::pyjwt_judges_them`, `lab::vectors::tests::a_newer_file_is_refused_in_one_sentence` |
 //! | one assertion for a script, good or with a flaw, of 300 seconds, bound to a key and with its proof (9449 §4.2) where that is asked for | [`lab::mint`](crate::lab::mint) | `lab::an_assertion_for_a_script`, `lab::what_no_assertion_is_made_of`, `lab::mint::tests` |
+//! | a report of a probe: a grade that the worst finding caps and that is left out where too little was shown; JSON by a published schema, JUnit, SARIF 2.1.0 (§3.27.10: what is to be reviewed has no level; §3.14.14: the service's origin is the base of relative addresses), a page; nothing that a service sends does anything in any of them | [`lab::probe::report`](crate::lab::probe::report) | `lab::probe::report::grade::tests`, `lab::probe::report::sarif::tests`, `lab::probe::report::html::tests`, `lab::probe::report::terminal::tests`, `probe_reports` |
 //!
 //! # HTTP: RFC 6750, bearer tokens; RFC 9457, problem details; RFC 7239, forwarded; RFC 9110 and 9112; RFC 6797, HSTS; RFC 6265bis, cookies
 //!

@@ -40,6 +40,7 @@ mod issuer;
 mod keys;
 mod log;
 mod mint;
+mod probe;
 mod progress;
 mod reload;
 mod sandbox;
@@ -146,6 +147,9 @@ enum Command {
     /// Print one assertion by a lab's key, good or with a flaw, for scripts; no server takes it for its own
     #[command(after_help = help!("avouch mint --audience http://localhost:8000 --key lab.json --flaw expired", "With --key FILE the key is the same each time: `avouch mint --key FILE --jwks` prints the key set, to be served at the issuer's\n/.well-known/jwks.json. It lives for 300 seconds."))]
     Mint(Box<mint::Command>),
+    /// Grade a relying service: what it is to refuse, what it is to take, and what it is to end
+    #[command(after_help = help!("avouch probe --from report.json --html report.html --baseline known.txt", "How to read a report: docs/probe.md. Exit code 1: something fell short that was not expected to, or the baseline is out of date."))]
+    Probe(Box<probe::Arguments>),
     /// Read the configuration, say what is wrong with it or what a start would change, and do nothing else
     #[command(after_help = help!("avouch check-config --config /etc/avouch/avouch.toml"))]
     CheckConfig {
@@ -228,6 +232,7 @@ pub fn run() -> ExitCode {
                 Ok(())
             }
             Command::Mint(command) => mint::run(&command),
+            Command::Probe(arguments) => probe::run(&arguments),
             Command::CheckConfig { config } => config::check(config.as_deref()).await,
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
             Command::Backup { file, config } => config::backup(&file, config.as_deref()).await,

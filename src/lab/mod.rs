@@ -5,6 +5,7 @@ pub mod flaws;
 pub mod harness;
 pub mod issuer;
 pub mod mint;
+pub mod pages;
 pub mod probe;
 pub mod sandbox;
 pub mod vectors;

@@ -55,6 +55,7 @@ mod passwords;
 mod paths;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
+mod probe_reports;
 mod process;
 mod refresh;
 mod removal;

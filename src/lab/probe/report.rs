@@ -3,6 +3,23 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::time::Timestamp;
+use crate::lab::flaws::Dialect;
+
+pub mod advice;
+pub mod baseline;
+pub mod compare;
+pub mod grade;
+pub mod html;
+pub mod json;
+pub mod junit;
+pub mod link;
+pub mod matters;
+pub mod sarif;
+pub mod terminal;
+#[cfg(test)]
+pub(crate) mod testing;
+mod text;
+pub mod view;
 
 /// Which shape a report has; raised when a member changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -162,7 +179,7 @@ pub enum Grade {
 /// A request and its answer. What could be used again by a reader is not in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// What it was: the control before, the bad one, a look whether a credential lives.
+    /// What it was: the control before, the bad one, a look whether a credential lives. What is a control is called so.
     pub what: String,
     /// A command that does it again.
     pub curl: String,
@@ -197,6 +214,14 @@ pub struct Received {
 }
 
 impl Report {
+    /// How it talks, as a person would call it.
+    #[must_use]
+    pub fn speaks(&self) -> Option<String> {
+        let name = self.dialect.as_ref()?;
+        let known = Dialect::ALL.into_iter().find(|dialect| dialect.as_str() == name);
+        Some(known.map_or_else(|| name.clone(), |dialect| dialect.title().to_owned()))
+    }
+
     /// How many checks came to a verdict.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
@@ -217,8 +242,48 @@ impl Checked {
         self.level != "policy"
     }
 
+    /// The request that the verdict rests on, of those that went over the wire: the last one that is no control.
+    #[must_use]
+    pub fn decisive(&self) -> Option<&Evidence> {
+        self.evidence.iter().rev().find(|evidence| !evidence.is_control()).or_else(|| self.evidence.last())
+    }
+
     fn is_short(&self, strict: bool) -> bool {
         self.verdict == Verdict::Fail || strict && self.verdict == Verdict::Warning
+    }
+}
+
+impl Evidence {
+    /// Whether it is a good one that had to be taken.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.what.to_ascii_lowercase().contains("control")
+    }
+}
+
+impl Received {
+    /// On one line: the status, and the error or the beginning of what came.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match &self.code {
+            Some(code) => format!("{} {code}", self.status),
+            None if self.body.trim().is_empty() => self.status.to_string(),
+            None => format!("{} {}", self.status, self.body.trim()),
+        }
+    }
+}
+
+impl Grade {
+    /// The letter.
+    #[must_use]
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+            Self::F => "F",
+        }
     }
 }
 
@@ -263,7 +328,7 @@ impl Verdict {
     /// All of them, worst first as a summary counts them.
     pub const ALL: [Self; 6] = [Self::Fail, Self::Warning, Self::Void, Self::CouldNotRun, Self::Skipped, Self::Pass];
 
-    /// As a person would say it.
+    /// As a person would say it; the counts of a summary say the same.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
