@@ -11,7 +11,7 @@ use crate::config::Log;
 use crate::domain::ids::IssuerUrl;
 use crate::http::serve::{Limits, serve_within};
 use crate::lab::flaws::{self, Broken, Dialect, Rule};
-use crate::lab::sandbox::{self, Client, Options};
+use crate::lab::sandbox::{self, Client, Options, Rate};
 use crate::rng::Rng;
 use crate::secret::Secret;
 
@@ -39,6 +39,12 @@ pub(super) struct Arguments {
     /// Its client_id at the issuer, for OpenID Connect's back-channel logout [default: its own address]
     #[arg(long, value_name = "CLIENT_ID")]
     relying_party: Option<String>,
+    /// How often one address may register, such as 60/h, 5/m or 1/s [default: as often as it likes]
+    #[arg(long, value_name = "N/UNIT")]
+    rate_limit: Option<Rate>,
+    /// How often one user may be registered, likewise
+    #[arg(long, value_name = "N/UNIT")]
+    user_rate_limit: Option<Rate>,
 }
 
 /// A dialect, as the command line names it.
@@ -68,7 +74,7 @@ impl From<Speaks> for Dialect {
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     log::start(Log::default());
-    let Arguments { port, trust, dialect, flaw, client, deny, relying_party } = arguments;
+    let Arguments { port, trust, dialect, flaw, client, deny, relying_party, rate_limit, user_rate_limit } = arguments;
     let issuer = |text: &String| IssuerUrl::parse(text).map_err(|e| Failure::Usage(format!("--trust {text}: {e}")));
     let trust: Vec<IssuerUrl> = trust.iter().map(issuer).collect::<Result<_, _>>()?;
     let broken = flaw.iter().map(|name| rule_named(name)).collect::<Result<Broken, _>>()?;
@@ -94,7 +100,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     say!("  what to ask it     curl -i {origin}/api/resource");
     say!("  what it is         {origin}/");
     let strict = Options::strict(Clock::System, Rng::Os);
-    let options = Options { trust, dialect, broken, clients, denied: deny, relying_party, ..strict };
+    let options =
+        Options { trust, dialect, broken, clients, denied: deny, relying_party, rate_limit, user_rate_limit, ..strict };
     start(listener, &origin, options, stop)?.await.map_err(|e| Failure::Unable(format!("the sandbox ended: {e}")))
 }
 

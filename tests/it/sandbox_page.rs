@@ -1,10 +1,10 @@
-//! The sandbox's page in a real browser: what happens is seen as it happens, and the same without scripts; nothing of a token does anything.
+//! The sandbox as a process, and its page in a real browser: what happens is seen as it happens, and the same without scripts; nothing of a token does anything.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::browser::{Browser, BrowserError};
-use crate::harness::Serving;
+use crate::harness::{Serving, run, text};
 
 type Seen = Result<(), BrowserError>;
 
@@ -13,18 +13,18 @@ const HOSTILE: &str =
     "</code><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u{202e}";
 
 struct Stage {
-    _folder: TempDir,
+    folder: TempDir,
     issuer: Serving,
     sandbox: Serving,
     http: reqwest::Client,
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn with(args: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let issuer = Serving::start(folder.path(), &["harness", "--port", "0"]);
-        let sandbox = Serving::start(folder.path(), &["sandbox", "--port", "0"]);
-        Self { _folder: folder, issuer, sandbox, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        let sandbox = Serving::start(folder.path(), &[&["sandbox", "--port", "0"], args].concat());
+        Self { folder, issuer, sandbox, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
     async fn post(&self, url: String, content_type: &str, body: String) -> Value {
@@ -63,7 +63,7 @@ async fn shows(browser: &Browser, tokens: u64, verdict: &str) -> Seen {
 }
 
 /// As narrow as a telephone and as wide as a screen, in both schemes.
-async fn looks(browser: &Browser, name: &str) -> Seen {
+async fn looks(browser: &Browser, name: &str, scripts: u64) -> Seen {
     for (width, height, dark) in [(320, 900, false), (320, 900, true), (1280, 900, true), (1280, 900, false)] {
         browser.set_viewport(width, height).await?;
         browser.dark(dark).await?;
@@ -73,7 +73,11 @@ async fn looks(browser: &Browser, name: &str) -> Seen {
         assert_eq!(ground, if dark { "rgb(19, 18, 25)" } else { "rgb(245, 244, 250)" }, "{name}");
     }
     assert!(!browser.title().await?.contains("owned"), "{name} runs a claim");
-    assert_eq!(browser.evaluate("[document.scripts.length, document.images.length]").await?, json!([1, 0]), "{name}");
+    assert_eq!(
+        browser.evaluate("[document.scripts.length, document.images.length]").await?,
+        json!([scripts, 0]),
+        "{name}"
+    );
     let console = browser.console().await?;
     assert!(console.is_empty(), "{name}: {console:?}");
     Ok(())
@@ -81,10 +85,10 @@ async fn looks(browser: &Browser, name: &str) -> Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_is_seen_as_it_happens() -> Seen {
-    let mut stage = Stage::new();
+    let mut stage = Stage::with(&[]);
     let browser = Browser::start().await;
     browser.goto(&stage.sandbox.url).await?;
-    looks(&browser, "the empty page").await?;
+    looks(&browser, "the empty page", 1).await?;
     browser.wait_until("it is connected", async |b| Ok(b.text("#live").await? == "Live")).await?;
 
     let credential = stage.present(json!({"claims": {"sub": "lab-user"}})).await;
@@ -108,7 +112,7 @@ async fn what_happens_is_seen_as_it_happens() -> Seen {
     assert_eq!(browser.evaluate("document.querySelectorAll('#token-2 .left').length").await?, 14);
     let said = browser.text("#token-2").await?;
     assert!(said.contains("<script>document.title='owned'</script>") && said.contains(r"\u{202e}"), "{said}");
-    looks(&browser, "the page with a hostile token").await?;
+    looks(&browser, "the page with a hostile token", 1).await?;
 
     stage.withdraw().await;
     shows(&browser, 3, "taken").await?;
@@ -133,4 +137,37 @@ async fn what_happens_is_seen_as_it_happens() -> Seen {
     stage.sandbox.signal("TERM");
     assert_eq!(stage.sandbox.ended().await, Some(0));
     browser.wait_until("it says so", async |b| Ok(b.text("#live").await?.starts_with("Not connected"))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_comes_as_often_as_it_was_told() {
+    let stage = Stage::with(&["--rate-limit", "1/h"]);
+    assert!(stage.present(json!({})).await["credential"].is_string());
+    assert_eq!(stage.present(json!({})).await["error"], "rate_limited");
+    let said = run(stage.folder.path(), &["sandbox", "--rate-limit", "1/d"]);
+    assert!(said.status.code() == Some(2) && text(&said.stderr).contains("such as 60/h"), "{}", text(&said.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_is_claimed_by_its_user_in_a_browser() -> Seen {
+    let stage = Stage::with(&[]);
+    let sandbox = &stage.sandbox.url;
+    let send = async |path: &str, body: Value| {
+        stage.post(format!("{sandbox}{path}"), "application/json", body.to_string()).await
+    };
+    let made = send("/agent/auth", json!({"type": "anonymous", "requested_credential_type": "api_key"})).await;
+    let browser = Browser::start().await;
+    browser.goto(sandbox).await?;
+    send("/agent/auth/claim", json!({"claim_token": made["claim_token"], "email": "alice@example.com"})).await;
+    browser
+        .wait_until("somebody is asked", async |b| Ok(b.text("#questions").await?.contains("alice@example.com")))
+        .await?;
+    browser.follow("#questions a").await?;
+    looks(&browser, "the page of the e-mail", 0).await?;
+    browser.follow("button[value=yes]").await?;
+    looks(&browser, "the page with the code", 0).await?;
+    let code = browser.text(".code").await?;
+    let done = send("/agent/auth/claim/complete", json!({"claim_token": made["claim_token"], "otp": code})).await;
+    assert_eq!(done["status"], "claimed", "{done}");
+    Ok(())
 }

@@ -153,9 +153,8 @@ pub(super) async fn answer(
     request: Request,
 ) -> Response {
     let now = sandbox.0.clock.now();
-    let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
-    if elsewhere {
-        return reply::error(StatusCode::FORBIDDEN, "forbidden", "the form was sent from another site");
+    if let Some(response) = reply::from_elsewhere(request.headers()) {
+        return response;
     }
     let fields = match body(request, FORM, Broken::default()).await.and_then(|bytes| Fields::parse(&bytes)) {
         Ok(fields) => fields,

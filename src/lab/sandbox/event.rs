@@ -44,6 +44,14 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none")]
         agent_context_id: Option<String>,
     },
+    /// Somebody registered without an assertion, for a user to claim.
+    #[serde(rename = "registration.created")]
+    Begun {
+        /// The registration.
+        registration_id: String,
+        /// `anonymous` or `email-verification`.
+        registration_type: &'static str,
+    },
     /// A user is asked whether the account is theirs.
     #[serde(rename = "claim.requested")]
     Asked {
@@ -51,6 +59,24 @@ pub enum What {
         registration_id: String,
         /// Whose account.
         email: Option<String>,
+    },
+    /// A one-time code was made for them.
+    #[serde(rename = "otp.generated")]
+    CodeShown {
+        /// The registration.
+        registration_id: String,
+    },
+    /// The user said that it is not.
+    #[serde(rename = "claim.denied")]
+    Denied {
+        /// The registration.
+        registration_id: String,
+    },
+    /// Nobody claimed it in time.
+    #[serde(rename = "registration.expired")]
+    Expired {
+        /// The registration.
+        registration_id: String,
     },
     /// The user said that it is.
     #[serde(rename = "claim.confirmed")]

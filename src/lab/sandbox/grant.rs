@@ -27,6 +27,9 @@ impl Sandbox {
     /// An access token.
     pub(super) async fn granted(&self, request: Request, checks: &mut Checks) -> Result<Value, Refusal> {
         let headers = request.headers().clone();
+        if self.0.dialect == Dialect::Plain {
+            self.judge_rate(&request)?;
+        }
         let form = Fields::parse(&body(request, FORM, self.0.broken).await?)?;
         let now = self.0.clock.now();
         match (form.get("grant_type"), self.0.dialect) {
@@ -53,6 +56,8 @@ impl Sandbox {
         let assertion = assertion(form)?;
         let examined = self.examine(assertion, Presenter::Client(&client, proof.as_ref()), checks).await?;
         let mut state = self.state();
+        checks.ask(Check::Account);
+        self.judge_user_rate(&mut state, &format!("{} {}", examined.issuer.as_str(), examined.sub))?;
         checks.ask(Check::Jti);
         self.spend(&mut state, &examined, now)?;
         if let Some(proof) = &proof {

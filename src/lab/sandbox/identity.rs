@@ -21,6 +21,9 @@ use crate::secret::token_hash;
 /// The assertion type accepted (ID-JAG draft section 3.1).
 pub(super) const ID_JAG_TYPE: &str = "urn:ietf:params:oauth:token-type:id-jag";
 
+/// An e-mail address in the place of an assertion (v0.1, "Email required").
+pub(super) const EMAIL_TYPE: &str = "verified_email";
+
 /// The credentials that v0.1 gives out.
 pub(super) const CREDENTIAL_TYPES: [&str; 2] = ["access_token", "api_key"];
 
@@ -32,18 +35,37 @@ const ASSERTION_LIFETIME: Seconds = Seconds(24 * 3600);
 
 /// What an agent asks for.
 struct Asked {
-    assertion: String,
+    by: By,
     /// v0.1 alone asks.
     credential_type: &'static str,
+}
+
+/// By what it registers.
+enum By {
+    Assertion(String),
+    /// An address that nobody has verified; v0.1 alone.
+    Email(String),
 }
 
 impl Sandbox {
     /// Verifies an assertion and gives out a credential, or asks the user first. Nothing is kept before all checks have passed.
     pub(super) async fn registered(&self, request: Request, checks: &mut Checks) -> Result<Value, Refusal> {
-        let asked = self.asked(&body(request, JSON, self.0.broken).await?)?;
-        let examined = self.examine(&asked.assertion, Presenter::Bearer, checks).await?;
+        self.judge_rate(&request)?;
+        let members = read(&body(request, JSON, self.0.broken).await?)?;
+        let is_first = self.0.dialect == Dialect::V01;
+        if is_first && members.text("type") == Some("anonymous") {
+            return self.anonymous(&members, self.0.clock.now());
+        }
+        let asked = self.asked(&members)?;
+        let assertion = match &asked.by {
+            By::Assertion(assertion) => assertion,
+            By::Email(email) => return self.by_email(email, asked.credential_type, self.0.clock.now()),
+        };
+        let examined = self.examine(assertion, Presenter::Bearer, checks).await?;
         let now = self.0.clock.now();
         let mut state = self.state();
+        checks.ask(Check::Account);
+        self.judge_user_rate(&mut state, &format!("{} {}", examined.issuer.as_str(), examined.sub))?;
         checks.ask(Check::Jti);
         self.spend(&mut state, &examined, now)?;
         checks.ask(Check::Account);
@@ -55,18 +77,17 @@ impl Sandbox {
     }
 
     /// The request around an assertion.
-    fn asked(&self, body: &[u8]) -> Result<Asked, Refusal> {
-        let members: Members = serde_json::from_slice(body).map_err(|_| malformed("the body is not a JSON object"))?;
-        if members.repeated {
-            return Err(malformed("a member is repeated"));
-        }
+    fn asked(&self, members: &Members) -> Result<Asked, Refusal> {
+        let is_first = self.0.dialect == Dialect::V01;
         if members.text("type") != Some("identity_assertion") {
-            return Err(malformed("type is not identity_assertion, the only one that is taken here"));
+            return Err(malformed("type is none that is taken here"));
         }
-        if members.text("assertion_type") != Some(ID_JAG_TYPE) {
-            return Err(malformed("assertion_type is not that of an ID-JAG"));
-        }
-        let credential_type = if self.0.dialect == Dialect::V01 {
+        let by: fn(String) -> By = match members.text("assertion_type") {
+            Some(ID_JAG_TYPE) => By::Assertion,
+            Some(EMAIL_TYPE) if is_first => By::Email,
+            _ => return Err(malformed("assertion_type is none that is taken here")),
+        };
+        let credential_type = if is_first {
             let asked = members.text("requested_credential_type");
             let known = CREDENTIAL_TYPES.into_iter().find(|known| Some(*known) == asked);
             let why = "requested_credential_type is neither access_token nor api_key";
@@ -75,7 +96,7 @@ impl Sandbox {
             "identity_assertion"
         };
         let assertion = members.text("assertion").ok_or_else(|| malformed("assertion is missing or not a text"))?;
-        Ok(Asked { assertion: assertion.to_owned(), credential_type })
+        Ok(Asked { by: by(assertion.to_owned()), credential_type })
     }
 
     /// Uses up an assertion's `jti`; others may have come meanwhile.
@@ -149,11 +170,7 @@ impl Sandbox {
             },
         );
         if self.0.dialect == Dialect::V01 {
-            let is_token = asked.credential_type == "access_token";
-            let expires_at = is_token.then_some(now + ACCESS_TOKEN_LIFETIME);
-            let what = if is_token { Credential::AccessToken } else { Credential::ApiKey };
-            let credential = format!("sandbox_{}_{}", asked.credential_type, self.0.rng.token());
-            state.give(token_hash(&credential), Given { what, registration, expires_at, jkt: None });
+            let (credential, expires_at) = self.credential(state, asked.credential_type, registration, now);
             return json!({
                 "registration_id": id,
                 "registration_type": "agent-provider",
@@ -197,6 +214,11 @@ impl Sandbox {
         state.give(token_hash(&assertion), given);
         (assertion, expires_at)
     }
+}
+
+fn read(body: &[u8]) -> Result<Members, Refusal> {
+    let members: Members = serde_json::from_slice(body).map_err(|_| malformed("the body is not a JSON object"))?;
+    if members.repeated { Err(malformed("a member is repeated")) } else { Ok(members) }
 }
 
 /// As JavaScript writes it: `2026-05-04T13:00:00.000Z`.

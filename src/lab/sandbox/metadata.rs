@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::claimable::ANONYMOUS_TYPES;
 use super::grant::{CLAIM, JWT_BEARER, JWT_DPOP};
-use super::identity::{CREDENTIAL_TYPES, ID_JAG_TYPE};
+use super::identity::{CREDENTIAL_TYPES, EMAIL_TYPE, ID_JAG_TYPE};
 use super::receive::GLOBAL_REVOCATION_PATH;
 use super::target::SCOPES;
 use crate::domain::claims::REVOKED_EVENT;
@@ -68,10 +69,12 @@ fn v01(origin: &str) -> Value {
     json!({
         "skill": format!("{origin}/auth.md"),
         "register_uri": format!("{origin}/agent/auth"),
+        "claim_uri": format!("{origin}/agent/auth/claim"),
         "revocation_uri": format!("{origin}/agent/auth/revoke"),
-        "identity_types_supported": ["identity_assertion"],
+        "identity_types_supported": ["anonymous", "identity_assertion"],
+        "anonymous": {"credential_types_supported": ANONYMOUS_TYPES},
         "identity_assertion": {
-            "assertion_types_supported": [ID_JAG_TYPE],
+            "assertion_types_supported": [ID_JAG_TYPE, EMAIL_TYPE],
             "credential_types_supported": CREDENTIAL_TYPES,
         },
         "events_supported": [REVOKED_EVENT],
@@ -98,7 +101,16 @@ pub(super) fn places(dialect: Dialect) -> Vec<(&'static str, &'static str, &'sta
         ("GET", "/auth.md", "the same for readers"),
     ];
     match dialect {
-        Dialect::V01 => places.push(("POST", "/agent/auth", "an ID-JAG in, a credential out")),
+        Dialect::V01 => places.extend([
+            (
+                "POST",
+                "/agent/auth",
+                "an ID-JAG in, a credential out; or anonymous, or an e-mail address, for its user to claim",
+            ),
+            ("POST", "/agent/auth/claim", "the address of whoever is to claim an anonymous registration"),
+            ("POST", "/agent/auth/claim/complete", "the code that they have read"),
+            ("GET", "/sandbox/mail", "the e-mails that a real service would have sent"),
+        ]),
         Dialect::Flat | Dialect::Nested => places.extend([
             ("POST", "/agent/identity", "an ID-JAG in, an assertion of the service's own out"),
             ("POST", "/oauth2/token", "that assertion in, an access token out"),
@@ -132,8 +144,13 @@ pub(super) fn auth_md(origin: &str, dialect: Dialect) -> String {
     let mut text = format!(
         "# Avouch Sandbox\n\n\
          A relying service to test against: {}. It keeps everything in memory and forgets it when it stops.\n\n\
-         Flow: agent verified (ID-JAG) only.\n\n| | | |\n| --- | --- | --- |\n",
-        dialect.title()
+         {}\n\n| | | |\n| --- | --- | --- |\n",
+        dialect.title(),
+        if dialect == Dialect::V01 {
+            "Flows: agent verified (ID-JAG); user claimed, from an anonymous start or by e-mail."
+        } else {
+            "Flow: agent verified (ID-JAG) only."
+        }
     );
     for (method, path, meaning) in places(dialect) {
         let _ = writeln!(text, "| {method} | {origin}{path} | {meaning} |");

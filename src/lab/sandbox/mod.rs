@@ -6,6 +6,8 @@
 
 mod ceremony;
 mod checks;
+mod claimable;
+
 mod claims;
 mod client;
 mod event;
@@ -18,7 +20,9 @@ mod metadata;
 mod page;
 mod person;
 mod possession;
+mod rate;
 mod receive;
+mod registration;
 mod reply;
 mod resource;
 mod state;
@@ -30,7 +34,9 @@ mod testing;
 mod tests;
 mod token;
 mod trust;
+mod user_claimed;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -56,6 +62,7 @@ use crate::rng::Rng;
 
 pub use self::client::Client;
 pub use self::event::{Event, What};
+pub use self::rate::{Rate, RateError};
 
 /// Settings of a [`Sandbox`].
 pub struct Options {
@@ -71,6 +78,10 @@ pub struct Options {
     pub denied: Vec<String>,
     /// Its `client_id` at the issuers' OpenID Provider, for back-channel logout; its own identifier unless said.
     pub relying_party: Option<String>,
+    /// How often an address may register, if that is bounded.
+    pub rate_limit: Option<Rate>,
+    /// How often a user may.
+    pub user_rate_limit: Option<Rate>,
     /// The time.
     pub clock: Clock,
     /// Where credentials come from.
@@ -88,6 +99,8 @@ impl Options {
             clients: Vec::new(),
             denied: Vec::new(),
             relying_party: None,
+            rate_limit: None,
+            user_rate_limit: None,
             clock,
             rng,
         }
@@ -119,6 +132,7 @@ struct Inner {
     clients: Vec<Client>,
     denied: Vec<String>,
     relying_party: Option<String>,
+    rate_limits: [Option<Rate>; 2],
     trust: Trust,
     /// Signs the service's own assertions.
     key: LabKey,
@@ -136,7 +150,8 @@ struct Inner {
 /// When the origin is no issuer identifier (RFC 8414 section 2), or there is no outbound client or key.
 pub fn new(origin: String, options: Options) -> Result<Sandbox, SandboxError> {
     IssuerUrl::parse(&origin)?;
-    let Options { trust, dialect, broken, clients, denied, relying_party, clock, rng } = options;
+    let Options { trust, dialect, broken, clients, denied, relying_party, rate_limit, user_rate_limit, clock, rng } =
+        options;
     let trust = Trust::new(&origin, trust, dialect, broken)?;
     let key = LabKey::generate(SigningAlg::Es256, &rng)?;
     Ok(Sandbox(Arc::new(Inner {
@@ -146,6 +161,7 @@ pub fn new(origin: String, options: Options) -> Result<Sandbox, SandboxError> {
         clients,
         denied,
         relying_party,
+        rate_limits: [rate_limit, user_rate_limit],
         trust,
         key,
         clock,
@@ -182,7 +198,12 @@ impl Sandbox {
             .route("/sandbox/page.js", document("text/javascript; charset=utf-8", page::SCRIPT.to_owned()))
             .route("/api/resource", get(resource::serve).post(resource::serve));
         if *dialect == Dialect::V01 {
-            router = router.route(IDENTITY_V01, post(identity));
+            router = router
+                .route(IDENTITY_V01, post(identity))
+                .route("/agent/auth/claim", post(claim_started))
+                .route("/agent/auth/claim/complete", post(claim_completed))
+                .route("/claim/{attempt}", get(user_claimed::ask).post(user_claimed::answer))
+                .route("/sandbox/mail", get(user_claimed::mail));
         } else {
             router = router.route(TOKEN, post(token)).route("/oauth2/revoke", post(give_back));
         }
@@ -225,6 +246,24 @@ impl Sandbox {
         }
     }
 
+    /// Whether an address may come once more. Where there is none, as behind a proxy, nobody counts.
+    fn judge_rate(&self, request: &Request) -> Result<(), Refusal> {
+        let peer = request.extensions().get::<SocketAddr>();
+        peer.map_or(Ok(()), |peer| self.judge_rate_of(&mut self.state(), 0, &peer.ip().to_canonical().to_string()))
+    }
+
+    /// Whether a user may.
+    fn judge_user_rate(&self, state: &mut State, user: &str) -> Result<(), Refusal> {
+        self.judge_rate_of(state, 1, user)
+    }
+
+    fn judge_rate_of(&self, state: &mut State, n: usize, who: &str) -> Result<(), Refusal> {
+        let Some(rate) = self.0.rate_limits[n] else { return Ok(()) };
+        let now = self.0.clock.now();
+        let counted = state.came[n].count(who, rate, now);
+        counted.map_err(|until| rate::too_often(self.0.dialect, until - now))
+    }
+
     /// No code under this lock can leave the state half changed, so a panic elsewhere does not spoil it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -246,6 +285,15 @@ impl Sandbox {
         outcome.unwrap_or_else(|refusal| self.refuse(endpoint, how, refusal))
     }
 
+    /// The same where no token is looked at.
+    fn of_claim(&self, endpoint: &'static str, outcome: Result<Value, Refusal>) -> Response {
+        let how = (Form::AuthMd, Kind::Assertion, self.0.dialect);
+        match outcome {
+            Ok(body) => reply::json(StatusCode::OK, &body),
+            Err(refusal) => self.refuse(endpoint, how, refusal),
+        }
+    }
+
     /// A refusal as an endpoint says it, and in the journal.
     fn refuse(&self, endpoint: &'static str, how: (Form, Kind, Dialect), refusal: Refusal) -> Response {
         let (form, kind, dialect) = how;
@@ -262,6 +310,7 @@ async fn index(Shared(sandbox): Shared<Sandbox>) -> Response {
 }
 
 async fn events(Shared(sandbox): Shared<Sandbox>) -> Response {
+    sandbox.state().lapse(sandbox.0.clock.now());
     reply::json(StatusCode::OK, &json!({"items": sandbox.events()}))
 }
 
@@ -274,11 +323,18 @@ async fn identity(Shared(sandbox): Shared<Sandbox>, request: Request) -> Respons
 }
 
 async fn complete(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
-    let how = (Form::AuthMd, Kind::Assertion, sandbox.0.dialect);
-    match sandbox.completed(request).await {
-        Ok(body) => reply::json(StatusCode::OK, &body),
-        Err(refusal) => sandbox.refuse("/agent/identity/claim/complete", how, refusal),
-    }
+    let outcome = sandbox.completed(request).await;
+    sandbox.of_claim("/agent/identity/claim/complete", outcome)
+}
+
+async fn claim_started(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
+    let outcome = sandbox.claim_started(request).await;
+    sandbox.of_claim("/agent/auth/claim", outcome)
+}
+
+async fn claim_completed(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
+    let outcome = sandbox.claim_completed(request).await;
+    sandbox.of_claim("/agent/auth/claim/complete", outcome)
 }
 
 async fn token(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {

@@ -97,17 +97,22 @@ struct EventView {
 pub(super) fn index(sandbox: &Sandbox) -> String {
     let now = sandbox.0.clock.now();
     let (events, last, questions, tokens, alive) = {
-        let state = sandbox.state();
+        let mut state = sandbox.state();
+        state.lapse(now);
         let (events, last) = state.events_after(0);
         let tokens: Vec<Judged> = state.tokens().cloned().collect();
-        (events, last, state.ceremonies(now), tokens, state.alive(now).cloned().collect::<Vec<_>>())
+        let mail =
+            state.claims.mail(now).map(|(to, id)| Question { whom: short(&shown(to), 120), attempt: id.to_owned() });
+        let questions: Vec<Question> =
+            state.ceremonies(now).iter().map(question_of).chain(mail).take(MAX_ROWS).collect();
+        (events, last, questions, tokens, state.alive(now).cloned().collect::<Vec<_>>())
     };
     let index = Index {
         origin: &sandbox.0.origin,
         dialect: sandbox.0.dialect.title(),
         flaws: sandbox.0.broken.rules().map(Rule::name).collect(),
         last,
-        questions: questions.iter().map(question_of).collect(),
+        questions,
         tokens: tokens.iter().map(token_view).collect(),
         registrations: registrations(&events, alive),
         events: events.iter().rev().take(MAX_ROWS).map(event_view).collect(),
@@ -203,9 +208,13 @@ fn registrations(events: &[Event], alive: Vec<Given>) -> Vec<RegistrationView> {
     };
     for event in events {
         let (id, sub, iss, ended) = match &event.what {
-            What::Registered { registration_id, sub, iss, .. } => (registration_id, sub, iss, None),
+            What::Registered { registration_id, sub, iss, .. } => (registration_id, sub.as_str(), iss.as_str(), None),
+            What::Begun { registration_id, registration_type } => (registration_id, *registration_type, "", None),
+            What::Expired { registration_id } => {
+                (registration_id, "", "", Some("nobody claimed it in time".to_owned()))
+            }
             What::Revoked { registration_id, sub, iss, .. } => {
-                (registration_id, sub, iss, Some(format!("withdrawn at {}", time_of_day(event.at))))
+                (registration_id, sub.as_str(), iss.as_str(), Some(format!("withdrawn at {}", time_of_day(event.at))))
             }
             _ => continue,
         };
@@ -218,7 +227,8 @@ fn registrations(events: &[Event], alive: Vec<Given>) -> Vec<RegistrationView> {
     }
     for Given { what, registration, expires_at, .. } in alive {
         let id = registration.id;
-        let one = found.entry(id.clone()).or_insert_with(|| new(&id, &registration.sub, &registration.iss));
+        let sub = if registration.sub.is_empty() { "anonymous" } else { &registration.sub };
+        let one = found.entry(id.clone()).or_insert_with(|| new(&id, sub, &registration.iss));
         let person = registration.person;
         if let Some(contact) = person.email.or(person.phone_number) {
             one.who = short(&shown(&contact), 120);
@@ -243,7 +253,7 @@ fn registrations(events: &[Event], alive: Vec<Given>) -> Vec<RegistrationView> {
             one.credentials.push(CredentialView { what: "more", until: format!("{} others", all - 4) });
         }
         if one.credentials.is_empty() && one.ended.is_none() {
-            one.ended = Some("nothing of it is left".to_owned());
+            one.ended = Some("no credential".to_owned());
         }
     }
     found.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.id.cmp(&b.id)));
@@ -255,6 +265,21 @@ fn event_view(event: &Event) -> EventView {
     let (class, name, text, id) = match &event.what {
         What::Registered { registration_id, credential_type, sub, .. } => {
             ("yes", "registration.created", format!("{sub} has a new {credential_type}"), registration_id.as_str())
+        }
+        What::Begun { registration_id, registration_type } => (
+            "",
+            "registration.created",
+            format!("{registration_type}, for somebody to claim"),
+            registration_id.as_str(),
+        ),
+        What::CodeShown { registration_id } => {
+            ("", "otp.generated", "a code was shown".to_owned(), registration_id.as_str())
+        }
+        What::Denied { registration_id } => {
+            ("no", "claim.denied", "the user said no".to_owned(), registration_id.as_str())
+        }
+        What::Expired { registration_id } => {
+            ("no", "registration.expired", "nobody claimed it in time".to_owned(), registration_id.as_str())
         }
         What::Asked { registration_id, email } => {
             let whom = email.as_deref().unwrap_or("the account's user");
@@ -302,7 +327,7 @@ fn short(text: &str, most: usize) -> String {
 }
 
 /// Text from outside with nothing in it that a reader would not see: a letter that turns the line around is written out.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         let unseen = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -324,12 +349,17 @@ struct Asked {
 }
 
 /// What a ceremony is at.
-enum State {
+pub(super) enum State {
     Expired,
     /// The user reads it to the agent.
     Code(String),
     Done,
     Denied,
+    /// A code may be had.
+    Offer {
+        attempt: String,
+        whom: String,
+    },
     Open {
         attempt: String,
         /// Who says so.
@@ -354,6 +384,17 @@ pub(super) fn question(ceremony: Option<&Ceremony>, reveals: bool, problem: Opti
         }
     };
     rendered(&Asked { title, problem: problem.unwrap_or_default(), state })
+}
+
+/// The same by its state.
+pub(super) fn asked(state: State) -> String {
+    let title = match state {
+        State::Expired => "This link leads nowhere any more",
+        State::Code(_) => "Read this code to your agent",
+        State::Denied => "Nothing was linked",
+        _ => "An agent wants to act for you",
+    };
+    rendered(&Asked { title, problem: "", state })
 }
 
 #[cfg(test)]

@@ -116,7 +116,10 @@ impl Context<'_> {
 }
 
 /// Something before and after one `@`, and nothing that no address holds.
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
+    if text.len() > MAX_ADDRESS {
+        return false;
+    }
     let parts = text.split_once('@');
     let fits =
         |part: &str| !part.is_empty() && !part.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control());

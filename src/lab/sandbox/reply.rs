@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value, json};
 
+use crate::domain::time::Seconds;
 use crate::lab::flaws::{Answer, Class, Dialect, Kind};
 
 /// Nothing but our own files: no inline style or script, so that nothing of a token could ever become one.
@@ -22,11 +23,13 @@ pub(super) struct Refusal {
     pub(super) code: Option<(u16, &'static str)>,
     /// Members beside the usual ones.
     pub(super) more: Map<String, Value>,
+    /// When to come again, if that is known.
+    pub(super) retry_after: Option<Seconds>,
 }
 
 impl Refusal {
     pub(super) fn new(class: Class, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, message: message.into(), code: None, more: Map::new() }
+        Self { class, message: message.into(), code: None, more: Map::new(), retry_after: None }
     }
 
     /// One with a code of its own.
@@ -71,8 +74,8 @@ pub(super) fn refused(form: Form, (status, code): (u16, &'static str), refusal: 
     let mut body = refusal.more;
     let message = json!(refusal.message);
     let (error, description) = match form {
-        // Those of 401 came later, and are worded as in OAuth.
-        Form::AuthMd if status == 401 => ("error", "error_description"),
+        // These two came later, and are worded as in OAuth.
+        Form::AuthMd if ["interaction_required", "login_required"].contains(&code) => ("error", "error_description"),
         Form::AuthMd => ("error", "message"),
         Form::OAuth => ("error", "error_description"),
         Form::Set => ("err", "description"),
@@ -83,7 +86,8 @@ pub(super) fn refused(form: Form, (status, code): (u16, &'static str), refusal: 
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = json(status, &Value::Object(body));
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
+        let seconds = refusal.retry_after.map_or(30, |wait| wait.0);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if status == StatusCode::UNAUTHORIZED {
         let scheme = match (form, code) {
@@ -101,6 +105,12 @@ pub(super) fn refused(form: Form, (status, code): (u16, &'static str), refusal: 
         }
     }
     response
+}
+
+/// No to a form that another site sent.
+pub(super) fn from_elsewhere(headers: &HeaderMap) -> Option<Response> {
+    let elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+    elsewhere.then(|| error(StatusCode::FORBIDDEN, "forbidden", "the form was sent from another site"))
 }
 
 /// An error of the API.

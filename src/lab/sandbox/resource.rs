@@ -31,14 +31,16 @@ pub(super) async fn serve(Shared(sandbox): Shared<Sandbox>, request: Request) ->
     };
     tracing::info!(registration_id = who.id, "served");
     sandbox.state().note(now, What::Served { registration_id: who.id.clone() });
+    // Whoever registered without an assertion has no issuer, and before they were claimed no account.
+    let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let body = json!({
-        "iss": who.iss,
-        "sub": who.sub,
+        "iss": said(&who.iss),
+        "sub": said(&who.sub),
         "email": who.person.email,
         "phone_number": who.person.phone_number,
         "scopes": who.scopes.iter().collect::<Vec<_>>(),
         "registration_id": who.id,
-        "user_id": who.account,
+        "user_id": said(&who.account),
     });
     reply::json(StatusCode::OK, &body)
 }

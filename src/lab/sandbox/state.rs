@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use tokio::sync::watch;
 
 use super::checks::Judged;
+use super::claimable::Claims;
 use super::event::{Event, What};
 use super::person::Person;
+use super::rate::Counter;
+pub(super) use super::registration::{Account, Credential, Given, Registration, registration_id};
 use super::reply::Refusal;
-use crate::domain::scope::Scope;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::lab::flaws::Class;
 use crate::secret::{sha256, token_hash};
@@ -25,53 +27,6 @@ const MAX_TOKENS: usize = 20;
 /// Seconds in which a user may confirm that an account is theirs.
 pub(super) const CEREMONY: Seconds = Seconds(600);
 
-/// A user of the service.
-#[derive(Clone, Debug)]
-pub(super) struct Account {
-    pub(super) id: String,
-    pub(super) person: Person,
-}
-
-/// Who stands behind a credential.
-#[derive(Clone, Debug)]
-pub(super) struct Registration {
-    pub(super) id: String,
-    pub(super) iss: String,
-    pub(super) sub: String,
-    pub(super) account: String,
-    /// Only what the issuer verified.
-    pub(super) person: Person,
-    pub(super) scopes: Scope,
-}
-
-/// What a credential is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Credential {
-    /// For the API.
-    AccessToken,
-    /// For the API, until it is withdrawn.
-    ApiKey,
-    /// The service's own assertion, which gets access tokens.
-    Assertion,
-}
-
-/// A credential that was given out.
-#[derive(Clone, Debug)]
-pub(super) struct Given {
-    pub(super) what: Credential,
-    pub(super) registration: Registration,
-    /// When it expires; `None` for an API key.
-    pub(super) expires_at: Option<Timestamp>,
-    /// The key that it is bound to (RFC 9449 section 6).
-    pub(super) jkt: Option<String>,
-}
-
-impl Given {
-    fn is_alive(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|at| now < at)
-    }
-}
-
 /// A registration that waits for its user.
 #[derive(Clone, Debug)]
 pub(super) struct Ceremony {
@@ -84,12 +39,6 @@ pub(super) struct Ceremony {
     pub(super) answer: Option<bool>,
     /// Wrong codes so far.
     pub(super) failures: u8,
-}
-
-/// A registration's name: the same for the same (iss, sub, aud), for ever (auth.md v0.1, the reference service).
-pub(super) fn registration_id(iss: &str, sub: &str, aud: &str) -> String {
-    // An issuer holds no bar and `aud` is always ours, so no two triples make one text. 22 characters are 132 bits.
-    format!("reg_{}", &sha256(format!("{iss}|{sub}|{aud}").as_bytes())[..22])
 }
 
 /// A token's `jti` and how long to remember it. Assertions and notices share one memory for each issuer.
@@ -117,6 +66,10 @@ pub(super) struct State {
     kids: HashMap<String, String>,
     /// By the hash of its claim token.
     ceremonies: BTreeMap<String, Ceremony>,
+    /// Those of v0.1, which go another way.
+    pub(super) claims: Claims,
+    /// How often who came: addresses, and users.
+    pub(super) came: [Counter; 2],
     events: VecDeque<Event>,
     tokens: VecDeque<Judged>,
     /// How many events and tokens there have been.
@@ -135,6 +88,8 @@ impl Default for State {
             credentials: HashMap::new(),
             kids: HashMap::new(),
             ceremonies: BTreeMap::new(),
+            claims: Claims::default(),
+            came: Default::default(),
             events: VecDeque::new(),
             tokens: VecDeque::new(),
             happened: (0, 0),
@@ -143,7 +98,7 @@ impl Default for State {
     }
 }
 
-fn full<T>() -> Result<T, Refusal> {
+pub(super) fn full<T>() -> Result<T, Refusal> {
     Refusal::because(Class::Unavailable, "the sandbox is full: restart it, or wait until something expires")
 }
 
@@ -216,6 +171,13 @@ impl State {
     /// Keeps a credential, by its hash.
     pub(super) fn give(&mut self, hash: String, given: Given) {
         self.credentials.insert(hash, given);
+    }
+
+    /// What was given for a registration is its owner's from now on, and does not end by itself.
+    pub(super) fn rebind(&mut self, registration: &Registration) {
+        for given in self.credentials.values_mut().filter(|given| given.registration.id == registration.id) {
+            (given.registration, given.expires_at) = (registration.clone(), None);
+        }
     }
 
     /// What a credential is, while it lives.
@@ -298,6 +260,13 @@ impl State {
     /// Ends a ceremony.
     pub(super) fn finish(&mut self, claim_token_hash: &str) {
         self.ceremonies.remove(claim_token_hash);
+    }
+
+    /// What time has ended of claims, in the journal.
+    pub(super) fn lapse(&mut self, now: Timestamp) {
+        for registration_id in self.claims.lapse(now) {
+            self.note(now, What::Expired { registration_id });
+        }
     }
 
     pub(super) fn note(&mut self, at: Timestamp, what: What) {

@@ -1,5 +1,6 @@
 //! The sandbox over real HTTP, with a real issuer.
 
+mod claimed;
 mod dialects;
 mod live;
 mod matrix;
@@ -94,8 +95,10 @@ async fn it_says_what_it_is() {
     let (_, document) = read(&w.get("/.well-known/oauth-authorization-server").await);
     assert_eq!(document["issuer"], json!(aud));
     let expected = json!({"skill": format!("{aud}/auth.md"), "register_uri": format!("{aud}/agent/auth"),
-        "revocation_uri": format!("{aud}/agent/auth/revoke"), "identity_types_supported": ["identity_assertion"],
-        "identity_assertion": {"assertion_types_supported": ["urn:ietf:params:oauth:token-type:id-jag"],
+        "claim_uri": format!("{aud}/agent/auth/claim"), "revocation_uri": format!("{aud}/agent/auth/revoke"),
+        "identity_types_supported": ["anonymous", "identity_assertion"],
+        "anonymous": {"credential_types_supported": ["api_key"]},
+        "identity_assertion": {"assertion_types_supported": ["urn:ietf:params:oauth:token-type:id-jag", "verified_email"],
             "credential_types_supported": ["access_token", "api_key"]},
         "events_supported": ["https://schemas.workos.com/events/agent/auth/identity/assertion/revoked"]});
     assert_eq!(document["agent_auth"], expected);
@@ -124,9 +127,14 @@ async fn envelopes_that_are_refused() {
     let w = World::new().await;
     let good = envelope(&w.assertion(json!({})), "api_key");
     for (changes, code) in [
-        (json!({"type": "anonymous"}), "invalid_request"),
+        (json!({"type": "service_auth"}), "invalid_request"),
         (json!({"type": null}), "invalid_request"),
+        (json!({"type": "anonymous", "requested_credential_type": "access_token"}), "unsupported_credential_type"),
         (json!({"assertion_type": "verified_email"}), "invalid_request"),
+        (
+            json!({"assertion_type": "verified_email", "assertion": "alice", "requested_credential_type": "api_key"}),
+            "invalid_request",
+        ),
         (json!({"assertion_type": null}), "invalid_request"),
         (json!({"requested_credential_type": "refresh_token"}), "unsupported_credential_type"),
         (json!({"requested_credential_type": null}), "unsupported_credential_type"),
