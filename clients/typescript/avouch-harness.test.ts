@@ -36,7 +36,9 @@ test('it mints', async () => {
 for (const flaw of ['expired', 'typ-jwt', 'aud-of-another-service', 'iss-untrusted', 'signature-flipped', 'alg-none', 'jti-missing']) {
   test(`${flaw} is refused`, async () => {
     const take = service();
-    await expect(take(await avouch.mint(HERE, { flaw }))).rejects.toThrow();
+    const bad = await avouch.minted(HERE, { flaw });
+    expect(bad.flaw?.name).toBe(flaw);
+    await expect(take(bad.assertion)).rejects.toThrow();
     await take(await avouch.mint(HERE));
   });
 }

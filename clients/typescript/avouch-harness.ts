@@ -34,7 +34,8 @@ export interface Minted {
   assertion: string;
   jti: string;
   kid: string;
-  flaw: string | null;
+  /** What is wrong with it, as `avouch flaws --json` has it. */
+  flaw: { name: string; meaning: string; section: string; answers: Record<string, unknown> } | null;
   /** What to do with it, where the flaw is in how it is presented. */
   present: string;
   header: Record<string, unknown>;

@@ -31,3 +31,19 @@ fn the_helper_for_typescript() {
     let output = tests.env("AVOUCH", env!("CARGO_BIN_EXE_avouch")).env("CI", "true").output().unwrap();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
+
+#[test]
+fn the_helper_for_go() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/go");
+    let cache = tempfile::TempDir::new().unwrap();
+    let mut tests = Command::new(program("GO"));
+    tests.args(["test", "-count=1", "./..."]).current_dir(folder);
+    // Nothing is fetched, and nothing of the person who runs the tests is read or written.
+    tests
+        .env("HOME", cache.path())
+        .env("GOCACHE", cache.path().join("cache"))
+        .env("GOPROXY", "off")
+        .env("GOFLAGS", "-mod=readonly");
+    let output = tests.env("AVOUCH", env!("CARGO_BIN_EXE_avouch")).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}

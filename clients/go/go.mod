@@ -1,0 +1,3 @@
+module avouch
+
+go 1.19
