@@ -83,7 +83,9 @@ impl Reports {
             ("--junit", &arguments.junit, junit::render),
             ("--sarif", &arguments.sarif, sarif::render),
             ("--html", &arguments.html, html::render),
-            ("--write-baseline", &arguments.write_baseline, |view| Baseline::of(view.report, view.strict)),
+            ("--write-baseline", &arguments.write_baseline, |view| {
+                Baseline::of(view.report, view.strict, view.baseline)
+            }),
         ];
         let (mut files, mut taken): (_, Vec<(&str, PathBuf)>) = (Vec::new(), Vec::new());
         for (option, path, form) in forms {
@@ -254,4 +256,40 @@ fn beside(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_whole_each_time_it_is_written_and_nothing_is_left_beside_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        let path = folder.path().join("report.json");
+        fs::write(&path, "of an earlier run").unwrap();
+        let mut place = Place::open(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "of an earlier run", "until there is a new one");
+        for text in ["the first half", "all of it"] {
+            place.write(text).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        drop(place);
+        assert_eq!(names(), 1);
+        drop(Place::open(&folder.path().join("never-written")).unwrap());
+        assert_eq!(names(), 1);
+    }
+
+    #[test]
+    fn nobody_lays_a_link_where_a_file_is_written_first() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (path, secret) = (folder.path().join("report"), folder.path().join("secret"));
+        fs::write(&secret, "untouched").unwrap();
+        let mut place = Place::open(&path).unwrap();
+        fs::remove_file(beside(&path)).unwrap();
+        std::os::unix::fs::symlink(&secret, beside(&path)).unwrap();
+        place.write("report").unwrap();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "untouched");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "report");
+    }
 }

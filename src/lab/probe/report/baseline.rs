@@ -62,16 +62,18 @@ impl Baseline {
         Ok(Self { entries })
     }
 
-    /// One that expects what falls short in a report.
+    /// One that expects what falls short in a report; what an earlier one says of why stands.
     #[must_use]
-    pub fn of(report: &Report, strict: bool) -> String {
+    pub fn of(report: &Report, strict: bool, earlier: Option<&Self>) -> String {
         let mut file = format!(
             "# What is expected to fail at {}: the id of a check on each line, and why behind a #.\n\
              # An entry whose check passes fails the run: take it out then.\n",
             text::line(&report.target)
         );
         for check in report.checks.iter().filter(|check| check.is_counted() && check.is_short(strict)) {
-            let _ = writeln!(file, "{}  # {}", check.id, text::line(&check.reason));
+            let known = earlier.and_then(|earlier| earlier.entry(&check.id)).map(|entry| entry.why.as_str());
+            let why = known.filter(|why| !why.is_empty()).unwrap_or(&check.reason);
+            let _ = writeln!(file, "{}  # {}", check.id, text::line(why));
         }
         file
     }
@@ -183,11 +185,14 @@ mod tests {
     fn one_that_is_written_expects_what_fell_short() {
         let report = bad();
         for strict in [false, true] {
-            let baseline = Baseline::parse(&Baseline::of(&report, strict)).unwrap();
+            let baseline = Baseline::parse(&Baseline::of(&report, strict, None)).unwrap();
             let short = report.checks.iter().filter(|check| check.is_counted() && check.is_short(strict));
             assert!(short.clone().all(|check| baseline.entry(&check.id).is_some()));
             assert_eq!(baseline.entries.len(), short.count());
             assert_eq!(baseline.stale(&report), []);
         }
+        let earlier = Baseline::parse("rfc7515/5.2/signed-by-a-stranger # gateway").unwrap();
+        let again = Baseline::parse(&Baseline::of(&report, false, Some(&earlier))).unwrap();
+        assert_eq!(again.entry("rfc7515/5.2/signed-by-a-stranger").unwrap().why, "gateway");
     }
 }

@@ -110,7 +110,7 @@ impl Comparison<'_> {
         let differs = [&self.worse, &self.better, &self.unclear].iter().map(|changes| changes.len()).sum::<usize>();
         let same = new.checks.len() - differs - self.fresh.len();
         let _ = writeln!(out, "\n{} as before", text::counted(same, "check is", "checks are"));
-        out
+        out.lines().map(|line| text::logged(line) + "\n").collect()
     }
 }
 
@@ -157,11 +157,15 @@ mod tests {
         let gone = new.checks.remove(0).id;
         new.checks[0].id = "rfc1/1/\u{1b}[2Jnew".into();
         set(&mut new, "jti-replayed", Verdict::Pass);
+        set(&mut new, "alg-none", Verdict::Fail);
+        let failed = new.checks.iter_mut().find(|check| check.name == "alg-none").unwrap();
+        failed.reason = "::error::owned".into();
         let found = compare(&old, &new);
         let text = found.render(Look::default());
         assert_eq!((found.fresh.len(), found.gone.len()), (1, 2));
         assert!(text.contains(&format!("  {gone}: ")) && text.contains("rfc1/1/\\u{1b}[2Jnew"), "{text}");
         assert!(text.contains("Better (1)\n  auth.md/replay-protection/jti-replayed: fail -> pass\n"), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+        assert!(text.contains("\n    :\\u{3a}error::owned\n"), "{text}");
     }
 }

@@ -29,6 +29,8 @@ struct Page {
     remarks: Vec<String>,
     stale: Vec<String>,
     understood: Vec<Understood>,
+    /// Where that is all there is.
+    understood_open: bool,
     choices: Vec<Choice>,
     groups: Vec<Shown>,
 }
@@ -130,6 +132,7 @@ pub fn render(view: &View<'_>) -> String {
         remarks: report.remarks.iter().map(|remark| line(remark)).collect(),
         stale: view.stale().iter().map(super::baseline::Stale::sentence).collect(),
         understood: report.understood.iter().map(understood).collect(),
+        understood_open: report.ending == Ending::Passive,
         choices: choices(report),
         groups: groups(view),
     };

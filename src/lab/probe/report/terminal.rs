@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text::{self, block, chop, clip, line, wrap};
+use super::text::{self, chop, clip, line, logged, wrap};
 use super::view::View;
 use super::{Checked, Evidence, Group, Report, Verdict};
 
@@ -19,6 +19,8 @@ pub struct Look {
 const WIDTHS: (usize, usize) = (40, 110);
 /// Characters of an answer.
 const ANSWER: usize = 300;
+/// So many names of those that were skipped for one reason.
+const SKIPPED: usize = 6;
 /// Where the words about a check begin.
 const INDENT: usize = 15;
 
@@ -57,7 +59,7 @@ struct Page {
 
 impl Page {
     fn line(&mut self, text: &str) {
-        self.text.push_str(text.trim_end());
+        self.text.push_str(logged(text).trim_end());
         self.text.push('\n');
     }
 
@@ -124,7 +126,7 @@ impl Page {
         }
         for (reason, names) in reasons {
             self.said(2, "skipped", reason);
-            self.said(2, "", &names.join(", "));
+            self.said(2, "", &text::named(&names, SKIPPED));
         }
     }
 
@@ -169,7 +171,7 @@ impl Page {
             Some(grade) => self.line(&bold(&format!("Grade {}", grade.letter()), self.look)),
             None => self.line(&bold("No grade", self.look)),
         }
-        for words in wrap(&block(&report.advice), self.look.width - 2) {
+        for words in wrap(&line(&report.advice), self.look.width - 2) {
             self.line(&format!("  {words}"));
         }
     }
@@ -298,8 +300,8 @@ mod tests {
             let text = rendered(&hostile(), Look { colour: false, width }, None);
             assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "no control characters");
             assert!(!text.contains('\u{202e}'));
-            // A line of its own would be a command to the runner of some CI.
-            assert!(text.lines().all(|line| !line.trim_start().starts_with("::")));
+            // These would be orders to some build server.
+            assert!(text.lines().all(|line| !line.trim_start().starts_with("::")) && !text.contains("##"), "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ const TARGET: &str = "https://notes.example";
 const ISSUER: &str = "https://probe.example/issuer";
 
 /// Controls, markup, a turn of direction, and words without end.
-pub(crate) const HOSTILE: &str = "\u{1b}[2J\u{9b}31m\u{202e}<script>document.title='owned'</script><img src=x onerror=alert(1)>'\"&amp;]]>\u{0}\u{7}\r\n::error::owned";
+pub(crate) const HOSTILE: &str = "\u{1b}[2J\u{9b}31m\u{202e}<script>document.title='owned'</script><img src=x onerror=alert(1)>'\"&amp;]]>\u{0}\u{7}\r\n ::error::owned ##vso[task.owned]";
 
 /// Each effect: its name, where its rule stands, how binding, and what it is.
 const EFFECTS: [(&str, Section, &str, &str); 9] = [

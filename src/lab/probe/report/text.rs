@@ -2,9 +2,19 @@
 
 use crate::domain::display_name::beginning;
 
-/// Anybody's text on one line; what is not seen is written as an escape.
+/// Anybody's text on one line; what is not seen is written as an escape, and so is what a build server would take for an order wherever it
+/// stands in a log (`##vso[`, `##teamcity[`, `##[`).
 pub(super) fn line(text: &str) -> String {
-    beginning(text.as_bytes(), text.len())
+    beginning(text.as_bytes(), text.len()).replace("##", "#\\u{23}")
+}
+
+/// A line of a log that begins with nobody's order to the build server (`::set-env`).
+pub(super) fn logged(line: &str) -> String {
+    let words = line.trim_start();
+    match words.strip_prefix("::") {
+        Some(rest) => format!("{}:\\u{{3a}}{rest}", &line[..line.len() - words.len()]),
+        None => line.to_owned(),
+    }
 }
 
 /// The same, and no longer than so many characters.
@@ -76,6 +86,14 @@ mod tests {
         assert_eq!(block("a\n\u{7}b\u{9b}"), "a\n\\u{7}b\\u{9b}");
         assert_eq!(clip("grüße", 3), "grü…");
         assert_eq!(clip("grüße", 5), "grüße");
+    }
+
+    #[test]
+    fn nobody_gives_orders_to_a_build_server() {
+        assert_eq!(line("a ##vso[task.setvariable x]"), "a #\\u{23}vso[task.setvariable x]");
+        assert!(!line("####[error]").contains("##"));
+        assert_eq!(logged("    ::error::x"), "    :\\u{3a}error::x");
+        assert_eq!(logged("  a ::error::x"), "  a ::error::x");
     }
 
     #[test]
