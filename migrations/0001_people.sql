@@ -26,7 +26,8 @@ CREATE TABLE counter (
 );
 INSERT INTO counter (name, value) VALUES ('issuer', 0);
 
--- Who is vouched for. `sub` is what leaves; `id` never does. `decisions` counts what they decided, so that the last word is known whatever
+-- Who is vouched for. `sub` is what leaves; `id` never does. `disabled_by`, here as of clients and services, is whose word that was: what
+-- disappeared from the configuration comes back with it, what an administrator disabled does not. `decisions` counts what they decided, so that the last word is known whatever
 -- the clocks say.
 CREATE TABLE account (
     id TEXT PRIMARY KEY,
@@ -43,6 +44,7 @@ CREATE TABLE account (
     decisions BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT,
+    disabled_by TEXT,
     UNIQUE (issuer_id, sub),
     UNIQUE (issuer_id, email)
 );

@@ -19,6 +19,7 @@ CREATE TABLE client (
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT,
+    disabled_by TEXT,
     UNIQUE (issuer_id, client_id)
 );
 -- Whether an issuer has any decides what its metadata says.
@@ -47,6 +48,7 @@ CREATE TABLE service (
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     disabled_at BIGINT,
+    disabled_by TEXT,
     UNIQUE (issuer_id, audience)
 );
 CREATE INDEX service_place ON service (issuer_id, place);

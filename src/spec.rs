@@ -184,6 +184,7 @@
 //! | issuers come, change and go while the server runs | [`flow::issuers_admin`](crate::flow::issuers_admin) | `issuers::an_issuer_by_the_api`, `issuers::declared_issuers_come_and_go_with_the_file`, `issuers::a_change_reaches_the_other_process`, `issuers::what_is_refused_changes_nothing` |
 //! | a disabled issuer mints nothing, and cannot be told from one that never was | [`Store::mint`](crate::store::Store::mint), `http::place` | `issuers::nothing_is_minted_for_a_disabled_issuer`, `paths::a_disabled_issuer_cannot_be_told_from_one_that_never_was` |
 //! | of a logo only its pixels are served | [`flow::logo::redraw`](crate::flow::logo::redraw) | `flow::logo::tests::only_pixels_survive`, `flow::logo::tests::what_is_not_taken`, `issuers::an_issuer_by_the_api` |
+//! | users, clients and services are listed, disabled and enabled by whoever administers an issuer, and what stood under them is withdrawn | [`flow::administer`](crate::flow::administer) | `administration` |
 //! | what a client was given, and who signed in by an old password, ends with them for good | [`flow::declare`](crate::flow::declare) | `removal` |
 //! | a version grows with whatever is said of a client or a service | `store::record` | `columns::the_version_grows_with_every_column` |
 //! | mints that wait share a transaction | `store::commit` | `mint::mints_that_wait_share_a_transaction` |

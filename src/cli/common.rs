@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
 use super::Failure;
 use super::config::{cannot_start, load};
 use crate::clock::Clock;
+use crate::domain::administered::State;
+use crate::domain::issuer::Origin;
+use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::{issuers_admin, start};
-use crate::host::{DEFAULT_ISSUER, Host};
+use crate::flow::{issuers, issuers_admin, start};
+use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::rng::Rng;
 
 #[derive(Args)]
@@ -36,6 +40,45 @@ impl Common {
             Error::Fault(fault) => Failure::Unable(fault.to_string()),
         })?;
         Ok((host, id.to_owned()))
+    }
+}
+
+impl Common {
+    /// The same with what works for an issuer that is enabled.
+    pub(super) async fn app(&self) -> Result<App, Failure> {
+        let (host, id) = self.connect().await?;
+        let found = issuers::app(&host, &id).await.map_err(|e| failed(&id, "issuer", &e))?;
+        found.ok_or_else(|| no_issuer(&id))
+    }
+}
+
+/// How a command about one thing ends that did not succeed.
+pub(super) fn failed(name: &str, kind: &str, error: &Error) -> Failure {
+    match error {
+        Error::Refused(Refusal::NotFound) => Failure::Usage(format!("{name}: there is no such {kind}")),
+        Error::Refused(refusal) => Failure::Usage(format!("{name}: {refusal}")),
+        Error::Fault(fault) => Failure::Unable(fault.to_string()),
+    }
+}
+
+/// How a user, client or service stands, as the API says it.
+pub(super) fn state(mut item: Value, state: &State) -> Value {
+    item["status"] = state.word().into();
+    item["declared"] = state.is_declared.into();
+    item["created_at"] = state.created_at.rfc3339().into();
+    item["disabled_at"] = state.disabled.map(|(at, _)| at.rfc3339()).into();
+    item["disabled_by"] = state.disabled_by().map(Origin::as_str).into();
+    item
+}
+
+/// The same for people.
+pub(super) fn stands(state: &State) -> String {
+    match state.disabled {
+        None => "active".to_owned(),
+        Some((at, Origin::Config)) => {
+            format!("disabled since {}: the configuration declares it no longer", at.rfc3339())
+        }
+        Some((at, Origin::Admin)) => format!("disabled since {} by an administrator", at.rfc3339()),
     }
 }
 

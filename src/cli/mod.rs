@@ -28,6 +28,7 @@ macro_rules! help {
 use help;
 
 mod admin_token;
+mod client;
 mod common;
 mod config;
 mod delegation;
@@ -194,9 +195,12 @@ enum Command {
     /// Notices of withdrawals, on the database of a server that may be running
     #[command(subcommand)]
     Delivery(delivery::Command),
-    /// Users
+    /// Users, on the database of a server that may be running
     #[command(subcommand)]
     User(user::Command),
+    /// Clients, on the database of a server that may be running
+    #[command(subcommand)]
+    Client(client::Command),
 }
 
 /// Runs the command that the process was started with.
@@ -246,7 +250,8 @@ pub fn run() -> ExitCode {
             Command::Service(command) => service::run(command).await,
             Command::Delegation(command) => delegation::run(command).await,
             Command::Delivery(command) => delivery::run(command).await,
-            Command::User(command) => user::run(&command),
+            Command::User(command) => user::run(command).await,
+            Command::Client(command) => client::run(command).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

@@ -6,19 +6,17 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::common::{Common, no_issuer};
+use super::common::{self, Common};
 use super::config::load;
 use crate::clock::Clock;
 use crate::domain::ids::Audience;
-use crate::domain::refusal::Refusal;
 use crate::domain::service::KnownService;
 use crate::domain::time::Timestamp;
 use crate::domain::understood::Understood;
 use crate::error::Error;
 use crate::flow::discover::discover;
 use crate::flow::services::{self, Record};
-use crate::flow::{issuers, start};
-use crate::host::App;
+use crate::flow::{administer, start};
 use crate::net::{Documents, Net, Policy};
 
 #[derive(Subcommand)]
@@ -60,6 +58,22 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Disable a service: nobody is vouched for there, and what users agreed to there is withdrawn
+    #[command(after_help = super::help!("avouch service disable https://auth.service.example", "That holds until it is enabled again, whatever the configuration declares. The withdrawal is done by a running server, or by the next."))]
+    Disable {
+        /// As `service list` shows it
+        audience: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Enable a disabled service again: users are asked anew
+    #[command(after_help = super::help!("avouch service enable https://auth.service.example"))]
+    Enable {
+        /// As `service list` shows it
+        audience: String,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Look at a service again, now, and let it be what it says
     #[command(after_help = super::help!("avouch service refresh https://auth.service.example", "Where users were shown something else, they are asked again. A server looks by itself each hour at most."))]
     Refresh {
@@ -78,26 +92,27 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Discover { url, json, config } => look(&url, json, config.as_deref()).await,
         Command::List { common } => list(&common).await,
         Command::Show { audience, common } => {
-            let (app, audience) = (connect(&common).await?, parsed(&audience)?);
+            let (app, audience) = (common.app().await?, parsed(&audience)?);
             show(services::find(&app, &audience).await, &audience, &common)
         }
         Command::Pin { audience, undo, common } => {
-            let (app, audience) = (connect(&common).await?, parsed(&audience)?);
+            let (app, audience) = (common.app().await?, parsed(&audience)?);
             let pinned =
                 if undo { services::unpin(&app, &audience).await } else { services::pin(&app, &audience).await };
             show(pinned, &audience, &common)
         }
+        Command::Disable { audience, common } => turn(&audience, true, &common).await,
+        Command::Enable { audience, common } => turn(&audience, false, &common).await,
         Command::Refresh { audience, common } => {
-            let (app, audience) = (connect(&common).await?, parsed(&audience)?);
+            let (app, audience) = (common.app().await?, parsed(&audience)?);
             show(services::refresh(&app, &audience).await, &audience, &common)
         }
     }
 }
 
-async fn connect(common: &Common) -> Result<App, Failure> {
-    let (host, id) = common.connect().await?;
-    let found = issuers::app(&host, &id).await.map_err(|e| failed(&id, e))?;
-    found.ok_or_else(|| no_issuer(&id))
+async fn turn(audience: &str, disabled: bool, common: &Common) -> Result<(), Failure> {
+    let (app, audience) = (common.app().await?, parsed(audience)?);
+    show(administer::change_service(&app, &audience, Some(disabled)).await, &audience, common)
 }
 
 fn parsed(url: &str) -> Result<Audience, Failure> {
@@ -105,15 +120,11 @@ fn parsed(url: &str) -> Result<Audience, Failure> {
 }
 
 fn failed(what: &str, error: Error) -> Failure {
-    match error {
-        Error::Refused(Refusal::NotFound) => Failure::Usage(format!("{what}: there is no such service")),
-        Error::Refused(refusal) => Failure::Usage(format!("{what}: {refusal}")),
-        Error::Fault(fault) => Failure::Unable(fault.to_string()),
-    }
+    common::failed(what, "service", &error)
 }
 
 async fn list(common: &Common) -> Result<(), Failure> {
-    let app = connect(common).await?;
+    let app = common.app().await?;
     let (mut after, mut items) = (None::<String>, Vec::new());
     loop {
         let rows = services::list(&app, after.as_deref(), PAGE).await.map_err(|e| failed("list", e))?;

@@ -1,11 +1,18 @@
-//! `avouch user …`.
+//! `avouch user …`: whom an issuer vouches for.
 
 use std::io::{IsTerminal as _, Read as _};
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Failure;
+use super::common::{self, Common};
+use crate::domain::administered::AdministeredUser;
+use crate::domain::ids::Subject;
+use crate::domain::refusal::Refusal;
+use crate::error::Error;
+use crate::flow::administer;
 use crate::passwords::hash_password;
 use crate::rng::Rng;
 use crate::secret::{Secret, same};
@@ -15,10 +22,114 @@ pub(super) enum Command {
     /// Ask for a password, or read it from standard input, and print its hash for `password_hash` in the configuration
     #[command(after_help = super::help!("avouch user hash-password < password.txt"))]
     HashPassword,
+    /// List the users
+    #[command(after_help = super::help!("avouch user list --issuer acme --json"))]
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show one user
+    #[command(after_help = super::help!("avouch user show alice@example.com"))]
+    Show {
+        /// Their e-mail address, or their `sub`
+        #[arg(allow_hyphen_values = true)]
+        user: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Disable a user: they are signed out everywhere, and what they agreed to is withdrawn
+    #[command(after_help = super::help!("avouch user disable alice@example.com", "That holds until they are enabled again, whatever the configuration declares. The withdrawal is done by a running server, or by the next."))]
+    Disable {
+        /// Their e-mail address, or their `sub`
+        #[arg(allow_hyphen_values = true)]
+        user: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Enable a disabled user again: nothing that they had agreed to comes back
+    #[command(after_help = super::help!("avouch user enable alice@example.com"))]
+    Enable {
+        /// Their e-mail address, or their `sub`
+        #[arg(allow_hyphen_values = true)]
+        user: String,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
-pub(super) fn run(command: &Command) -> Result<(), Failure> {
-    let Command::HashPassword = command;
+/// Rows that are read at a time.
+const PAGE: i64 = 200;
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::HashPassword => hash(),
+        Command::List { common } => list(&common).await,
+        Command::Show { user, common } => one(&user, None, &common).await,
+        Command::Disable { user, common } => one(&user, Some(true), &common).await,
+        Command::Enable { user, common } => one(&user, Some(false), &common).await,
+    }
+}
+
+async fn list(common: &Common) -> Result<(), Failure> {
+    let app = common.app().await?;
+    let (mut after, mut items) = (None::<String>, Vec::new());
+    loop {
+        let rows = administer::users(&app, after.as_deref(), PAGE).await.map_err(|e| failed("list", &e))?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.account.sub.as_str().to_owned());
+        for row in &rows {
+            if common.json {
+                items.push(item(row));
+            } else {
+                out!("{:<9} {:<44} {}", row.state.word(), row.account.sub.as_str(), row.account.email);
+            }
+        }
+    }
+    if common.json {
+        out!("{}", json!({ "items": items }));
+    }
+    Ok(())
+}
+
+async fn one(user: &str, change: administer::Change, common: &Common) -> Result<(), Failure> {
+    let app = common.app().await?;
+    // No `sub` has an @.
+    let sub = if user.contains('@') {
+        let found = administer::user_by_email(&app, user).await.map_err(|e| failed(user, &e))?;
+        found.ok_or_else(|| failed(user, &Refusal::NotFound.into()))?.account.sub
+    } else {
+        Subject::try_from(user.to_owned()).map_err(|e| Failure::Usage(format!("{user}: {e}")))?
+    };
+    let row = administer::change_user(&app, &sub, change).await.map_err(|e| failed(user, &e))?;
+    if common.json {
+        out!("{}", item(&row));
+        return Ok(());
+    }
+    let account = &row.account;
+    let verified = |is: bool| if is { " (verified)" } else { "" };
+    out!("{}", account.email);
+    out!("  {:<8} {}", "sub", account.sub.as_str());
+    out!("  {:<8} {}", "name", account.name.as_deref().unwrap_or("-"));
+    out!("  {:<8} {}{}", "e-mail", account.email, verified(account.email_verified));
+    out!("  {:<8} {}{}", "phone", account.phone_number.as_deref().unwrap_or("-"), verified(account.phone_verified));
+    out!("  {:<8} {}", "status", common::stands(&row.state));
+    Ok(())
+}
+
+fn item(row: &AdministeredUser) -> Value {
+    let account = &row.account;
+    let item = json!({
+        "sub": account.sub, "email": account.email, "email_verified": account.email_verified, "name": account.name,
+        "phone_number": account.phone_number, "phone_number_verified": account.phone_verified,
+    });
+    common::state(item, &row.state)
+}
+
+fn failed(user: &str, error: &Error) -> Failure {
+    common::failed(user, "user", error)
+}
+
+fn hash() -> Result<(), Failure> {
     let password = if std::io::stdin().is_terminal() { ask()? } else { read()? };
     if password.expose().is_empty() {
         return Err(Failure::Usage("there is no password".into()));

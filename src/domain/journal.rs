@@ -100,12 +100,18 @@ pub enum Event {
     /// A user may no longer sign in.
     #[serde(rename = "account.disabled")]
     AccountDisabled(Disabled),
+    /// A user may sign in again.
+    #[serde(rename = "account.enabled")]
+    AccountEnabled(Disabled),
     /// A user's password is another one: whoever was signed in by the old one no longer is.
     #[serde(rename = "account.password_changed")]
     PasswordChanged {},
     /// A client may no longer ask.
     #[serde(rename = "client.disabled")]
     ClientDisabled(Disabled),
+    /// A client may ask again.
+    #[serde(rename = "client.enabled")]
+    ClientEnabled(Disabled),
     /// Nobody declared a service, and its own metadata said what it is.
     #[serde(rename = "service.discovered")]
     ServiceDiscovered {
@@ -141,6 +147,9 @@ pub enum Event {
     /// A service is no longer vouched at.
     #[serde(rename = "service.disabled")]
     ServiceDisabled(Disabled),
+    /// A service is vouched at again.
+    #[serde(rename = "service.enabled")]
+    ServiceEnabled(Disabled),
     /// There is a new issuer.
     #[serde(rename = "issuer.created")]
     IssuerCreated {
@@ -299,7 +308,7 @@ pub struct Notice {
     pub due_at: Timestamp,
 }
 
-/// What was disabled.
+/// What was disabled, or enabled again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {
     /// Its name.
@@ -318,7 +327,7 @@ pub enum Why {
     Admin,
     /// What it was agreed for is over.
     Lapsed,
-    /// User, client or service disappeared from the configuration.
+    /// User, client or service disappeared from the configuration, or was disabled.
     Configuration,
 }
 
@@ -419,7 +428,10 @@ mod tests {
             ("delivery.retried", Event::DeliveryRetried { delivery_id: "o".into(), was: DeliveryState::Refused }),
             ("account.disabled", Event::AccountDisabled(disabled.clone())),
             ("client.disabled", Event::ClientDisabled(disabled.clone())),
-            ("service.disabled", Event::ServiceDisabled(disabled)),
+            ("service.disabled", Event::ServiceDisabled(disabled.clone())),
+            ("account.enabled", Event::AccountEnabled(disabled.clone())),
+            ("client.enabled", Event::ClientEnabled(disabled.clone())),
+            ("service.enabled", Event::ServiceEnabled(disabled)),
             ("service.discovered", Event::ServiceDiscovered { aud: "a".into(), shown: "s".into() }),
             (
                 "service.changed",

@@ -40,6 +40,7 @@ macro_rules! vocabulary {
     };
 }
 
+pub mod administered;
 pub mod answer;
 pub mod authorize;
 pub mod cimd;

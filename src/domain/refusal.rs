@@ -251,6 +251,9 @@ pub enum Refusal {
     /// The configuration says what it is.
     #[error("this issuer is declared in the configuration: change it there")]
     IssuerDeclared,
+    /// For a user, client or service that disappeared from the configuration and is to be enabled.
+    #[error("it disappeared from the configuration: declare it there again")]
+    NotDeclared,
     /// It is as long as the server is.
     #[error("the default issuer is described in the configuration and cannot be disabled")]
     IssuerDefault,

@@ -1,8 +1,11 @@
 //! What a start would change, found out without changing anything.
 
 use crate::config::{self, ClientDecl, Config, Declared, Password, ServiceDecl, UserDecl};
+use crate::domain::administered::State;
 use crate::domain::client::Client;
+use crate::domain::delegation::Removed;
 use crate::domain::display_name::DisplayName;
+use crate::domain::issuer::Origin;
 use crate::error::Error;
 use crate::flow::declare::Gone;
 use crate::flow::plan::Plan;
@@ -141,18 +144,29 @@ async fn compare(tx: &mut Tx, issuer: &str, is_new: bool, declared: &Declared<'_
         services: gone(services),
     };
     for user in &declared.users {
-        let stored = tx.account_by_email(&user.email).await?.filter(|stored| !stored.disabled);
+        let stored = tx.account_by_email(&user.email).await?;
+        let stands = tx.user_by_email(&user.email).await?.is_some_and(|user| stays(&user.state));
+        let stored = stored.filter(|_| stands);
         changes.users.note(&user.email, stored.map(|stored| same_user(user, &stored)));
     }
     for client in &declared.clients {
-        let stored = tx.client(&client.client_id).await?;
-        changes.clients.note(client.client_id.as_str(), stored.map(|stored| same_client(client, &stored)));
+        let stored = tx.administered_client(&client.client_id).await?.filter(|stored| stays(&stored.state));
+        changes.clients.note(client.client_id.as_str(), stored.map(|stored| same_client(client, &stored.client)));
     }
     for service in &declared.services {
-        let stored = tx.service(service.audience.as_str()).await?;
-        changes.services.note(service.audience.as_str(), stored.map(|stored| same_service(service, &stored.policy)));
+        let what = Removed::Service(service.audience.as_str().to_owned());
+        let stands = tx.state_of(&what).await?.is_some_and(|state| stays(&state));
+        let stored = tx.known_service(service.audience.as_str()).await?.filter(|_| stands);
+        changes
+            .services
+            .note(service.audience.as_str(), stored.map(|stored| same_service(service, &stored.service.policy)));
     }
     Ok(changes)
+}
+
+/// Whether a declaration leaves it as enabled or disabled as it is: what an administrator disabled stays so.
+fn stays(state: &State) -> bool {
+    state.disabled_by() != Some(Origin::Config)
 }
 
 fn same_user(declared: &UserDecl, stored: &StoredAccount) -> bool {

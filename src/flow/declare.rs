@@ -7,11 +7,11 @@ use crate::domain::client::Client;
 use crate::domain::delegation::Removed;
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::{AccountId, ClientId, ClientKey};
-use crate::domain::issuer::IssuerId;
-use crate::domain::journal::{Disabled, Event, Why};
+use crate::domain::issuer::{IssuerId, Origin};
+use crate::domain::journal::Event;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flow::{issuers, logout, withdraw_many};
+use crate::flow::{administer, issuers, logout, withdraw_many};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, Tx};
@@ -37,7 +37,7 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
         withdraw_many::under_one_that_is_back(app, &mut tx, &back).await?;
     }
     let gone = Gone::of(&mut tx, declared).await?;
-    remove(app, &mut tx, &gone, now).await?;
+    remove(app, &mut tx, &gone).await?;
     tx.commit().await?;
     app.outbox_signal.notify_one();
     // What it says of itself depends on its clients; other processes hear of it by its revision.
@@ -50,7 +50,7 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
 pub(super) struct Gone {
     users: Vec<(AccountId, String)>,
     clients: Vec<(ClientKey, ClientId)>,
-    services: Vec<(String, String)>,
+    services: Vec<String>,
     /// Of the users, clients and services that were declared before, how many there are.
     before: [usize; 3],
 }
@@ -70,7 +70,7 @@ impl Gone {
         gone.before = gone.counts();
         gone.users.retain(|(_, email)| !users.contains(email.as_str()));
         gone.clients.retain(|(_, client_id)| !clients.contains(client_id));
-        gone.services.retain(|(_, audience)| !services.contains(audience.as_str()));
+        gone.services.retain(|audience| !services.contains(audience.as_str()));
         Ok(gone)
     }
 
@@ -90,7 +90,7 @@ impl Gone {
         [
             self.users.into_iter().map(|(_, email)| email).collect(),
             self.clients.into_iter().map(|(_, client_id)| client_id.to_string()).collect(),
-            self.services.into_iter().map(|(_, audience)| audience).collect(),
+            self.services,
         ]
     }
 
@@ -155,49 +155,14 @@ async fn apply_service(app: &App, tx: &mut Tx, declared: &ServiceDecl, now: Time
     Ok(tx.apply_service(&app.id(), &declared.audience, &declared.policy, now).await?)
 }
 
-/// Disables it, and notes under what of it delegations stand, which are then withdrawn batch by batch. Rows are locked in the order everyone
-/// keeps: users, clients, services.
-async fn remove(app: &App, tx: &mut Tx, gone: &Gone, now: Timestamp) -> Result<(), Error> {
-    let mut removed = Vec::new();
-    for (id, name) in &gone.users {
-        if let Some(sessions) = tx.disable_account(id, now).await? {
-            logout::of_sessions(app, tx, &sessions).await?;
-            disabled(app, tx, Event::AccountDisabled, name, now).await?;
-            removed.push(Removed::User(id.clone()));
-        }
-    }
-    for (key, client_id) in &gone.clients {
-        if tx.disable_client(key, now).await? {
-            tx.end_grants(key, now).await?;
-            disabled(app, tx, Event::ClientDisabled, client_id.as_str(), now).await?;
-            removed.push(Removed::Client(key.clone()));
-        }
-    }
-    for (id, name) in &gone.services {
-        if tx.disable_service(id, now).await? {
-            tx.close_tickets_for(name, now).await?;
-            disabled(app, tx, Event::ServiceDisabled, name, now).await?;
-            removed.push(Removed::Service(name.clone()));
-        }
-    }
-    for removed in removed {
-        if withdraw_many::stands_under(tx, &removed).await? {
-            tx.add_removed(&removed).await?;
-        }
+async fn remove(app: &App, tx: &mut Tx, gone: &Gone) -> Result<(), Error> {
+    let users = gone.users.iter().map(|(id, email)| (Removed::User(id.clone()), email.as_str()));
+    let clients = gone.clients.iter().map(|(key, id)| (Removed::Client(key.clone()), id.as_str()));
+    let services = gone.services.iter().map(|audience| (Removed::Service(audience.clone()), audience.as_str()));
+    for (what, name) in users.chain(clients).chain(services) {
+        administer::disable(app, tx, &what, name, Origin::Config).await?;
     }
     Ok(())
-}
-
-/// An admin act by way of the configuration, for the journal.
-async fn disabled(
-    app: &App,
-    tx: &mut Tx,
-    what: fn(Disabled) -> Event,
-    name: &str,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let event = what(Disabled { name: name.to_owned(), why: Why::Configuration });
-    Ok(tx.record(Entry::new(app.id(), now, event)).await?)
 }
 
 /// Hashes the plain passwords of the configuration, after the server is ready: each takes tens of milliseconds. Sign-ins wait for it.

@@ -1,6 +1,7 @@
 //! What Avouch does, one file for each thing. The only composers: they read facts, let `domain` decide, and write.
 
 pub mod admin_token;
+pub mod administer;
 pub mod authorize;
 pub mod backup;
 pub mod bearer;

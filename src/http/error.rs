@@ -82,6 +82,7 @@ pub fn code_and_status(refusal: &Refusal) -> (&'static str, u16) {
         R::RootOnly | R::AdminOnly => ("forbidden", 403),
         R::IssuerExists => ("issuer_exists", 409),
         R::IssuerDeclared => ("issuer_declared", 409),
+        R::NotDeclared => ("not_declared", 409),
         R::IssuerDefault => ("issuer_default", 409),
         R::KeyNotYet { .. } => ("key_not_yet", 409),
         R::ServiceState(_) => ("service_state", 409),

@@ -73,7 +73,7 @@ impl Tx {
         })
     }
 
-    /// Writes an account of the configuration: made, or changed if anything differs, or enabled again.
+    /// Writes an account of the configuration: made, or changed if anything differs, or enabled again unless an administrator disabled it.
     pub async fn apply_account(&mut self, new: &NewAccount<'_>, now: Timestamp) -> Result<()> {
         let id = self.issuer.clone();
         let email_verified_at = new.email_verified.then_some(now);
@@ -87,11 +87,12 @@ impl Tx {
                     SET email_verified_at = CASE WHEN $5 IS NULL THEN NULL ELSE COALESCE(account.email_verified_at, $5) END,
                         name = $6, phone_number = $7,
                         phone_verified_at = CASE WHEN $8 IS NULL THEN NULL ELSE COALESCE(account.phone_verified_at, $8) END,
-                        origin = 'config', disabled_at = NULL, version = account.version + 1
+                        origin = 'config', disabled_at = CASE WHEN account.disabled_by = 'admin' THEN account.disabled_at END,
+                        disabled_by = CASE WHEN account.disabled_by = 'admin' THEN 'admin' END, version = account.version + 1
                   WHERE (account.email_verified_at IS NULL) <> ($5 IS NULL) OR COALESCE(account.name, '') <> COALESCE($6, '')
                      OR COALESCE(account.phone_number, '') <> COALESCE($7, '')
                      OR (account.phone_verified_at IS NULL) <> ($8 IS NULL)
-                     OR account.disabled_at IS NOT NULL OR account.origin <> 'config'",
+                     OR account.disabled_by = 'config' OR account.origin <> 'config'",
             )
             .bind(new.id)
             .bind(&*id)
@@ -137,23 +138,5 @@ impl Tx {
             .await?;
             rows.iter().map(|r| Ok((r.id("id")?, r.text("email")?))).collect()
         })
-    }
-
-    /// Disables an account and ends its sign-ins. Says which sessions those were; `None` when it was disabled already.
-    pub async fn disable_account(&mut self, account_id: &AccountId, now: Timestamp) -> Result<Option<Vec<String>>> {
-        let id = self.issuer.clone();
-        let disabled = on!(self, |c| {
-            sqlx::query(
-                "UPDATE account SET disabled_at = $3, version = version + 1 WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(account_id)
-            .bind(now)
-            .execute(c)
-            .await?
-            .rows_affected()
-        });
-        let sessions = self.sign_out_everywhere(account_id, now).await?;
-        Ok((disabled == 1).then_some(sessions))
     }
 }

@@ -42,7 +42,9 @@ macro_rules! select {
     };
 }
 
-fn client(r: &impl Columns) -> Result<Client> {
+pub(super) use {metadata_columns, policy_columns};
+
+pub(super) fn client(r: &impl Columns) -> Result<Client> {
     Ok(Client {
         key: r.id("id")?,
         client_id: r.id("client_id")?,
@@ -161,23 +163,6 @@ impl Tx {
             .fetch_optional(c)
             .await?;
             Ok(row.is_some())
-        })
-    }
-
-    /// Disables a client. `false` when it was disabled already.
-    pub async fn disable_client(&mut self, key: &ClientKey, now: Timestamp) -> Result<bool> {
-        self.wrote_client = true;
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE client SET disabled_at = $3, version = version + 1 WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(key)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected() == 1)
         })
     }
 }

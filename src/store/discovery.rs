@@ -152,6 +152,8 @@ impl Tx {
             let rows = sqlx::query(
                 "SELECT d.audience FROM discovery d WHERE d.issuer_id = $1 AND d.client_id = $2
                     AND NOT EXISTS (SELECT 1 FROM delegation g WHERE g.issuer_id = d.issuer_id AND g.aud = d.audience AND g.is_over = 0)
+                    AND NOT EXISTS (SELECT 1 FROM service s WHERE s.issuer_id = d.issuer_id AND s.audience = d.audience
+                                                              AND s.disabled_at IS NOT NULL)
                   ORDER BY d.created_at DESC, d.audience LIMIT 8 OFFSET $3",
             )
             .bind(&*id)
@@ -209,11 +211,11 @@ impl Tx {
         })
     }
 
-    /// Forgets a service that nobody answers for and no user has agreed to: named again, it is looked at again.
+    /// Forgets a service that nobody answers for or disabled, and no user has agreed to: named again, it is looked at again.
     pub async fn forget_service(&mut self, audience: &str) -> Result<()> {
         let id = self.issuer.clone();
         for sql in [
-            "DELETE FROM service WHERE issuer_id = $1 AND audience = $2 AND origin IN ('discovered', 'unknown')
+            "DELETE FROM service WHERE issuer_id = $1 AND audience = $2 AND origin IN ('discovered', 'unknown') AND disabled_at IS NULL
                 AND NOT EXISTS (SELECT 1 FROM delegation g WHERE g.issuer_id = $1 AND g.aud = $2 AND g.is_over = 0)",
             "DELETE FROM discovery WHERE issuer_id = $1 AND audience = $2
                 AND NOT EXISTS (SELECT 1 FROM service s WHERE s.issuer_id = $1 AND s.audience = $2)",

@@ -10,6 +10,7 @@ mod commit;
 mod consents;
 mod delegations;
 mod deliveries;
+mod disabled;
 mod discovery;
 mod error;
 mod fetches;

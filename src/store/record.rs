@@ -152,7 +152,7 @@ macro_rules! document {
 document!(PublicJwks, Vec<String>, Vec<RedirectUri>, Vec<Claim>, Vec<NoticeEndpoint>, BTreeMap<ClientId, ClientId>);
 
 /// The statement that writes rows of a table which the configuration declares: `$1` our key for a new one, `$2` the issuer, `$3` what names
-/// the row, `$4` the time, then the columns. The version grows when anything differs.
+/// the row, `$4` the time, then the columns. The version grows when anything differs. What an administrator disabled stays so.
 pub(super) fn declare(table: &str, name: &str, columns: &[&str]) -> String {
     let parameters: Vec<String> = (5..).take(columns.len()).map(|n| format!("${n}")).collect();
     let of = |table: &str| columns.iter().map(|c| format!("{table}.{c}")).collect::<Vec<_>>().join(", ");
@@ -162,7 +162,8 @@ pub(super) fn declare(table: &str, name: &str, columns: &[&str]) -> String {
         "INSERT INTO {table} (id, issuer_id, {name}, created_at, {columns}, origin, version)
          VALUES ($1, $2, $3, $4, {parameters}, 'config', 1)
          ON CONFLICT (issuer_id, {name}) DO UPDATE
-            SET ({columns}) = ({given}), origin = 'config', disabled_at = NULL, version = {table}.version + 1
-          WHERE ({there}) IS DISTINCT FROM ({given}) OR {table}.disabled_at IS NOT NULL OR {table}.origin <> 'config'"
+            SET ({columns}) = ({given}), origin = 'config', disabled_at = CASE WHEN {table}.disabled_by = 'admin' THEN {table}.disabled_at END,
+                disabled_by = CASE WHEN {table}.disabled_by = 'admin' THEN 'admin' END, version = {table}.version + 1
+          WHERE ({there}) IS DISTINCT FROM ({given}) OR {table}.disabled_by = 'config' OR {table}.origin <> 'config'"
     )
 }

@@ -116,33 +116,17 @@ impl Tx {
         })
     }
 
-    /// (our key, audience) of the enabled services of the configuration, by key.
-    pub async fn configured_services(&mut self) -> Result<Vec<(String, String)>> {
+    /// The audiences of the enabled services of the configuration, by our keys.
+    pub async fn configured_services(&mut self) -> Result<Vec<String>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT id, audience FROM service WHERE issuer_id = $1 AND origin = 'config' AND disabled_at IS NULL ORDER BY id",
+                "SELECT audience FROM service WHERE issuer_id = $1 AND origin = 'config' AND disabled_at IS NULL ORDER BY id",
             )
             .bind(&*id)
             .fetch_all(c)
             .await?;
-            rows.iter().map(|r| Ok((r.text("id")?, r.text("audience")?))).collect()
-        })
-    }
-
-    /// Disables a service. `false` when it was disabled already.
-    pub async fn disable_service(&mut self, key: &str, now: Timestamp) -> Result<bool> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let done = sqlx::query(
-                "UPDATE service SET disabled_at = $3, version = version + 1 WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL",
-            )
-            .bind(&*id)
-            .bind(key)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(done.rows_affected() == 1)
+            rows.iter().map(|r| r.text("audience")).collect()
         })
     }
 }

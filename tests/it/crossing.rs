@@ -22,6 +22,7 @@ struct Given {
     ticket: String,
     delegation: String,
     service: String,
+    sub: String,
     kid: String,
 }
 
@@ -48,6 +49,10 @@ async fn given(world: &World) -> Given {
             .as_str()
             .unwrap()
             .to_owned(),
+        sub: world.api("GET", "/users", &world.admin_token()).await.json()["items"][0]["sub"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
         kid: world.app.issuer.ring.active.kid().to_string(),
     }
 }
@@ -69,6 +74,7 @@ impl Given {
             ticket: other(&self.ticket),
             delegation: hex(&self.delegation),
             service: hex(&self.service),
+            sub: other(&self.sub),
             kid: other(&self.kid),
         }
     }
@@ -107,7 +113,7 @@ fn seen(answer: &Answer, things: &Given) -> (u16, String, String) {
     let json = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
     let code = ["error", "code"].into_iter().find_map(|name| json[name].as_str()).unwrap_or_default();
     // A way back names what was asked for.
-    let ids = [&things.delegation, &things.ticket, &things.service, &things.kid];
+    let ids = [&things.delegation, &things.ticket, &things.service, &things.sub, &things.kid];
     let to = ids.into_iter().fold(answer.location(), |to, id| to.replace(id.as_str(), "ID"));
     // What is noted for the next page is sealed, each time anew.
     let to = to.split_once("&note=").map_or(to.clone(), |(before, _)| before.to_owned());
@@ -165,8 +171,8 @@ async fn cells(here: &World, things: &Given) -> Vec<(String, (u16, String, Strin
     let name = here.session_cookie();
     let cookie = ("cookie", format!("{name}={}", things.cookie));
     for (_, route) in paths().into_iter().filter(|(at, _)| *at == Where::Everywhere) {
-        for id in [&things.delegation, &things.ticket, &things.service, &things.kid] {
-            let path = route.replace("{ticket}", id).replace("{id}", id);
+        for id in [&things.delegation, &things.ticket, &things.service, &things.sub, &things.kid] {
+            let path = route.replace("{ticket}", id).replace("{id}", id).replace("{sub}", id);
             for method in ["GET", "POST", "DELETE", "PATCH"] {
                 for bearer in things.bearers() {
                     let headers = [("authorization", format!("Bearer {bearer}"))];

@@ -193,6 +193,8 @@ every_refusal! {
         Api, "the id is taken", "choose another";
     R::IssuerDeclared => R::IssuerDeclared;
         Api, "the issuer is declared in the configuration", "change it there, then SIGHUP";
+    R::NotDeclared => R::NotDeclared;
+        Api, "what is to be enabled disappeared from the configuration", "declare it there again, then SIGHUP";
     R::IssuerDefault => R::IssuerDefault;
         Api, "the issuer at the root", "change it in the configuration";
     R::Busy => R::Busy;

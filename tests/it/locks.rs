@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use avouch::domain::consent::Mode;
-use avouch::domain::delegation::{Part, Selection};
+use avouch::domain::delegation::{Part, Removed, Selection};
 use avouch::domain::ids::Subject;
+use avouch::domain::issuer::Origin;
 use avouch::domain::ticket::Ticket;
 use avouch::store::{Outcome, Store, StoreError};
 use tokio::task::JoinSet;
@@ -38,8 +39,9 @@ async fn agree(store: &Store, n: usize) -> Result<(), StoreError> {
 /// What a change to a user or client does: the row, then the delegations in their order.
 async fn disable(store: &Store, n: usize, client: &str) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
-    tx.disable_account(&account_key(n), NOW).await?;
-    tx.disable_client(&key_of(client), NOW).await?;
+    tx.disable(&Removed::User(account_key(n)), Origin::Config, NOW).await?;
+    tx.sign_out_everywhere(&account_key(n), NOW).await?;
+    tx.disable(&Removed::Client(key_of(client)), Origin::Config, NOW).await?;
     let mut gone = BTreeSet::new();
     for selection in [
         Selection { client_id: Some(id_of(client)), ..Selection::default() },

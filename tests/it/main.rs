@@ -1,5 +1,6 @@
 //! Every test that needs more than one function: one binary, so that it is linked once. Run it with `tests/run`.
 
+mod administration;
 mod again;
 mod agent;
 mod answers;

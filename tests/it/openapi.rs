@@ -138,6 +138,15 @@ both! {
                 described(&document, &method.to_ascii_lowercase(), &format!("{one}/pin"), &answer);
             }
         }
+        let sub = world.database.column("SELECT sub FROM account").await.remove(0);
+        for (list, one, at) in [("users", "{sub}", sub.as_str()), ("clients", "{client_id}", "desk-agent")] {
+            described(&document, "get", &format!("/api/v1/{list}"), &world.api("GET", &format!("/{list}"), &root).await);
+            for method in ["GET", "PATCH", "DELETE"] {
+                let answer = world.api_json(method, &format!("/{list}/{at}"), &root, &json!({"disabled": method == "PATCH"})).await;
+                assert_eq!(answer.status, 200);
+                described(&document, &method.to_ascii_lowercase(), &format!("/api/v1/{list}/{one}"), &answer);
+            }
+        }
         let (many, one) = ("/api/v1/issuers", "/api/v1/issuers/{id}");
         let new = json!({"id": "acme", "name": "Acme"});
         let added = crate::issuers::manage(&world, "POST", "", &root, &new).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use avouch::domain::client::{Client, ClientPolicy};
 use avouch::domain::client_metadata::TOKEN_EXCHANGE;
 use avouch::domain::consent::{Consent, Mode};
-use avouch::domain::delegation::{Filter, Part, Selection, Status};
+use avouch::domain::delegation::{Filter, Part, Removed, Selection, Status};
 use avouch::domain::exchange::Request;
 use avouch::domain::ids::{AccountId, Audience, ClientId, ClientKey, IssuerUrl, Jti, Kid, SealingKeyId, Subject};
 use avouch::domain::issuer::{Colour, IssuerRecord, Logo, Origin};
@@ -336,10 +336,10 @@ async fn every_method(engine: Engine) {
     assert!(matches!(outcome, Ok(Outcome::Refused(Refusal::ClientAuthenticationFailed))), "{outcome:?}");
     drop(tx);
     let changes = all.client_changes();
-    tx!(store, |tx| tx.disable_account(&account_key(1), NOW).await.unwrap());
+    tx!(store, |tx| tx.disable(&Removed::User(account_key(1)), Origin::Config, NOW).await.unwrap());
     assert_eq!(all.client_changes(), changes, "no client was written");
     tx!(store, |tx| {
-        tx.disable_client(&key_of("c"), NOW).await.unwrap();
+        tx.disable(&Removed::Client(key_of("c")), Origin::Config, NOW).await.unwrap();
     });
     assert_eq!(all.client_changes(), changes + 1);
     let mut swept = 0;
@@ -463,8 +463,13 @@ async fn people_and_clients(store: &Store) {
         let of_both = tx.services(&["https://b.example", "https://nobody.example"]).await.unwrap();
         assert_eq!(of_both.keys().collect::<Vec<_>>(), ["https://b.example"]);
         assert_eq!((found.version, found.policy), (1, policy));
-        assert_eq!(tx.configured_services().await.unwrap(), [("v".into(), "https://b.example".into())]);
-        assert!(tx.disable_service("v", NOW).await.unwrap() && !tx.disable_service("v", NOW).await.unwrap());
+        assert_eq!(tx.configured_services().await.unwrap(), ["https://b.example"]);
+        let service = Removed::Service("https://b.example".into());
+        for (by, first) in
+            [(Origin::Config, true), (Origin::Config, false), (Origin::Admin, true), (Origin::Config, false)]
+        {
+            assert_eq!(tx.disable(&service, by, NOW).await.unwrap(), first, "an administrator's word stands above");
+        }
         assert!(tx.service("https://b.example").await.unwrap().is_none());
         assert!(tx.known_service("https://b.example").await.unwrap().unwrap().disabled);
         assert_eq!(tx.client(&id_of("c")).await.unwrap().unwrap().version, 1);
@@ -492,8 +497,8 @@ async fn people_and_clients(store: &Store) {
     people(store, 2).await;
     tx!(store, |tx| {
         assert!(
-            tx.disable_account(&account_key(2), NOW).await.unwrap().is_some()
-                && tx.disable_account(&account_key(2), NOW).await.unwrap().is_none()
+            tx.disable(&Removed::User(account_key(2)), Origin::Admin, NOW).await.unwrap()
+                && !tx.disable(&Removed::User(account_key(2)), Origin::Admin, NOW).await.unwrap()
         );
         assert!(tx.session_by_token("cookie2", NOW).await.unwrap().is_none(), "its sessions end with it");
         assert_eq!(tx.count_attempt("n", NOW, Seconds(900)).await.unwrap(), (1, Timestamp::EPOCH));

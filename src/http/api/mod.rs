@@ -1,23 +1,28 @@
 //! `/api/v1`: REST with bearer tokens, one file for each resource.
 
+pub(super) mod clients;
 pub(super) mod delegations;
 pub(super) mod deliveries;
 pub(super) mod issuers;
 pub(super) mod keys;
 pub(super) mod openapi;
 pub(super) mod services;
+pub(super) mod users;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
 use super::error::Problem;
 use super::form::{Pairs, whole};
 use crate::domain::Vocabulary;
+use crate::domain::administered::State;
+use crate::domain::issuer::Origin;
 use crate::domain::refusal::Refusal;
+use crate::flow::administer;
 use crate::flow::bearer::Caller;
 
 /// Rows of a page, unless `limit` says less or more.
@@ -31,6 +36,49 @@ struct List<'a, T> {
     items: Vec<T>,
     /// `cursor` of the next page; `null` on the last.
     next: Option<&'a str>,
+}
+
+/// What may change of a user, client or service.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = StateChange)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// Left out, it stays as it is.
+    #[serde(default)]
+    disabled: Option<bool>,
+}
+
+/// Reads that.
+async fn change(headers: &HeaderMap, body: Body) -> Result<administer::Change, Refusal> {
+    const MAX: usize = 1024;
+    json::<Change>(headers, body, MAX).await.map(|change| change.disabled)
+}
+
+/// How a user, client or service stands.
+#[derive(Serialize, ToSchema)]
+struct StateItem {
+    /// `active` or `disabled`.
+    status: &'static str,
+    /// Whether the configuration declares it, or did last.
+    declared: bool,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    disabled_at: Option<String>,
+    /// `config`: it disappeared from the configuration, and comes back with it. `admin`: an administrator enables it again.
+    disabled_by: Option<&'static str>,
+}
+
+impl StateItem {
+    fn of(state: &State) -> Self {
+        Self {
+            status: state.word(),
+            declared: state.is_declared,
+            created_at: state.created_at.rfc3339(),
+            disabled_at: state.disabled.map(|(at, _)| at.rfc3339()),
+            disabled_by: state.disabled_by().map(Origin::as_str),
+        }
+    }
 }
 
 /// What every operation answers when it refuses.

@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi as _};
 
 use super::super::error::Problem;
 use super::super::reply;
-use super::{Refused, delegations, deliveries, issuers, keys, services};
+use super::{Refused, clients, delegations, deliveries, issuers, keys, services, users};
 use crate::error::Error;
 use crate::host::App;
 
@@ -21,6 +21,9 @@ use crate::host::App;
         issuers::list, issuers::get, issuers::post, issuers::patch, issuers::delete,
         keys::list, keys::fetchers, keys::prepare, keys::activate, keys::retire, keys::revoke,
         services::list, services::get, services::discover, services::refresh, services::pin, services::unpin,
+        services::patch, services::delete,
+        users::list, users::get, users::patch, users::delete,
+        clients::list, clients::get, clients::patch, clients::delete,
     ),
     components(schemas(Problem), responses(Refused)),
     security(("bearer" = [])),

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::{List, Refused, admin_only, and_one, cursor, json, known, limit, word_of};
+use super::{Change, List, Refused, admin_only, and_one, change, cursor, json, known, limit, word_of};
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::Audience;
 use crate::domain::notice::Format;
@@ -20,6 +20,7 @@ use crate::domain::service_policy::NoticeEndpoint;
 use crate::domain::time::Timestamp;
 use crate::domain::understood::{Dialect, Takes, Understood, Verdict};
 use crate::error::Error;
+use crate::flow::administer;
 use crate::flow::bearer::Caller;
 use crate::flow::services::{self, Record};
 use crate::host::App;
@@ -110,6 +111,38 @@ pub(in crate::http) async fn unpin(app: App, caller: Caller, Segment(id): Segmen
     Ok(shown(&services::unpin(&app, &services::audience(&app, &id).await?).await?))
 }
 
+/// Disables or enables a service, declared or not. Nobody is vouched for at a disabled one, and what users agreed to there is withdrawn; that
+/// holds until it is enabled again, whatever the configuration declares, and what was withdrawn does not come back.
+#[utoipa::path(
+    patch, path = "/api/v1/services/{id}", tag = "services", operation_id = "change_service",
+    params(("id" = String, Path)),
+    request_body = Change,
+    responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn patch(
+    app: App,
+    caller: Caller,
+    Segment(id): Segment,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let audience = services::audience(&app, &id).await?;
+    Ok(shown(&administer::change_service(&app, &audience, change(&headers, body).await?).await?))
+}
+
+/// Disables a service. What is on record of it is kept, and it can be enabled again.
+#[utoipa::path(
+    delete, path = "/api/v1/services/{id}", tag = "services", operation_id = "disable_service",
+    params(("id" = String, Path)),
+    responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn delete(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let audience = services::audience(&app, &id).await?;
+    Ok(shown(&administer::change_service(&app, &audience, Some(true)).await?))
+}
+
 fn shown(record: &Record) -> Response {
     let look = record.look.as_ref();
     let item = ServiceRecord {
@@ -129,7 +162,7 @@ struct ServiceItem<'a> {
     audience: &'a str,
     /// Whose word it is: `declared` (the configuration's), `pinned` (an operator's), `discovered` (its own), `unknown` (nobody's).
     source: &'static str,
-    /// `active`, or `disabled` where the configuration declares it no longer.
+    /// `active`, or `disabled` where the configuration declares it no longer or an administrator disabled it.
     status: &'static str,
     name: Option<&'a str>,
     takes_id_jags: bool,
