@@ -12,6 +12,7 @@ CREATE TABLE client (
     id_token_signed_response_alg TEXT NOT NULL,
     backchannel_logout_uri TEXT,
     backchannel_logout_session_required BIGINT NOT NULL,
+    post_logout_redirect_uris TEXT NOT NULL,
     audiences TEXT NOT NULL,
     first_party BIGINT NOT NULL,
     require_pkce BIGINT NOT NULL,

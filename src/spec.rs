@@ -47,6 +47,14 @@
 //! | 9111 §5.2.2.1 the key set's `max-age` ends at the next planned change | [`domain::rotation::max_age`](crate::domain::rotation::max_age) | `domain::rotation::tests::no_key_set_outlives_a_change`, `keys::keys_rotate_by_themselves` |
 //! | 7515 §4.1.11 `crit` refused; 7518 §3.4 ES256 | [`Unverified`](crate::jose::Unverified) | `jose::verify::tests::only_what_the_key_signed`, `jose::verify::tests::a_member_that_is_null_is_there` |
 //!
+//! # OpenID Connect RP-Initiated Logout 1.0
+//!
+//! | section | where | tests |
+//! | --- | --- | --- |
+//! | §2 GET and POST; an ID token of the browser's session ends it, whatever else there is is asked about; an ID token counts however long ago it expired | [`flow::end_session::decide`](crate::flow::end_session::decide) | `end_session` |
+//! | §2.1, §3.1 `end_session_endpoint`, `post_logout_redirect_uris` | `http::discovery`, [`ClientMetadata::validate`](crate::domain::client_metadata::ClientMetadata::validate) | `discovery`, `domain::client_metadata::tests::every_door_has_the_same_rules` |
+//! | §3 on to a registered address alone, to the letter, with `state`; else a page | [`flow::end_session::decide`](crate::flow::end_session::decide) | `end_session::only_what_is_registered_is_gone_on_to` |
+//!
 //! # OpenID Connect Back-Channel Logout 1.0
 //!
 //! | section | item | test |
@@ -241,6 +249,8 @@
 //! - **`exp` in logout tokens**: auth.md v0.1 shows none; OpenID Connect Back-Channel Logout requires it since its first errata. Ours have
 //!   `iat` + 120 s, which auth.md's reference verifier accepts.
 //! - **Retries**: auth.md keeps the grant when the service cannot be told. Ours ends at once, and the notice is owed for seven days.
+//! - **RP-Initiated Logout**: `client_id` stands in for an ID token where a user is to go on (§3): they have said yes on our page, and the address is
+//!   registered. An ID token that cannot be verified any more, since its key has left, is as good as none. `logout_hint` and `ui_locales` change nothing.
 //! - **Back-Channel Logout**: every token has a `sid`, asked for or not (§2.2). A session that expires by itself is no logout. A client is told for a day,
 //!   each time by a token signed anew; a client that was given a code and never redeemed it is told as well. A client whose sign-in the user ends
 //!   while the session goes on is told of that session.

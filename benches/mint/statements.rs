@@ -33,9 +33,9 @@ pub(crate) const JOURNAL: &str = "
 /// Gives an issuer what the default one has declared: a client and the service, `$1` being in front of our keys.
 pub(crate) const DECLARED: [&str; 2] = [
     "INSERT INTO client (id, issuer_id, client_id, client_name, token_endpoint_auth_method, secret_hash, redirect_uris, grant_types,
-                         id_token_signed_response_alg, backchannel_logout_session_required, audiences, first_party, require_pkce, origin, version, created_at)
+                         id_token_signed_response_alg, backchannel_logout_session_required, post_logout_redirect_uris, audiences, first_party, require_pkce, origin, version, created_at)
      SELECT $1 || id, '{issuer}', client_id, client_name, token_endpoint_auth_method, secret_hash, redirect_uris, grant_types,
-            id_token_signed_response_alg, backchannel_logout_session_required, audiences, first_party, require_pkce, origin, version, $2 FROM client WHERE issuer_id = 'default' AND client_id = 'secret-agent'",
+            id_token_signed_response_alg, backchannel_logout_session_required, post_logout_redirect_uris, audiences, first_party, require_pkce, origin, version, $2 FROM client WHERE issuer_id = 'default' AND client_id = 'secret-agent'",
     "INSERT INTO service (id, issuer_id, audience, place, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,
                           client_id_source, takes_id_jag, notices, signing_alg, origin, version, created_at)
      SELECT $1 || id, '{issuer}', audience, place, name, resources, scopes, client_ids, claims, max_auth_age, requires_verified_contact,

@@ -104,6 +104,7 @@ fn item(row: &AdministeredClient) -> Value {
         "client_id": client.client_id, "client_name": metadata.client_name,
         "token_endpoint_auth_method": metadata.token_endpoint_auth_method, "redirect_uris": metadata.redirect_uris,
         "grant_types": metadata.grant_types, "backchannel_logout_uri": metadata.backchannel_logout_uri,
+        "post_logout_redirect_uris": metadata.post_logout_redirect_uris,
         "audiences": client.policy.audiences, "first_party": client.policy.first_party,
     });
     common::state(item, &row.state)

@@ -111,6 +111,9 @@ pub struct ClientMetadata {
     /// Whether it needs to be told which session that was. It always is.
     #[serde(default)]
     pub backchannel_logout_session_required: bool,
+    /// Where a user may go on who was signed out at its wish (OpenID Connect RP-Initiated Logout 1.0 section 3.1).
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<RedirectUri>,
 }
 
 fn default_alg() -> SigningAlg {
@@ -143,6 +146,8 @@ impl ClientMetadata {
     /// The first rule that is broken.
     pub fn validate(&self, door: Door) -> Result<(), MemberError> {
         check_list("redirect_uris", self.redirect_uris.iter().map(RedirectUri::as_str), MAX_ENTRIES, |_| Ok(()))?;
+        let after = self.post_logout_redirect_uris.iter().map(RedirectUri::as_str);
+        check_list("post_logout_redirect_uris", after, MAX_ENTRIES, |_| Ok(()))?;
         check_list("grant_types", self.grant_types.iter().map(String::as_str), MAX_ENTRIES, |_| Ok(()))?;
         match door {
             Door::Configuration => {
@@ -192,6 +197,10 @@ impl ClientMetadata {
         if self.backchannel_logout_uri.is_some() && !signs_in {
             let problem = format!("a client without \"{AUTHORIZATION_CODE}\" signs nobody in");
             return Err(MemberError::new("backchannel_logout_uri", problem));
+        }
+        if !self.post_logout_redirect_uris.is_empty() && !signs_in {
+            let problem = format!("a client without \"{AUTHORIZATION_CODE}\" signs nobody in");
+            return Err(MemberError::new("post_logout_redirect_uris", problem));
         }
         if self.backchannel_logout_session_required && self.backchannel_logout_uri.is_none() {
             return Err(MemberError::new("backchannel_logout_session_required", "it needs a backchannel_logout_uri"));
@@ -273,6 +282,11 @@ mod tests {
                 json!({"redirect_uris": (0..33).map(|n| format!("https://a.example/{n}")).collect::<Vec<_>>()}),
                 "more than 32",
             ),
+            (
+                json!({"post_logout_redirect_uris": ["http://a.example/out"]}),
+                "post_logout_redirect_uris: \"http://a.example/out\": it must be https",
+            ),
+            (json!({"post_logout_redirect_uris": ["https://a.example/", "https://a.example/"]}), "is listed twice"),
             (json!({"jwks": {"keys": [{"kty": "EC", "d": "x"}]}}), "jwks: it holds a private or symmetric key"),
             (
                 json!({"jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "eA"}]}}),

@@ -132,11 +132,15 @@ pub fn answer(app: &App, redirect_uri: &str, state: Option<&str>, params: &[(&st
         query.append_pair("state", state);
     }
     query.append_pair("iss", app.issuer.url.as_str());
-    // Appended to the text, which is the one that was compared: nothing of it is normalised.
-    let joint = match redirect_uri.split_once('?') {
+    appended(redirect_uri, &query.finish())
+}
+
+/// A registered URI with a query added to whatever it has. To the text, which is the one that was compared: nothing of it is normalised.
+pub(super) fn appended(uri: &str, query: &str) -> String {
+    let joint = match uri.split_once('?') {
         None => "?",
         Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
         Some(_) => "&",
     };
-    format!("{redirect_uri}{joint}{}", query.finish())
+    format!("{uri}{joint}{query}")
 }

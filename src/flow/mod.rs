@@ -14,6 +14,7 @@ pub mod consent;
 pub mod declare;
 pub mod deliveries;
 pub mod discover;
+pub mod end_session;
 pub mod exchange;
 pub mod fetches;
 mod first_start;

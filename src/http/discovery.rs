@@ -46,6 +46,7 @@ pub(super) async fn metadata(app: App, headers: HeaderMap) -> Response {
         "userinfo_endpoint": at("/userinfo"),
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
+        "end_session_endpoint": at("/end_session"),
         "jwks_uri": at("/.well-known/jwks.json"),
         "scopes_supported": scopes,
         "response_types_supported": ["code"],

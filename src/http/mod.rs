@@ -15,6 +15,7 @@ mod credential;
 mod csrf;
 mod discovery;
 mod edge;
+mod end_session;
 mod extract;
 mod form;
 mod health;
@@ -62,6 +63,8 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/userinfo", get(userinfo::get).post(userinfo::post)),
         (Everywhere, "/introspect", post(introspect::post)),
         (Everywhere, "/revoke", post(revoke::post)),
+        (Everywhere, "/end_session", get(end_session::get).post(end_session::post)),
+        (Everywhere, "/end_session/decision", post(end_session::decision)),
         // Pages for the user.
         (Everywhere, "/", get(connections::home)),
         (Everywhere, "/login", get(login::get).post(login::post)),

@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 macro_rules! metadata_columns {
     ($shape:ident $($type:ty;)?) => {
         $shape! { $($type;)? client_name, token_endpoint_auth_method, jwks, redirect_uris, grant_types,
-            id_token_signed_response_alg, backchannel_logout_uri, backchannel_logout_session_required }
+            id_token_signed_response_alg, backchannel_logout_uri, backchannel_logout_session_required, post_logout_redirect_uris }
     };
 }
 metadata_columns!(record ClientMetadata;);

@@ -26,9 +26,9 @@ const ROWS: [&str; 14] = [
     "INSERT INTO account (id, issuer_id, sub, email, origin, version, decisions, created_at) {each}
      SELECT 'u' || i, 'default', 'u' || i, 'u' || i, 'config', 1, 0, 0 FROM n",
     "INSERT INTO client (id, issuer_id, client_id, token_endpoint_auth_method, redirect_uris, grant_types, id_token_signed_response_alg,
-                         backchannel_logout_uri, backchannel_logout_session_required, audiences, first_party, require_pkce,
+                         backchannel_logout_uri, backchannel_logout_session_required, post_logout_redirect_uris, audiences, first_party, require_pkce,
                          origin, version, created_at) {each}
-     SELECT 'k' || i, 'default', 'k' || i, 'none', '[]', '[]', 'ES256', 'https://a.example/out', 0, '[]', 0, 1, 'config', 1, 0 FROM n",
+     SELECT 'k' || i, 'default', 'k' || i, 'none', '[]', '[]', 'ES256', 'https://a.example/out', 0, '[]', '[]', 0, 1, 'config', 1, 0 FROM n",
     "INSERT INTO service (id, issuer_id, audience, place, resources, scopes, client_ids, claims, requires_verified_contact, client_id_source,
                           takes_id_jag, notices, signing_alg, origin, version, created_at) {each}
      SELECT 'v' || i, 'default', 'https://s' || i, 'https://s' || i, '[]', '[]', '{}', '[]', 0, 'client', 1, '[]', 'ES256', 'config', 1, 0 FROM n",

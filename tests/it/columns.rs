@@ -16,7 +16,7 @@ use crate::harness::{Database, Engine, NOW};
 use crate::store::{AUD, issuer_record, open, tx};
 
 /// What no member fills.
-const OURS: [&str; 6] = ["id", "issuer_id", "origin", "version", "created_at", "disabled_at"];
+const OURS: [&str; 7] = ["id", "issuer_id", "origin", "version", "created_at", "disabled_at", "disabled_by"];
 
 /// Everything that a client says, in two ways.
 fn clients() -> [Value; 2] {
@@ -38,13 +38,13 @@ fn clients() -> [Value; 2] {
         "client_name": "One", "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks("one"),
         "redirect_uris": ["https://one.example/cb"], "grant_types": ["authorization_code"],
         "id_token_signed_response_alg": "ES256", "backchannel_logout_uri": "https://one.example/out",
-        "backchannel_logout_session_required": true,
+        "backchannel_logout_session_required": true, "post_logout_redirect_uris": ["https://one.example/bye"],
     });
     let other = json!({
         "client_name": "Other", "token_endpoint_auth_method": "client_secret_basic", "jwks": jwks("other"),
         "redirect_uris": [], "grant_types": ["refresh_token"],
         "id_token_signed_response_alg": "RS256", "backchannel_logout_uri": null,
-        "backchannel_logout_session_required": false,
+        "backchannel_logout_session_required": false, "post_logout_redirect_uris": [],
     });
     [client(one, "https://one.example", false, "one"), client(other, "*", true, "other")]
 }

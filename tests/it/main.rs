@@ -24,6 +24,7 @@ mod disclosure;
 mod discover;
 mod discovery;
 mod edge;
+mod end_session;
 mod ending;
 mod errors;
 mod exchange;

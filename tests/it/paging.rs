@@ -15,9 +15,9 @@ const ROWS: [&str; 6] = [
     "INSERT INTO session (id, issuer_id, account_id, token_hash, auth_time, created_at, expires_at) {each}
      SELECT 's' || i, 'default', a.id, 's' || i, 0, 0, 2000000000 FROM n, account a WHERE a.email = 'alice@example.com' AND i < 60",
     "INSERT INTO client (id, issuer_id, client_id, token_endpoint_auth_method, redirect_uris, grant_types, id_token_signed_response_alg,
-                         backchannel_logout_uri, backchannel_logout_session_required, audiences, first_party, require_pkce,
+                         backchannel_logout_uri, backchannel_logout_session_required, post_logout_redirect_uris, audiences, first_party, require_pkce,
                          origin, version, created_at) {each}
-     SELECT 'k' || i, 'default', 'agent-' || i, 'none', '[]', '[]', 'ES256', 'https://a.example/out', 0, '[]', 0, 1, 'config', 1, 0 FROM n WHERE i < 60",
+     SELECT 'k' || i, 'default', 'agent-' || i, 'none', '[]', '[]', 'ES256', 'https://a.example/out', 0, '[]', '[]', 0, 1, 'config', 1, 0 FROM n WHERE i < 60",
     "INSERT INTO signin_consent (id, issuer_id, account_id, client_id, scope, created_at) {each}
      SELECT 'g' || i, 'default', a.id, 'k' || i, 'openid', 0 FROM n, account a WHERE a.email = 'alice@example.com' AND i < 60",
     "INSERT INTO ticket (id, issuer_id, request_key, account_id, session_id, client_id, aud, scope, resources, created_at, expires_at, polled_at)

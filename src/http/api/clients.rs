@@ -99,11 +99,16 @@ struct ClientItem<'a> {
     redirect_uris: Vec<&'a str>,
     grant_types: &'a [String],
     backchannel_logout_uri: Option<&'a str>,
+    post_logout_redirect_uris: Vec<&'a str>,
     /// For which services it may ask at most: `*` for any.
     audiences: &'a [String],
     first_party: bool,
     #[serde(flatten)]
     state: StateItem,
+}
+
+fn uris(uris: &[RedirectUri]) -> Vec<&str> {
+    uris.iter().map(RedirectUri::as_str).collect()
 }
 
 impl<'a> ClientItem<'a> {
@@ -113,9 +118,10 @@ impl<'a> ClientItem<'a> {
             client_id: client.client_id.as_str(),
             client_name: client.metadata.client_name.as_ref().map(DisplayName::as_str),
             token_endpoint_auth_method: client.metadata.token_endpoint_auth_method.as_str(),
-            redirect_uris: client.metadata.redirect_uris.iter().map(RedirectUri::as_str).collect(),
+            redirect_uris: uris(&client.metadata.redirect_uris),
             grant_types: &client.metadata.grant_types,
             backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(LogoutUri::as_str),
+            post_logout_redirect_uris: uris(&client.metadata.post_logout_redirect_uris),
             audiences: &client.policy.audiences,
             first_party: client.policy.first_party,
             state: StateItem::of(&administered.state),

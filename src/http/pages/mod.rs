@@ -23,7 +23,7 @@ pub use connections::{
     Stop, TimelineLine,
 };
 pub use consent::{Consent, ConsentClosed, Disclosed, KnownLine, ModeChoice, Outcome, ScopeChoice};
-pub use sign_in::{Login, ScopeLine, SignInConsent, WrongAccount};
+pub use sign_in::{EndSession, Login, ScopeLine, SignInConsent, SignedOut, WrongAccount};
 
 /// The stylesheet of every page, to be served as `text/css` at [`stylesheet_path`].
 pub const STYLESHEET: &str = include_str!("style.css");

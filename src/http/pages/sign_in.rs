@@ -47,6 +47,28 @@ pub struct SignInConsent {
     pub returns_to: String,
 }
 
+/// Whether to sign out: posts `csrf`, `request` and `decision` (`sign_out` or `stay`) to `/end_session/decision`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "end_session.html")]
+pub struct EndSession {
+    /// Whose page this is.
+    pub site: Site,
+    /// Who is asked.
+    pub account: Account,
+    /// The agent that sent the user here, where that is known.
+    pub agent: Option<Agent>,
+    /// The request to go on with; comes back as posted, so it is judged again then.
+    pub request: String,
+}
+
+/// After signing out, where nobody said where to go on.
+#[derive(Clone, Debug, Template)]
+#[template(path = "signed_out.html")]
+pub struct SignedOut {
+    /// Whose page this is.
+    pub site: Site,
+}
+
 /// One scope of a sign-in.
 #[derive(Clone, Debug)]
 pub struct ScopeLine {
@@ -84,6 +106,20 @@ impl SignInConsent {
 }
 
 impl WrongAccount {
+    /// The page.
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}
+
+impl EndSession {
+    /// The page.
+    pub fn html(&self) -> String {
+        render(self)
+    }
+}
+
+impl SignedOut {
     /// The page.
     pub fn html(&self) -> String {
         render(self)

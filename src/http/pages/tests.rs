@@ -167,6 +167,10 @@ fn stop(f: &dyn Fn(&str) -> String) -> Stop {
     }
 }
 
+fn end_session(f: &dyn Fn(&str) -> String) -> EndSession {
+    EndSession { site: site(f), account: account(f), agent: Some(agent(f)), request: f("client_id=desk-agent&state=1") }
+}
+
 /// Every page with every part of it in use; `f` passes or changes each text.
 fn every_page(f: &dyn Fn(&str) -> String) -> Vec<Named> {
     let error = ErrorPage {
@@ -187,6 +191,8 @@ fn every_page(f: &dyn Fn(&str) -> String) -> Vec<Named> {
         ("wrong account", wrong.html()),
         ("connections", connections(f).html()),
         ("stop", stop(f).html()),
+        ("end session", end_session(f).html()),
+        ("signed out", SignedOut { site: site(f) }.html()),
         ("error", error.html()),
     ]
 }
