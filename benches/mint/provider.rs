@@ -248,14 +248,13 @@ impl Provider {
         }
     }
 
-    /// Withdraws as many delegations of a service as one call does. Answers with how many that were, and how many are left.
-    pub(crate) async fn withdraw(&self, connection: &mut Connection, aud: &str) -> Outcome<[u64; 2]> {
+    /// Withdraws as many delegations of a service as one call does. Answers with how many are left.
+    pub(crate) async fn withdraw(&self, connection: &mut Connection, aud: &str) -> Outcome<u64> {
         let bearer = format!("Bearer {}", self.admin_token.trim());
         let path = format!("/api/v1/delegations?{}", form(&[("aud", aud)]));
         connection.send(&request("DELETE", &path, self.port, &[("Authorization", &bearer)], "")).await?;
         let done = connection.json()?;
-        let number = |name: &str| done[name].as_u64().ok_or_else(|| format!("no {name}: {done}"));
-        Ok([number("withdrawn")?, number("left")?])
+        Ok(done["left"].as_u64().ok_or_else(|| format!("no left: {done}"))?)
     }
 
     /// How many assertions the delegations say were minted.

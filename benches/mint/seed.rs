@@ -109,7 +109,15 @@ pub(crate) async fn fill_issuers(url: &str, issuers: &[String], users: usize) ->
 
 /// How many assertions the delegations of all issuers say were minted.
 pub(crate) async fn minted(url: &str) -> Outcome<u64> {
-    let sql = "SELECT CAST(SUM(mint_count) AS BIGINT) FROM delegation";
+    number(url, "SELECT CAST(SUM(mint_count) AS BIGINT) FROM delegation").await
+}
+
+/// How many delegations have ended.
+pub(crate) async fn ended(url: &str) -> Outcome<u64> {
+    number(url, "SELECT COUNT(*) FROM delegation WHERE ended_at IS NOT NULL").await
+}
+
+async fn number(url: &str, sql: &'static str) -> Outcome<u64> {
     let count: i64 = match Database::open(url).await? {
         Database::Sqlite(mut c) => sqlx::query_scalar(sql).fetch_one(&mut c).await?,
         Database::Postgres(mut c) => sqlx::query_scalar(sql).fetch_one(&mut c).await?,

@@ -119,15 +119,15 @@ fn parsed(url: &str) -> Result<Audience, Failure> {
     Audience::parse(url).map_err(|problem| Failure::Usage(format!("{url}: {problem}")))
 }
 
-fn failed(what: &str, error: Error) -> Failure {
-    common::failed(what, "service", &error)
+fn failed(what: &str, error: &Error) -> Failure {
+    common::failed(what, "service", error)
 }
 
 async fn list(common: &Common) -> Result<(), Failure> {
     let app = common.app().await?;
     let (mut after, mut items) = (None::<String>, Vec::new());
     loop {
-        let rows = services::list(&app, after.as_deref(), PAGE).await.map_err(|e| failed("list", e))?;
+        let rows = services::list(&app, after.as_deref(), PAGE).await.map_err(|e| failed("list", &e))?;
         let Some(last) = rows.last() else { break };
         after.clone_from(&last.service.id);
         for known in &rows {
@@ -158,7 +158,7 @@ fn item(known: &KnownService) -> Value {
 }
 
 fn show(record: Result<Record, Error>, audience: &Audience, common: &Common) -> Result<(), Failure> {
-    let Record { known, look } = record.map_err(|e| failed(audience.as_str(), e))?;
+    let Record { known, look } = record.map_err(|e| failed(audience.as_str(), &e))?;
     if common.json {
         let mut all = item(&known);
         let time = |at: Option<Timestamp>| json!(at.map(Timestamp::rfc3339));

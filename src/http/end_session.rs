@@ -35,7 +35,7 @@ pub(super) async fn get(
 /// The same request as a form. A browser sends no cookie of ours with one of another site's, but does with the address that it is led to.
 pub(super) async fn post(app: App, pairs: Pairs) -> Result<Response, Error> {
     read(&pairs)?;
-    let query = pairs.rebuild(|_, value| Some(value.to_owned()));
+    let query = carried(&pairs);
     if query.len() > MAX_REQUEST {
         return Err(Refusal::Malformed("the request", "is longer than 60 KiB, encoded as part of an address").into());
     }
@@ -52,6 +52,12 @@ pub(super) async fn decision(app: App, SignedForm { visitor, form, .. }: SignedF
     let pairs = Pairs::parse(form.single("request")?.unwrap_or_default().as_bytes());
     let request = read(&pairs)?;
     run(&app, &pairs, &request, Some(visitor), Some(answer)).await
+}
+
+/// The request again, as part of an address or a form; nothing but what is a part of it.
+fn carried(pairs: &Pairs) -> String {
+    const KNOWN: [&str; 4] = ["id_token_hint", "client_id", "post_logout_redirect_uri", "state"];
+    pairs.rebuild(|name, value| KNOWN.contains(&name).then(|| value.to_owned()))
 }
 
 fn read(pairs: &Pairs) -> Result<Request, Refusal> {
@@ -79,12 +85,11 @@ async fn run(
         (Step::Over(None), _) => reply::page(StatusCode::OK, &pages::SignedOut { site: reply::site(app) }.html()),
         (Step::Stays, _) => return Ok(reply::to_page(app, HOME)),
         (Step::Ask(client), Some(visitor)) => {
-            let query = pairs.rebuild(|_, value| Some(value.to_owned()));
             let page = pages::EndSession {
                 site: reply::site(app),
                 account: visitor.bar(app, HOME),
                 agent: client.as_deref().map(parties::agent),
-                request: query,
+                request: carried(pairs),
             };
             return Ok(reply::page(StatusCode::OK, &page.html()));
         }

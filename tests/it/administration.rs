@@ -159,7 +159,7 @@ both! {
                 problem(&world.api(method, place, &token).await, 403, "forbidden", place);
                 assert_eq!(world.api(method, place, "made-up").await.status, 401);
             }
-            for (body, status) in [(json!({"disabled": "yes"}), 400), (json!({"enabled": true}), 400), (json!([]), 400), (json!({}), 200)] {
+            for (body, status) in [(json!({"disabled": "yes"}), 400), (json!({"enabled": true}), 400), (json!([]), 400), (json!([true]), 400), (json!({}), 200)] {
                 let answer = world.api_json("PATCH", place, &admin, &body).await;
                 assert_eq!(answer.status, status, "{place} {}", answer.body);
             }

@@ -141,8 +141,8 @@ on_both! {
             (vec![("client_id", "travel-agent"), (uri, BYE)], "is not registered"),
             (vec![(uri, BYE)], "needs an id_token_hint or a client_id"),
             (vec![("id_token_hint", &hint), ("client_id", "travel-agent")], "is not the client"),
-            (vec![("client_id", "nobody")], "client_id"),
-            (vec![("client_id", "a b")], "client_id"),
+            (vec![("client_id", "nobody")], "this client is not known here"),
+            (vec![("client_id", "a b")], "this client is not known here"),
             (vec![("id_token_hint", &hint), ("state", "1"), ("state", "2")], "state"),
         ] {
             let answer = browser.get(&at(&pairs)).await;

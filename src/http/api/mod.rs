@@ -142,6 +142,10 @@ async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body, max: usize) 
         return Err(Refusal::NotJson);
     }
     let bytes = whole(headers, body, max).await?;
+    // Members by their places would be taken for members by their names.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Refusal::JsonMalformed("it is a list, where an object is expected".to_owned()));
+    }
     serde_json::from_slice(&bytes).map_err(|e| Refusal::JsonMalformed(e.to_string()))
 }
 
