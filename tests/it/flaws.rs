@@ -21,7 +21,7 @@ prints the same for programs.
   Enterprise-Managed Authorization).
 - *Seen by*: `library` by a JWT library that was told issuer, audience, type and algorithms; `profile` by whoever knows the claims; `service` by
   whoever remembers what came before or looks at the whole request.
-- *Check* is the probe's id for it, *sandbox* the flaws of the sandbox that let it pass.
+- *Check* is the probe's id for it, *sandbox* the flaws of the sandbox that let it pass; of what is to be taken, those that refuse it.
 ";
 
 fn answer(answer: Answer) -> String {

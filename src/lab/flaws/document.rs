@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-/// Whom a redirect of such a document leads to.
+/// An address that is somebody else's.
 pub const ELSEWHERE: &str = "https://elsewhere.lab.invalid/document.json";
 
 /// An answer to whoever fetches a document.
@@ -21,7 +21,7 @@ pub enum Response {
     Usual,
     /// Another status, with the document in the body.
     Status(u16),
-    /// A redirect to [`ELSEWHERE`].
+    /// A redirect to where the good one is.
     Redirect,
     /// After a wait of so many seconds.
     Slow(u16),

@@ -137,6 +137,26 @@ rules! {
         IdJag "4.4.1", Must Client;
     IgnoreJwksUriOfDocument "ignore-jwks-uri-of-document" "It does not compare the keys that a client's document names with those that signed."
         AuthMd "CIMD resolution", Must Client;
+    AcceptDocumentsOfFailures "accept-documents-of-failures" "It takes the document that comes in the body of an error."
+        Cimd "5", Must Unavailable;
+    FollowJwksRedirects "follow-jwks-redirects" "It fetches key sets from wherever it is redirected to."
+        Rfc8725 "3.10", Should Unavailable;
+    FollowCimdRedirects "follow-cimd-redirects" "It fetches clients' documents from wherever it is redirected to."
+        Cimd "5", Must Client;
+    ReadWithoutBounds "read-without-bounds" "It reads documents of any length."
+        Rfc9110 "17.5", Should Unavailable;
+    WaitForEver "wait-for-ever" "It waits for a document as long as that takes."
+        Rfc9112 "9.5", Should Unavailable;
+    IgnoreClientIdOfDocument "ignore-client-id-of-document" "It does not look at which client a document is about."
+        Cimd "4", Must Client;
+    AcceptPublishedSecrets "accept-published-secrets" "It takes documents that hold a client's secret."
+        Cimd "4.1", Must Client;
+    AcceptSharedSecrets "accept-shared-secrets" "It takes documents whose client proves who it is by a secret."
+        Cimd "4.1", Must Client;
+    AcceptAnyScheme "accept-any-scheme" "It takes links of any scheme from a client's document."
+        Cimd "8.6", Should Client;
+    AcceptKeysTwice "accept-keys-twice" "It takes documents that hold keys and say where they are as well."
+        Rfc7591 "2", Must Client;
     AcceptMissingContact "accept-missing-contact" "It takes assertions about users whom it cannot reach."
         AuthMd "Verifying ID-JAGs", Must Contact;
     AcceptUnverifiedContact "accept-unverified-contact" "It believes in addresses that the issuer has not verified."

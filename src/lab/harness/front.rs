@@ -20,7 +20,10 @@ use super::{Harness, Wrong};
 use crate::domain::ids::IssuerUrl;
 use crate::domain::rotation::SigningAlg;
 use crate::host::DEFAULT_ISSUER;
-use crate::lab::flaws::{Document, ELSEWHERE, Kind, Response as Way};
+use crate::lab::flaws::{Document, Kind, Response as Way};
+
+/// The query of the address that a redirected document is said to be at.
+const ELSEWHERE: &str = "elsewhere";
 
 /// Most bytes of a document of ours.
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -35,14 +38,16 @@ pub(super) async fn around(State(harness): State<Harness>, mut request: Request,
     if control {
         return next.run(request).await;
     }
-    let asked = document_at(&path).filter(|_| request.method() == Method::GET);
+    // Where a redirect leads, the document is good: whoever follows one takes it.
+    let good = request.method() != Method::GET || request.uri().query() == Some(ELSEWHERE);
+    let asked = document_at(&path).filter(|_| !good);
     let waits =
         asked.is_some_and(|(kind, issuer)| harness.0.faults.lock().is_ok_and(|faults| faults.waits(kind, issuer)));
     if waits {
         // Whoever has the good one already would be told that it is still the same.
         request.headers_mut().remove(header::IF_NONE_MATCH);
     }
-    let (response, kids, fault) = spoilt(&harness, asked, next.run(request).await).await;
+    let (response, kids, fault) = spoilt(&harness, asked, &path, next.run(request).await).await;
     harness.note(Entry {
         n: 0,
         at: harness.0.host.now(),
@@ -84,6 +89,7 @@ fn document_at(path: &str) -> Option<(Kind, &str)> {
 async fn spoilt(
     harness: &Harness,
     asked: Option<(Kind, &str)>,
+    path: &str,
     answer: Response,
 ) -> (Response, Vec<String>, Option<&'static str>) {
     let Some((kind, issuer)) = asked.filter(|_| answer.status() == StatusCode::OK) else {
@@ -99,7 +105,7 @@ async fn spoilt(
     match harness.spoil(&fault, issuer, value).await {
         Ok(document) => {
             let kids = kids(&Value::Object(document.members.clone()));
-            (serve(&document).await, kids, Some(fault.name))
+            (serve(&document, path).await, kids, Some(fault.name))
         }
         Err(wrong) => (wrong.response(), Vec::new(), Some(fault.name)),
     }
@@ -110,12 +116,12 @@ fn kids(set: &Value) -> Vec<String> {
     keys.filter_map(|key| key.get("kid").and_then(Value::as_str).map(str::to_owned)).collect()
 }
 
-async fn serve(document: &Document) -> Response {
+async fn serve(document: &Document, path: &str) -> Response {
     let status = StatusCode::from_u16(document.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = document.body();
     let headers = [("content-type", document.content_type()), ("cache-control", "no-store")];
     match document.response {
-        Way::Redirect => (status, [("location", ELSEWHERE)]).into_response(),
+        Way::Redirect => (status, [("location", format!("{path}?{ELSEWHERE}"))]).into_response(),
         Way::Drip => (status, headers, Body::new(Drip::new(body))).into_response(),
         Way::Slow(seconds) => {
             sleep(Duration::from_secs(seconds.into())).await;

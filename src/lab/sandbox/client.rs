@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Sandbox;
 use super::claims::{Context, LEEWAY};
+use super::fetch::{What, overlooked};
 use super::form::Fields;
 use super::members::Members;
 use super::reply::Refusal;
@@ -21,7 +22,6 @@ use crate::domain::ids::IssuerUrl;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::jose::Jwks;
 use crate::lab::flaws::{Broken, Class, Rule};
-use crate::net::Limits;
 use crate::secret::{Secret, same};
 
 /// RFC 7523 section 2.2.
@@ -68,7 +68,7 @@ impl Sandbox {
         }
         // Another one may be there next time, and this one is no use (CIMD draft section 5.2).
         if let Ok(url) = url::Url::parse(id) {
-            self.0.trust.documents.forget(&url, Limits::CIMD);
+            self.0.trust.documents.forget(&url, What::Cimd);
         }
         Err(invalid("the client's jwks_uri is not the key set that verified the signature"))
     }
@@ -77,12 +77,12 @@ impl Sandbox {
     async fn client_document(&self, id: &str, loopback: bool, now: Timestamp) -> Result<cimd::Document, String> {
         let url = cimd::check_url(id, loopback).map_err(|error| error.to_string())?;
         let documents = &self.0.trust.documents;
-        let found = documents.get(&url, Limits::CIMD, now).await.map_err(|error| {
+        let found = documents.get(&url, What::Cimd, now).await.map_err(|error| {
             tracing::warn!(error = &error as &dyn Error, client_id = ?id, "no client metadata document");
             "the client metadata document could not be had".to_owned()
         })?;
-        cimd::judge(id, &found.body, loopback).map_err(|error| {
-            documents.forget(&url, Limits::CIMD);
+        cimd::judge(id, &overlooked(id, &found, self.0.broken), loopback).map_err(|error| {
+            documents.forget(&url, What::Cimd);
             error.to_string()
         })
     }
@@ -166,8 +166,8 @@ impl Sandbox {
         }
         let uri = document.jwks_uri.as_deref().and_then(|uri| url::Url::parse(uri).ok());
         let uri = uri.ok_or("the client's document names no keys")?;
-        let set = self.0.trust.documents.get(&uri, Limits::JWKS, now).await;
-        Ok(Jwks::parse(&set.map_err(|_| "the client's keys could not be had")?.body))
+        let set = self.0.trust.documents.get(&uri, What::Jwks, now).await;
+        Ok(Jwks::parse(&*set.map_err(|_| "the client's keys could not be had")?))
     }
 }
 

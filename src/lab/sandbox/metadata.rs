@@ -135,6 +135,12 @@ pub(super) fn places(dialect: Dialect) -> Vec<(&'static str, &'static str, &'sta
         ("POST", "/backchannel_logout", "a logout token of OpenID Connect in; that user's credentials end"),
         ("GET, POST", "/api/resource", "says whom the credential stands for"),
         ("GET", "/sandbox/events", "what has happened, as JSON"),
+        ("GET", "/sandbox/events/stream", "the same as it happens, as server-sent events"),
+        (
+            "POST",
+            "/sandbox/restart",
+            "as if it were started again: with forget-jtis-at-restart, used jtis are forgotten",
+        ),
     ]);
     places
 }

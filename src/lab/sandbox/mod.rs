@@ -12,6 +12,7 @@ mod claims;
 mod client;
 mod event;
 mod examine;
+mod fetch;
 mod form;
 mod grant;
 mod identity;
@@ -192,6 +193,7 @@ impl Sandbox {
             .route("/agent/event/notify", post(security_event))
             .route(GLOBAL_REVOCATION_PATH, post(global_revocation))
             .route("/backchannel_logout", post(back_channel))
+            .route("/sandbox/restart", post(restart))
             .route("/sandbox/events", get(events))
             .route("/sandbox/events/stream", get(stream::serve))
             .route("/sandbox/page.css", document("text/css; charset=utf-8", page::STYLE.to_owned()))
@@ -307,6 +309,14 @@ impl Sandbox {
 
 async fn index(Shared(sandbox): Shared<Sandbox>) -> Response {
     reply::page(page::index(&sandbox))
+}
+
+async fn restart(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
+    if let Some(response) = reply::from_elsewhere(request.headers()) {
+        return response;
+    }
+    sandbox.restart();
+    reply::empty(StatusCode::NO_CONTENT)
 }
 
 async fn events(Shared(sandbox): Shared<Sandbox>) -> Response {

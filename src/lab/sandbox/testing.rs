@@ -38,7 +38,7 @@ pub(super) fn signed(key: &SigningKey, typ: &str, claims: &(impl serde::Serializ
 }
 
 /// A router on a free port for as long as the test's runtime lives; the router is made when the origin is known.
-async fn serve(router: impl FnOnce(&str) -> axum::Router) -> String {
+pub(super) async fn serve(router: impl FnOnce(&str) -> axum::Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let router = router(&origin);

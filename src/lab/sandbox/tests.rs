@@ -2,6 +2,7 @@
 
 mod claimed;
 mod dialects;
+mod documents;
 mod live;
 mod matrix;
 
