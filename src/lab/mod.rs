@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod flaws;
 pub mod harness;
+pub mod hosted;
 pub mod issuer;
 pub mod mint;
 pub mod pages;

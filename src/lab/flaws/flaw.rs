@@ -82,8 +82,7 @@ impl Flaw {
     /// The check of the probe that sends it.
     #[must_use]
     pub fn check(&self) -> String {
-        let at: String = self.section.at.to_lowercase().chars().map(|c| if c == ' ' { '-' } else { c }).collect();
-        format!("{}/{at}/{}", self.section.spec.slug(), self.name)
+        self.section.check(self.name)
     }
 
     /// A good token with this flaw and no other; nothing where it is none of a token.

@@ -48,6 +48,7 @@ specs! {
     Rfc9396 "rfc9396" "RFC 9396";
     Rfc9449 "rfc9449" "RFC 9449";
     Rfc9493 "rfc9493" "RFC 9493";
+    Rfc9728 "rfc9728" "RFC 9728";
     OpenId "openid" "OpenID Connect Core";
 }
 
@@ -58,6 +59,15 @@ pub struct Section {
     pub spec: Spec,
     /// Its number there, or its heading where there are none.
     pub at: &'static str,
+}
+
+impl Section {
+    /// The id of a check of this rule.
+    #[must_use]
+    pub fn check(&self, name: &str) -> String {
+        let at: String = self.at.to_lowercase().chars().map(|c| if c == ' ' { '-' } else { c }).collect();
+        format!("{}/{at}/{name}", self.spec.slug())
+    }
 }
 
 impl std::fmt::Display for Section {

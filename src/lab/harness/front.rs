@@ -1,18 +1,11 @@
 //! What each request to a harness passes: who may ask, what is wrong with documents on purpose, and the ledger.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
-use hyper::body::Frame;
+use axum::response::Response;
 use serde_json::Value;
-use tokio::time::{Interval, interval, sleep};
 
 use super::faults::Spoilt;
 use super::ledger::{Entry, kept};
@@ -20,10 +13,8 @@ use super::{Harness, Wrong};
 use crate::domain::ids::IssuerUrl;
 use crate::domain::rotation::SigningAlg;
 use crate::host::DEFAULT_ISSUER;
-use crate::lab::flaws::{Document, Kind, Response as Way};
-
-/// The query of the address that a redirected document is said to be at.
-const ELSEWHERE: &str = "elsewhere";
+use crate::lab::flaws::{Document, Kind};
+use crate::lab::hosted::{ELSEWHERE, kids, serve};
 
 /// Most bytes of a document of ours.
 const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -100,58 +91,14 @@ async fn spoilt(
     let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let fault = harness.0.faults.lock().ok().and_then(|mut faults| faults.take(kind, issuer));
     let Some(fault) = fault else {
-        return (Response::from_parts(parts, Body::from(bytes)), kids(&value), None);
+        return (Response::from_parts(parts, Body::from(bytes)), kids(value.get("keys")), None);
     };
     match harness.spoil(&fault, issuer, value).await {
         Ok(document) => {
-            let kids = kids(&Value::Object(document.members.clone()));
-            (serve(&document, path).await, kids, Some(fault.name))
+            let kids = kids(document.members.get("keys"));
+            (serve(&document, path, "no-store").await, kids, Some(fault.name))
         }
         Err(wrong) => (wrong.response(), Vec::new(), Some(fault.name)),
-    }
-}
-
-fn kids(set: &Value) -> Vec<String> {
-    let keys = set.get("keys").and_then(Value::as_array).into_iter().flatten();
-    keys.filter_map(|key| key.get("kid").and_then(Value::as_str).map(str::to_owned)).collect()
-}
-
-async fn serve(document: &Document, path: &str) -> Response {
-    let status = StatusCode::from_u16(document.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = document.body();
-    let headers = [("content-type", document.content_type()), ("cache-control", "no-store")];
-    match document.response {
-        Way::Redirect => (status, [("location", format!("{path}?{ELSEWHERE}"))]).into_response(),
-        Way::Drip => (status, headers, Body::new(Drip::new(body))).into_response(),
-        Way::Slow(seconds) => {
-            sleep(Duration::from_secs(seconds.into())).await;
-            (status, headers, body).into_response()
-        }
-        _ => (status, headers, body).into_response(),
-    }
-}
-
-/// A body of one byte a second.
-struct Drip {
-    left: std::vec::IntoIter<u8>,
-    tick: Interval,
-}
-
-impl Drip {
-    fn new(body: Vec<u8>) -> Self {
-        Self { left: body.into_iter(), tick: interval(Duration::from_secs(1)) }
-    }
-}
-
-impl hyper::body::Body for Drip {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.tick.poll_tick(cx).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(self.left.next().map(|byte| Ok(Frame::data(Bytes::from(vec![byte])))))
     }
 }
 

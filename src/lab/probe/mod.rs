@@ -1,3 +1,26 @@
 //! The probe: examines a service that accepts ID-JAGs, from outside, as any issuer that it trusts could.
+//!
+//! Bad assertions are sent between good ones that differ from them in nothing but the flaw: a refusal shows something only where those are
+//! taken. What counts is what really happens and not what is answered, wherever that can be seen.
 
+mod blocks;
+mod check;
+mod clients;
+mod judge;
+mod keys;
+mod metadata;
+mod notices;
+mod outline;
 pub mod report;
+mod run;
+mod stage;
+mod talk;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Check, Selection, all};
+pub use outline::{Planned, outline};
+pub use run::{Options, Progress, Restart, run};
+pub use stage::{Client, User};
+pub use target::Known;

@@ -198,6 +198,7 @@ impl Sandbox {
             .route("/sandbox/events/stream", get(stream::serve))
             .route("/sandbox/page.css", document("text/css; charset=utf-8", page::STYLE.to_owned()))
             .route("/sandbox/page.js", document("text/javascript; charset=utf-8", page::SCRIPT.to_owned()))
+            .route("/api/", get(resource::serve).post(resource::serve))
             .route("/api/resource", get(resource::serve).post(resource::serve));
         if *dialect == Dialect::V01 {
             router = router

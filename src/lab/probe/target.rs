@@ -1,0 +1,124 @@
+//! What is examined: how a service talks, and where.
+
+use url::Url;
+
+use super::talk::{Call, Talk};
+use crate::domain::claims::LOGOUT;
+use crate::domain::notice::Format;
+use crate::domain::understood::{self, Understood, Verdict};
+use crate::lab::flaws::{Dialect, SECEVENT};
+use crate::net::Method;
+
+/// A service, as far as a probe has to know it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// Its identifier, byte for byte.
+    pub(super) audience: String,
+    /// How it talks.
+    pub(super) dialect: Dialect,
+    /// Where assertions go.
+    pub(super) assertions: Url,
+    /// Where its own assertions go for access tokens, in the dialects that have those.
+    pub(super) token: Option<Url>,
+    /// Where it is told of withdrawals, and by which kind of token.
+    pub(super) notices: Option<(&'static str, Url)>,
+    /// What answers 401 to whoever has no credential.
+    pub(super) api: Option<Url>,
+    /// What an assertion is for.
+    pub(super) resource: Option<String>,
+    /// What it is to allow.
+    pub(super) scope: Option<String>,
+    /// What v0.1 is asked for.
+    pub(super) credential_type: &'static str,
+}
+
+/// What somebody knows better than the service's metadata.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// How it talks.
+    pub dialect: Option<Dialect>,
+    /// What answers 401 to whoever has no credential.
+    pub api: Option<Url>,
+    /// What an assertion is for.
+    pub resource: Option<String>,
+    /// What it is to allow.
+    pub scope: Option<String>,
+}
+
+impl Target {
+    /// What the metadata say, where nobody knows better.
+    ///
+    /// # Errors
+    /// Why there is nothing to examine.
+    pub(super) async fn read(understood: &Understood, known: &Known, talk: &Talk) -> Result<Self, String> {
+        let audience = understood.issuer.clone().ok_or("no document proves what the service's identifier is")?;
+        let said = match understood.dialect.value {
+            understood::Dialect::V01 => Some(Dialect::V01),
+            understood::Dialect::Flat => Some(Dialect::Flat),
+            understood::Dialect::Nested => Some(Dialect::Nested),
+            understood::Dialect::Plain => Some(Dialect::Plain),
+            understood::Dialect::None => None,
+        };
+        let dialect =
+            known.dialect.or(said).ok_or("its metadata name nothing that an assertion could be brought to")?;
+        let url = |text: &str| Url::parse(text).ok();
+        let own = token_endpoint(understood, talk).await;
+        let assertions = match dialect {
+            Dialect::Plain => own.clone().or_else(|| understood.endpoint.value.as_deref().and_then(url)),
+            _ => understood.endpoint.value.as_deref().and_then(url),
+        };
+        let assertions = assertions.ok_or("its metadata do not say where assertions go")?;
+        let (typ, format) =
+            if dialect == Dialect::V01 { (LOGOUT, Format::LogoutJwt) } else { (SECEVENT, Format::SecEvent) };
+        let channel = |wanted: Format| understood.notices.iter().find(|notice| notice.value.format == wanted);
+        let notices = channel(format).and_then(|notice| url(&notice.value.endpoint)).map(|at| (typ, at));
+        let resource = known.resource.clone().or_else(|| understood.resources.value.first().cloned());
+        let keys = &understood.credential_types.value;
+        Ok(Self {
+            audience,
+            dialect,
+            assertions,
+            token: own.filter(|_| matches!(dialect, Dialect::Flat | Dialect::Nested)),
+            notices: notices.filter(|_| dialect != Dialect::Plain),
+            api: known.api.clone().or_else(|| resource.as_deref().and_then(url)),
+            scope: known.scope.clone().or_else(|| understood.scopes.value.first().cloned()),
+            resource,
+            credential_type: if keys.is_empty() || keys.iter().any(|key| key == "api_key") {
+                "api_key"
+            } else {
+                "access_token"
+            },
+        })
+    }
+
+    /// Where the service's token endpoint is that an assertion of its own goes to.
+    #[must_use]
+    pub(super) fn own_token_endpoint(&self) -> Option<&Url> {
+        self.token.as_ref().or((self.dialect == Dialect::Plain).then_some(&self.assertions))
+    }
+}
+
+/// The token endpoint, which only the documents that prove themselves say (RFC 8414 section 2), and which is at the service itself.
+async fn token_endpoint(understood: &Understood, talk: &Talk) -> Option<Url> {
+    let issuer = Url::parse(understood.issuer.as_deref()?).ok()?;
+    let proving = understood.documents.iter().filter(|document| document.verdict == Verdict::Proves);
+    for document in proving {
+        let call = Call::new(Method::Get, Url::parse(&document.document).ok()?);
+        let said = talk.send("its metadata", &call, None).await;
+        let found =
+            said.reply.as_ref().ok().and_then(|reply| reply.json.get("token_endpoint")?.as_str().map(str::to_owned));
+        let url = found.and_then(|text| Url::parse(&text).ok());
+        if let Some(url) = url.filter(|url| is_at(url, &issuer)) {
+            return Some(url);
+        }
+    }
+    None
+}
+
+/// Whether an address is at a host or one below it.
+pub(super) fn is_at(url: &Url, service: &Url) -> bool {
+    match (url.host_str(), service.host_str()) {
+        (Some(host), Some(own)) => host == own || host.strip_suffix(own).is_some_and(|rest| rest.ends_with('.')),
+        _ => false,
+    }
+}
