@@ -54,6 +54,7 @@ impl Probe {
         }
         let set = self.other_keys(&extra, &beside);
         let path = format!("{}{JWKS}", path_of(&self.stage.cast.issuer.url));
+        let published = Instant::now();
         self.stage.hosted.put(&path, Document::new(set));
         let (heard, evidence) = self.by_a_new_key(&mut extra).await?;
         if heard == Heard::Taken {
@@ -61,7 +62,14 @@ impl Probe {
         } else {
             self.effect(&SURVIVES, Verdict::Skipped, "the new key is not taken", Vec::new());
         }
-        self.odd_keys(beside).await?;
+        if self.has_fetched_since(published) {
+            self.odd_keys(beside).await?;
+        } else {
+            for (flaw, _) in beside {
+                let why = "the service did not fetch the key set in which it is";
+                self.keep(flaw, Tried { verdict: Verdict::Void, why: why.into(), evidence: Vec::new() }, None);
+            }
+        }
         let mut late = [Vec::new(), Vec::new()];
         for (kind, late) in [Kind::Assertion, Kind::Notice].into_iter().zip(&mut late) {
             for flaw in self.wanted(kind) {
@@ -78,8 +86,12 @@ impl Probe {
         Ok(())
     }
 
+    fn has_fetched_since(&self, when: Instant) -> bool {
+        self.stage.hosted.fetches(&self.stage.jwks_path()).last().is_some_and(|fetch| fetch.at >= when)
+    }
+
     fn how_often_it_fetches(&mut self) {
-        let fetches = self.stage.hosted.fetches(&self.stage.jwks_path()).len();
+        let fetches = self.stage.hosted.fetches(&self.stage.jwks_path()).len() - self.fetched_before;
         let presented = self.presented;
         let why = format!("it fetched the key set {fetches} times for {presented} assertions");
         let (verdict, why) = if presented < 2 * FREE {

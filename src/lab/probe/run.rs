@@ -96,6 +96,8 @@ pub(super) struct Probe {
     pub(super) over: Option<Ending>,
     /// Assertions that were presented.
     pub(super) presented: usize,
+    /// Fetches of the key set before the first of them.
+    pub(super) fetched_before: usize,
     /// How the refusals of what has a flaw are worded.
     pub(super) refusals: Vec<String>,
 }
@@ -165,8 +167,16 @@ pub async fn run(options: Options) -> Result<Report, JoseError> {
             }
             let stage = Stage { cast, hosted, target, talk, user, client, clock, rng };
             let options = Limits { other_user, selection: selection.clone(), patience, kill_within, restart, stop };
-            let mut probe =
-                Probe { stage, options, results, fresh: false, over: None, presented: 0, refusals: Vec::new() };
+            let mut probe = Probe {
+                stage,
+                options,
+                results,
+                fresh: false,
+                over: None,
+                presented: 0,
+                fetched_before: 0,
+                refusals: Vec::new(),
+            };
             Box::pin(probe.examine()).await?;
             probe.look_at_refusals();
             report.ending = probe.over.unwrap_or(Ending::Complete);
@@ -257,6 +267,7 @@ impl Probe {
     }
 
     async fn examine(&mut self) -> Result<(), JoseError> {
+        self.fetched_before = self.stage.hosted.fetches(&self.stage.jwks_path()).len();
         self.stage.publish(self.keys_at_first());
         self.look_for_the_api().await;
         self.results.say("a good assertion");

@@ -123,7 +123,12 @@ async fn without_each_rule(dialect: Dialect) {
     let issuer = Issuer::new().await;
     let mut wrong = Vec::new();
     for rule in Broken::all().rules() {
-        let report = issuer.probe(dialect, [rule].into_iter().collect()).await;
+        let (origin, sandbox) = issuer.sandbox(dialect, [rule].into_iter().collect()).await;
+        let mut options = issuer.options(&origin, dialect, sandbox).await;
+        // These wait for time-outs; the strict one was shown them.
+        let slow = ["cimd-hangs", "cimd-drips", "cimd-slow"].map(str::to_owned);
+        options.selection = Selection::new(Vec::new(), slow.to_vec()).unwrap();
+        let report = Box::pin(run(options)).await.unwrap();
         for checked in &report.checks {
             let check = all().into_iter().find(|check| check.id() == checked.id).unwrap();
             let names_it = check.counterparts().contains(&rule.name());
