@@ -134,7 +134,8 @@ flaws! { Assertion Token;
             d.set("client_id", &cast.others.client_id);
         };
     "client-id-of-a-stranger" "The client_id leads to the document of somebody else, who has other keys."
-        AuthMd "CIMD resolution", Must Client Service ["claims.client_id"] unless "trust-client-id" => |d, cast| {
+        AuthMd "CIMD resolution", Must Client Service ["claims.client_id"]
+        unless "trust-client-id" or "ignore-jwks-uri-of-document" or "accept-any-issuer" => |d, cast| {
             d.set("client_id", format!("{}/agent-auth.json", cast.others.url));
         };
     "client-id-by-http" "The client_id is a URL that is not https."

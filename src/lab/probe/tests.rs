@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::domain::ids::{Audience, IssuerUrl};
 use crate::flow::discover::discover;
 use crate::jose::LabKey;
-use crate::lab::flaws::{Broken, Dialect};
+use crate::lab::flaws::{Answer, Broken, Class, Dialect, Rule};
 use crate::lab::hosted::Hosted;
 use crate::lab::sandbox::{self, Sandbox};
 use crate::net::{Documents, Net, Policy};
@@ -123,6 +123,10 @@ async fn without_each_rule(dialect: Dialect) {
     let issuer = Issuer::new().await;
     let mut wrong = Vec::new();
     for rule in Broken::all().rules() {
+        // Nobody is asked for proofs there, so there is nothing to be too lenient with.
+        if rule == Rule::AcceptAnyDpopProof && dialect != Dialect::Plain {
+            continue;
+        }
         let (origin, sandbox) = issuer.sandbox(dialect, [rule].into_iter().collect()).await;
         let mut options = issuer.options(&origin, dialect, sandbox).await;
         // These wait for time-outs; the strict one was shown them.
@@ -131,6 +135,13 @@ async fn without_each_rule(dialect: Dialect) {
         let report = Box::pin(run(options)).await.unwrap();
         for checked in &report.checks {
             let check = all().into_iter().find(|check| check.id() == checked.id).unwrap();
+            // What the dialect leaves open, or takes whatever rule is kept, shows nothing of a rule.
+            if let Check::Flaw(flaw) = check
+                && !matches!(flaw.answer(dialect), Answer::Refuse { .. })
+                && flaw.class != Class::Tolerated
+            {
+                continue;
+            }
             let names_it = check.counterparts().contains(&rule.name());
             let found = matches!(checked.verdict, Verdict::Fail | Verdict::Warning);
             let shown = !matches!(checked.verdict, Verdict::Skipped);

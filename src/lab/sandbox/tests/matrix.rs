@@ -43,6 +43,10 @@ impl Stage {
         let mut forged = issuer.stranger.public_jwk();
         forged["kid"] = json!(issuer.key.kid());
         providers[2].publish("/jwks.json", json!({"keys": [forged]}));
+        let (id, at) = (format!("{}{CIMD}", others.url), format!("{}/jwks.json", others.url));
+        let forger = json!({"client_id": id, "client_name": "Forger", "token_endpoint_auth_method": "private_key_jwt",
+            "jwks_uri": at});
+        providers[2].publish(CIMD, forger);
         Self { cast: Cast { issuer, untrusted, others, now: NOW }, providers }
     }
 
