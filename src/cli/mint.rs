@@ -136,28 +136,35 @@ fn terms(command: &Command, issuer: &IssuerUrl, audience: &str, rng: &Rng) -> Re
     })
 }
 
-/// That of the file, which is made where there is none; else a new one.
+/// That of the file, else a new one.
 fn key(command: &Command, rng: &Rng) -> Result<LabKey, Failure> {
-    let make = || {
-        let alg = command.alg.unwrap_or(SigningAlg::Es256);
-        LabKey::generate(alg, rng).map_err(|e| Failure::Unable(e.to_string()))
-    };
-    let Some(file) = &command.key else { return make() };
+    match &command.key {
+        Some(file) => key_of(file, "key", command.alg),
+        None => made(command.alg, rng),
+    }
+}
+
+fn made(alg: Option<SigningAlg>, rng: &Rng) -> Result<LabKey, Failure> {
+    LabKey::generate(alg.unwrap_or(SigningAlg::Es256), rng).map_err(|e| Failure::Unable(e.to_string()))
+}
+
+/// The key of a file that an option names, which is made where there is none.
+pub(super) fn key_of(file: &Path, option: &str, alg: Option<SigningAlg>) -> Result<LabKey, Failure> {
     let lost = |e: std::io::Error| Failure::Unable(format!("{}: {e}", file.display()));
     let key = match File::open(file) {
         Ok(open) => {
             let mut text = Zeroizing::new(String::new());
             open.take(MAX_FILE).read_to_string(&mut text).map_err(lost)?;
-            LabKey::read(&text).map_err(|e| Failure::Usage(format!("--key {}: {e}", file.display())))?
+            LabKey::read(&text).map_err(|e| Failure::Usage(format!("--{option} {}: {e}", file.display())))?
         }
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            let key = make()?;
+            let key = made(alg, &Rng::Os)?;
             write(file, &key)?;
             key
         }
         Err(e) => return Err(lost(e)),
     };
-    match command.alg {
+    match alg {
         Some(alg) if alg != key.alg() => {
             let problem = format!("the key of {} signs {}", file.display(), key.alg().as_str());
             Err(wrong("alg", Some(alg.as_str()), &problem))
@@ -171,6 +178,6 @@ fn write(file: &Path, key: &LabKey) -> Result<(), Failure> {
     let text = key.to_jwk().map_err(|e| lost(&e))?;
     let mut open = File::options().write(true).create_new(true).mode(0o600).open(file).map_err(|e| lost(&e))?;
     writeln!(open, "{}", text.as_str()).map_err(|e| lost(&e))?;
-    say!("avouch mint: made {}, which signs for tests and for nothing else", file.display());
+    say!("made {}, which signs for tests and for nothing else", file.display());
     Ok(())
 }

@@ -149,7 +149,7 @@ enum Command {
     #[command(after_help = help!("avouch mint --audience http://localhost:8000 --key lab.json --flaw expired", "With --key FILE the key is the same each time: `avouch mint --key FILE --jwks` prints the key set, to be served at the issuer's\n/.well-known/jwks.json. It lives for 300 seconds."))]
     Mint(Box<mint::Command>),
     /// Grade a relying service: what it is to refuse, what it is to take, and what it is to end
-    #[command(after_help = help!("avouch probe --from report.json --html report.html --baseline known.txt", "How to read a report: docs/probe.md. Exit code 1: something fell short that was not expected to, or the baseline is out of date."))]
+    #[command(after_help = help!("avouch probe https://auth.service.example --issuer https://lab.example/lab --listen 0.0.0.0:4500 --html report.html", "The service has to trust the issuer, whose entry is printed first, and to reach it. Bad assertions go to it between good ones.\nHow to read a report: docs/probe.md. Exit code 1: something fell short that was not expected to, or the baseline is out of date."))]
     Probe(Box<probe::Arguments>),
     /// Read the configuration, say what is wrong with it or what a start would change, and do nothing else
     #[command(after_help = help!("avouch check-config --config /etc/avouch/avouch.toml"))]
@@ -236,7 +236,7 @@ pub fn run() -> ExitCode {
                 Ok(())
             }
             Command::Mint(command) => mint::run(&command),
-            Command::Probe(arguments) => probe::run(&arguments),
+            Command::Probe(arguments) => probe::run(*arguments).await,
             Command::CheckConfig { config } => config::check(config.as_deref()).await,
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
             Command::Backup { file, config } => config::backup(&file, config.as_deref()).await,

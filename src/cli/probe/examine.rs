@@ -78,13 +78,13 @@ pub(super) struct Arguments {
     resource: Option<String>,
     /// An address of the API that answers 401 to whoever has no credential, and 200 to whoever has one [default: the resource]
     #[arg(long, value_name = "URL")]
-    api: Option<Url>,
+    api: Option<String>,
     /// A command that starts the service anew, for what has to hold over a restart
     #[arg(long, value_name = "COMMAND")]
     restart: Option<String>,
     /// Networks of your own that may be reached, as 10.0.0.0/8 (repeatable)
     #[arg(long, value_name = "CIDR")]
-    network: Vec<ipnet::IpNet>,
+    network: Vec<String>,
     /// Requests a second; 0 is as fast as it goes [default: 5; 0 for a service on this machine]
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
@@ -133,7 +133,7 @@ impl Arguments {
             resource: self.resource.or(file.resource),
             api: self.api.or(file.api),
             restart: self.restart.or(file.restart),
-            network: if self.network.is_empty() { file.network } else { self.network },
+            network: list(self.network, file.network),
             rate: self.rate.or(file.rate),
             patience: self.patience.or(file.patience),
             kill_within: self.kill_within.or(file.kill_within),
@@ -206,7 +206,9 @@ async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -
             .map_err(|e| Failure::Unable(e.to_string()))?,
     };
     let local = asked.is_loopback();
-    let policy = Policy { allow_private_addresses: local, allowed_networks: arguments.network.clone() };
+    let network = |text: &String| text.parse().map_err(|e| Failure::Usage(format!("--network {text}: {e}")));
+    let allowed_networks = arguments.network.iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    let policy = Policy { allow_private_addresses: local, allowed_networks };
     let net = Net::new(policy).map_err(|e| Failure::Usage(e.to_string()))?;
     let found = discover(&Documents::new(net.clone()), &asked, Clock::System.now(), true).await;
     is_the_one_named(&asked, &found.understood)?;
@@ -214,9 +216,11 @@ async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -
         trust_entry(&issuer, &user, client.as_ref());
     }
     let rate = arguments.rate.unwrap_or(if local { 0 } else { POLITE });
+    let api =
+        arguments.api.as_deref().map(|text| Url::parse(text).map_err(|e| Failure::Usage(format!("--api {text}: {e}"))));
     let known = Known {
         dialect: arguments.dialect.map(Into::into),
-        api: arguments.api,
+        api: api.transpose()?,
         resource: arguments.resource,
         scope: arguments.scope,
     };
@@ -253,7 +257,9 @@ fn is_the_one_named(asked: &Audience, understood: &Understood) -> Result<(), Fai
         return Ok(());
     }
     let (guard, asked) = (guard.as_str(), asked.as_str());
-    Err(Failure::Usage(format!("{asked} is guarded by {guard}, at another host: to examine that one, run avouch probe {guard}")))
+    Err(Failure::Usage(format!(
+        "{asked} is guarded by {guard}, at another host: to examine that one, run avouch probe {guard}"
+    )))
 }
 
 fn user(option: &str, text: &str) -> Result<User, Failure> {
@@ -280,8 +286,15 @@ fn trust_entry(issuer: &IssuerUrl, user: &User, client: Option<&Client>) {
     say!("  its metadata        {}", issuer.at("/.well-known/openid-configuration"));
     say!("  client (auth.md)    {}", issuer.at("/agent-auth.json"));
     say!("  client (RFC 7523)   {by}");
-    say!("  user                {}{}", user.sub, user.email.as_ref().map(|email| format!(", {email}")).unwrap_or_default());
-    say!("  as JSON             {{\"issuer\": \"{issuer}\", \"jwks_uri\": \"{}\"}}", issuer.at("/.well-known/jwks.json"));
+    say!(
+        "  user                {}{}",
+        user.sub,
+        user.email.as_ref().map(|email| format!(", {email}")).unwrap_or_default()
+    );
+    say!(
+        "  as JSON             {{\"issuer\": \"{issuer}\", \"jwks_uri\": \"{}\"}}",
+        issuer.at("/.well-known/jwks.json")
+    );
     say!("  of a sandbox        avouch sandbox --trust {issuer}");
 }
 
@@ -323,4 +336,3 @@ fn restart(command: String, url: &str) -> Result<Restart, Failure> {
         })
     }))
 }
-

@@ -3,6 +3,8 @@
 use crate::domain::spelling::nearest;
 use crate::lab::flaws::{self, Answer, Class, Dialect, Flaw, Kind, Level, Section, Spec};
 
+use super::report::link::link;
+use super::report::matters::{matters, matters_of_effect};
 use super::report::{Checked, Group, Verdict};
 
 /// A check.
@@ -171,6 +173,15 @@ impl Check {
         }
     }
 
+    /// What somebody could do where it is not kept.
+    #[must_use]
+    pub fn matters(&self) -> &'static str {
+        match self {
+            Self::Flaw(flaw) => matters(flaw),
+            Self::Effect(effect) => matters_of_effect(effect.name).unwrap_or_default(),
+        }
+    }
+
     /// It, with what came of it.
     #[must_use]
     pub fn checked(&self, dialect: Option<Dialect>, verdict: Verdict, reason: impl Into<String>) -> Checked {
@@ -180,9 +191,9 @@ impl Check {
             group: self.group(),
             meaning: self.meaning().to_owned(),
             section: self.section().to_string(),
-            link: None,
+            link: link(self.section()),
             level: self.level().as_str().to_owned(),
-            matters: String::new(),
+            matters: self.matters().to_owned(),
             expected: self.expected(dialect),
             verdict,
             reason: reason.into(),

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 use super::check::{Check, NO_CREDENTIAL, NO_REFRESH, NO_STORE, Selection, all};
 use super::judge::{Heard, credential};
 use super::metadata;
+use super::report::advice::advice;
+use super::report::grade::grade;
 use super::report::{Checked, Ending, Evidence, Line, Report, SCHEMA, Verdict};
 use super::stage::{Client, Credential, Stage, User, cast};
 use super::talk::{Said, Talk};
@@ -214,6 +216,8 @@ fn finish(report: &mut Report, mut results: Results, selection: &Selection) {
         })
         .collect();
     report.remarks.append(&mut results.remarks);
+    report.grade = grade(&report.checks, report.ending);
+    report.advice = advice(&report.checks, report.ending);
 }
 
 impl Results {
