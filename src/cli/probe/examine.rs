@@ -43,6 +43,7 @@ const MAX_FILE: u64 = 64 * 1024;
 
 /// What is examined, and how.
 #[derive(clap::Args, Default, Deserialize)]
+#[group(id = "Examination", multiple = true)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Arguments {
     /// How it talks [default: as its metadata say]

@@ -16,7 +16,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "URL", group = "probed")]
     url: Option<String>,
     /// Print every check there is, and send nothing
-    #[arg(long, group = "probed", conflicts_with_all = ["Reports", "Reading"])]
+    #[arg(long, group = "probed", conflicts_with_all = ["Reports", "Reading", "Examination"])]
     list: bool,
     /// Read the metadata, say what would be sent, and send none of it
     #[arg(long, requires = "url", conflicts_with_all = ["Reports", "Reading"])]
@@ -24,10 +24,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     examine: Box<examine::Arguments>,
     /// Take what an earlier run wrote by --json, and send nothing: for the other forms of the report, or another baseline
-    #[arg(long, value_name = "REPORT", group = "probed")]
+    #[arg(long, value_name = "REPORT", group = "probed", conflicts_with = "Examination")]
     from: Option<PathBuf>,
     /// Say what got better and what got worse between two reports that runs wrote by --json
-    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], group = "probed", conflicts_with_all = ["Reports", "Reading"])]
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], group = "probed", conflicts_with_all = ["Reports", "Reading", "Examination"])]
     compare: Option<Vec<PathBuf>>,
     #[command(flatten)]
     reports: reports::Arguments,
