@@ -17,11 +17,12 @@ use super::super::{Failure, descriptors, log, mint, serve, stop};
 use crate::clock::Clock;
 use crate::config::Log;
 use crate::domain::ids::{Audience, IssuerUrl, Subject};
+use crate::domain::rotation::SigningAlg;
 use crate::domain::understood::Understood;
 use crate::flow::discover::discover;
 use crate::http::serve::{Limits, serve_within};
-use crate::jose::LabKey;
 use crate::lab::hosted::Hosted;
+use crate::lab::issuer::LabKey;
 use crate::lab::probe::report::Report;
 use crate::lab::probe::{self, Client, Known, Options, Progress, Restart, Selection, User};
 use crate::net::{Documents, Net, Policy};
@@ -203,8 +204,7 @@ async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -
     let issuer = IssuerUrl::parse(&issuer).map_err(|e| Failure::Usage(format!("--issuer {issuer}: {e}")))?;
     let key = match &arguments.issuer_key {
         Some(file) => mint::key_of(file, "issuer-key", None)?,
-        None => LabKey::generate(crate::domain::rotation::SigningAlg::Es256, &Rng::Os)
-            .map_err(|e| Failure::Unable(e.to_string()))?,
+        None => LabKey::generate(SigningAlg::Es256, &Rng::Os).map_err(|e| Failure::Unable(e.to_string()))?,
     };
     let local = asked.is_loopback();
     let network = |text: &String| text.parse().map_err(|e| Failure::Usage(format!("--network {text}: {e}")));

@@ -1,9 +1,9 @@
 //! Assertions with flaws, in blocks between good ones.
 
 use super::check::Check;
+use super::examiner::Probe;
 use super::judge::{Heard, judge};
 use super::report::{Checked, Evidence, Verdict};
-use super::run::Probe;
 use super::stage::User;
 use crate::jose::JoseError;
 use crate::lab::flaws::{Answer, Dialect, Draft, Flaw, Kind, Level, Presented, Signer, all};

@@ -3,8 +3,8 @@
 use tokio::task::JoinSet;
 
 use super::blocks::Tried;
+use super::examiner::Probe;
 use super::judge::{At, Heard, hear, judge};
-use super::run::Probe;
 use super::talk::Said;
 use crate::jose::JoseError;
 use crate::lab::flaws::{Class, Dialect, Draft, Flaw, Kind};

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::blocks::Tried;
 use super::check::{FEW_FETCHES, REFETCHES, SURVIVES};
+use super::examiner::Probe;
 use super::judge::{Heard, judge};
 use super::report::{Evidence, Verdict};
-use super::run::Probe;
 use super::stage::Credential;
 use crate::domain::rotation::SigningAlg;
 use crate::jose::{JoseError, LabKey};

@@ -1,8 +1,9 @@
 //! What a service publishes of itself, and what its API says to whoever has no credential.
 
 use super::check::{CHALLENGE, Check, Effect, PROVES_ITSELF, SAYS_ID_JAG, SAYS_NOTICES, SAYS_WHERE, Selection};
+use super::examiner::Probe;
 use super::report::{Checked, Verdict};
-use super::run::{Probe, Results};
+use super::results::Results;
 use super::talk::Call;
 use crate::domain::understood::{self, Takes, Understood};
 use crate::lab::flaws::Level;

@@ -6,12 +6,15 @@
 mod blocks;
 mod check;
 mod clients;
+mod examiner;
+mod first;
 mod judge;
 mod keys;
 mod metadata;
 mod notices;
 mod outline;
 pub mod report;
+mod results;
 mod run;
 mod stage;
 mod talk;
@@ -20,7 +23,9 @@ mod target;
 mod tests;
 
 pub use check::{Check, Selection, all};
+pub use examiner::Restart;
 pub use outline::{Planned, outline};
-pub use run::{Options, Progress, Restart, run};
+pub use results::Progress;
+pub use run::{Options, run};
 pub use stage::{Client, User};
 pub use target::Known;

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::blocks::{BLOCK, Tried};
 use super::check::{ENDS, SPARES};
+use super::examiner::Probe;
 use super::judge::{At, Heard, hear, judge};
 use super::report::{Evidence, Verdict};
-use super::run::Probe;
 use super::stage::Credential;
 use super::talk::Said;
 use crate::jose::JoseError;

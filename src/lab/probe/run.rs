@@ -1,33 +1,28 @@
 //! One examination from its beginning to its end.
 
-use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::check::{Check, NO_CREDENTIAL, NO_REFRESH, NO_STORE, Selection, all};
-use super::judge::{Heard, credential};
+use super::check::{NO_CREDENTIAL, Selection, all};
+use super::examiner::{Limits, Probe, Restart};
 use super::metadata;
 use super::report::advice::advice;
 use super::report::grade::grade;
-use super::report::{Checked, Ending, Evidence, Line, Report, SCHEMA, Verdict};
-use super::stage::{Client, Credential, Stage, User, cast};
-use super::talk::{Said, Talk};
+use super::report::{Ending, Line, Report, SCHEMA, Verdict};
+use super::results::{Results, Tell};
+use super::stage::{Client, Stage, User, cast};
+use super::talk::Talk;
 use super::target::{Known, Target};
 use crate::clock::Clock;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::understood::Understood;
 use crate::jose::{JoseError, LabKey};
-use crate::lab::flaws::{Dialect, Kind};
 use crate::lab::hosted::Hosted;
 use crate::net::Net;
 use crate::rng::Rng;
-
-/// Starts the service anew, and says when it is there again.
-pub type Restart = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 /// What is examined, by whom, and how far one goes.
 pub struct Options {
@@ -72,55 +67,7 @@ pub struct Options {
     /// Turns true when somebody wants to stop.
     pub stop: watch::Receiver<bool>,
     /// Who is told of each verdict.
-    pub tell: Box<dyn Fn(&Progress<'_>) + Send + Sync>,
-}
-
-/// How far it has come.
-pub struct Progress<'a> {
-    /// Checks that have a verdict.
-    pub done: usize,
-    /// Checks that are wanted.
-    pub of: usize,
-    /// The newest one; nothing while something is waited for.
-    pub checked: Option<&'a Checked>,
-    /// What is going on.
-    pub doing: &'a str,
-}
-
-/// An examination under way.
-pub(super) struct Probe {
-    pub(super) stage: Stage,
-    pub(super) options: Limits,
-    pub(super) results: Results,
-    /// Whether the last thing that was sent is a good assertion, and was taken.
-    pub(super) fresh: bool,
-    /// Why it has to end early.
-    pub(super) over: Option<Ending>,
-    /// Assertions that were presented.
-    pub(super) presented: usize,
-    /// Fetches of the key set before the first of them.
-    pub(super) fetched_before: usize,
-    /// How the refusals of what has a flaw are worded.
-    pub(super) refusals: Vec<String>,
-}
-
-/// What is left of the options while it runs.
-pub(super) struct Limits {
-    pub(super) other_user: User,
-    pub(super) selection: Selection,
-    pub(super) patience: Duration,
-    pub(super) kill_within: Duration,
-    pub(super) restart: Option<Restart>,
-    pub(super) stop: watch::Receiver<bool>,
-}
-
-/// Verdicts so far.
-pub(super) struct Results {
-    pub(super) dialect: Option<Dialect>,
-    done: BTreeMap<String, Checked>,
-    of: usize,
-    tell: Box<dyn Fn(&Progress<'_>) + Send + Sync>,
-    pub(super) remarks: Vec<String>,
+    pub tell: Tell,
 }
 
 /// Examines a service.
@@ -134,7 +81,7 @@ pub async fn run(options: Options) -> Result<Report, JoseError> {
     let agent = format!("avouch-probe/{} (+{issuer})", env!("CARGO_PKG_VERSION"));
     let talk = Arc::new(Talk::new(net, gap, agent, clock.clone()));
     let of = all().iter().filter(|check| selection.has(check)).count();
-    let mut results = Results { dialect: None, done: BTreeMap::new(), of, tell, remarks: Vec::new() };
+    let mut results = Results::new(of, tell);
     let mut report = Report {
         schema: SCHEMA,
         avouch: env!("CARGO_PKG_VERSION").into(),
@@ -207,69 +154,13 @@ fn finish(report: &mut Report, mut results: Results, selection: &Selection) {
         Ending::NoControl => "no good assertion was taken, so that a refusal would show nothing",
         Ending::Passive => "only the metadata were read",
     };
-    report.checks = all()
-        .iter()
-        .map(|check| {
-            let done = results.done.remove(&check.id());
-            let why = if selection.has(check) { why } else { "it was left out on request" };
-            done.unwrap_or_else(|| check.checked(results.dialect, Verdict::Skipped, why))
-        })
-        .collect();
+    report.checks = results.finish(selection, why);
     report.remarks.append(&mut results.remarks);
     report.grade = grade(&report.checks, report.ending);
     report.advice = advice(&report.checks, report.ending);
 }
 
-impl Results {
-    /// Keeps a verdict, the first one of a check.
-    pub(super) fn keep(&mut self, checked: Checked) {
-        if self.done.contains_key(&checked.id) {
-            return;
-        }
-        let done = self.done.len() + 1;
-        (self.tell)(&Progress { done, of: self.of, checked: Some(&checked), doing: &checked.name });
-        self.done.insert(checked.id.clone(), checked);
-    }
-
-    pub(super) fn say(&self, doing: &str) {
-        (self.tell)(&Progress { done: self.done.len(), of: self.of, checked: None, doing });
-    }
-
-    /// Takes back what a block showed whose control came to nothing.
-    pub(super) fn void(&mut self, ids: &[String], why: &str) {
-        for id in ids {
-            if let Some(checked) = self.done.get_mut(id).filter(|checked| checked.verdict == Verdict::Pass) {
-                checked.verdict = Verdict::Void;
-                checked.reason = format!("{why}; before that: {}", checked.reason);
-            }
-        }
-    }
-}
-
 impl Probe {
-    /// Whether somebody wants to stop.
-    pub(super) fn stopped(&mut self) -> bool {
-        if self.over.is_none() && *self.options.stop.borrow() {
-            self.over = Some(Ending::Interrupted);
-        }
-        self.over.is_some()
-    }
-
-    /// A verdict on something that was looked at.
-    pub(super) fn effect(
-        &mut self,
-        effect: &'static super::check::Effect,
-        verdict: Verdict,
-        why: impl Into<String>,
-        seen: Vec<Evidence>,
-    ) {
-        let check = Check::Effect(effect);
-        if self.options.selection.has(&check) {
-            let checked = check.checked(self.results.dialect, verdict, why);
-            self.results.keep(Checked { evidence: seen, ..checked });
-        }
-    }
-
     async fn examine(&mut self) -> Result<(), JoseError> {
         self.fetched_before = self.stage.hosted.fetches(&self.stage.jwks_path()).len();
         self.stage.publish(self.keys_at_first());
@@ -283,114 +174,6 @@ impl Probe {
         self.clients().await?;
         self.notices().await?;
         Box::pin(self.keys(first)).await
-    }
-
-    /// The first good assertion, and what it gives access to. Nothing where it is not taken, which is said.
-    async fn first(&mut self) -> Result<Option<Option<Credential>>, JoseError> {
-        let user = self.stage.user.clone();
-        let (heard, said) = self.good("a good assertion", &user).await?;
-        if heard != Heard::Taken {
-            self.results.remarks.push(self.why_not(&heard, &said));
-            return Ok(None);
-        }
-        self.fresh = true;
-        let reply = said.reply.as_ref().ok().map(|reply| reply.json.clone()).unwrap_or_default();
-        let found = self.stage.credential(&reply).await;
-        self.look_at_the_answer(&said, found.as_ref().ok().and_then(|(_, by)| by.as_ref()));
-        Ok(Some(match found {
-            Ok((credential, _)) => self.is_seen_to_work(credential).await,
-            Err(why) => {
-                self.results.remarks.push(format!("No credential could be had for a good assertion: {why}."));
-                None
-            }
-        }))
-    }
-
-    /// A credential whose life can be looked at.
-    async fn is_seen_to_work(&mut self, credential: Credential) -> Option<Credential> {
-        let (lives, _) = self.stage.lives("the API, with the credential", &credential.bearer).await;
-        if lives == Some(true) {
-            return Some(credential);
-        }
-        if let Some(api) = self.stage.target.api.take() {
-            let remark = format!(
-                "{api} does not take the credential, so nothing can be seen there. Name another place with --api."
-            );
-            self.results.remarks.push(remark);
-        }
-        None
-    }
-
-    /// What an answer that gives a credential has to say besides (RFC 6749 section 5.1; ID-JAG draft section 4.4.3).
-    fn look_at_the_answer(&mut self, first: &Said, exchanged: Option<&Said>) {
-        let said = exchanged.unwrap_or(first);
-        let Ok(reply) = &said.reply else { return };
-        let seen = vec![said.evidence.clone()];
-        if self.stage.target.own_token_endpoint().is_none() {
-            let why = "credentials do not come from a token endpoint there";
-            self.effect(&NO_STORE, Verdict::Skipped, why, Vec::new());
-        } else {
-            let kept = reply.headers.get("cache-control").unwrap_or_default().to_ascii_lowercase();
-            let (verdict, why) = if kept.contains("no-store") {
-                (Verdict::Pass, "Cache-Control says no-store".to_owned())
-            } else {
-                (Verdict::Fail, format!("Cache-Control is {kept:?}, without no-store"))
-            };
-            self.effect(&NO_STORE, verdict, why, seen.clone());
-        }
-        let refresh = [first.reply.as_ref().ok(), Some(reply)].into_iter().flatten();
-        let found = refresh.into_iter().any(|reply| reply.json.get("refresh_token").is_some_and(Value::is_string));
-        let (verdict, why) = if found { (Verdict::Warning, "one came") } else { (Verdict::Pass, "none came") };
-        self.effect(&NO_REFRESH, verdict, why, seen);
-    }
-
-    fn why_not(&self, heard: &Heard, said: &Said) -> String {
-        let issuer = &self.stage.cast.issuer.url;
-        let fetched = !self.stage.hosted.fetches(&self.stage.jwks_path()).is_empty();
-        let why = match heard {
-            Heard::Refused { why: Some(why), .. } => format!("{} ({why})", heard.in_words()),
-            _ => heard.in_words(),
-        };
-        let hint = if !fetched {
-            format!("It did not fetch the keys of {issuer}: it may not trust that issuer yet, or cannot reach it.")
-        } else if said.evidence.answer.as_ref().is_some_and(|answer| answer.status == 401) {
-            "It may not know the client: name one with --client.".to_owned()
-        } else {
-            "It did fetch the issuer's keys. If it was examined a moment ago with another key, it may not fetch again yet.".to_owned()
-        };
-        format!("A good assertion is not taken: the service {why}. {hint}")
-    }
-
-    /// Presents a good assertion.
-    pub(super) async fn good(&mut self, what: &str, user: &User) -> Result<(Heard, Said), JoseError> {
-        let draft = self.stage.good(Kind::Assertion, user)?;
-        let token = draft.token(&self.stage.cast)?;
-        self.presented += 1;
-        Ok(self.stage.present(what, Kind::Assertion, &draft, &token).await)
-    }
-
-    /// Whether a good assertion is taken now; at once where the last one was the last thing that was sent.
-    pub(super) async fn control(
-        &mut self,
-        what: &str,
-    ) -> Result<Result<Option<Evidence>, (String, Evidence)>, JoseError> {
-        if self.fresh {
-            return Ok(Ok(None));
-        }
-        let user = self.stage.user.clone();
-        let (heard, said) = self.good(what, &user).await?;
-        self.fresh = matches!(heard, Heard::Taken);
-        Ok(if self.fresh { Ok(Some(said.evidence)) } else { Err((heard.in_words(), said.evidence)) })
-    }
-
-    /// A user's credential, of a good assertion.
-    pub(super) async fn signed_in(&mut self, user: &User) -> Result<Result<Credential, String>, JoseError> {
-        let (heard, said) = self.good("a good assertion", user).await?;
-        if heard != Heard::Taken {
-            return Ok(Err(format!("a good assertion is not taken: {}", heard.in_words())));
-        }
-        let reply = said.reply.as_ref().ok().map(|reply| reply.json.clone()).unwrap_or_default();
-        Ok(self.stage.credential(&reply).await.map(|(credential, _)| credential))
     }
 
     /// What is published to begin with: the key that signs, the next one, and one that is soon gone.
@@ -415,21 +198,6 @@ impl Probe {
                 self.refusals.len()
             );
             self.results.remarks.push(remark);
-        }
-    }
-
-    /// No refusal may hold what it refuses.
-    pub(super) fn look_at_a_refusal(&mut self, heard: &Heard, said: &Said) {
-        let Heard::Refused { status, code, why } = heard else { return };
-        self.refusals.push(format!(
-            "{status} {} {}",
-            code.as_deref().unwrap_or_default(),
-            why.as_deref().unwrap_or_default()
-        ));
-        let Ok(reply) = &said.reply else { return };
-        if credential(&reply.json).is_some() {
-            let why = format!("a refusal with {status} holds a credential");
-            self.effect(&NO_CREDENTIAL, Verdict::Fail, why, vec![said.evidence.clone()]);
         }
     }
 }
