@@ -134,11 +134,11 @@ flaws! { Notice Token;
         Rfc8935 "2", Must Malformed Service ["request"] unless "accept-any-content-type" => |d, _| {
             d.presented = Presented::As("text/plain");
         };
-    "notice-as-a-form" "It is sent as a form, as OpenID Connect has it."
+    "notice-as-a-form" "It is sent as if it were a form."
         Rfc8935 "2", Must Malformed Service ["request"] unless "accept-any-content-type" => |d, _| {
             d.presented = Presented::As("application/x-www-form-urlencoded");
         };
 }
 
-/// v0.1 knows one event and says nothing of others.
-const V01: &[(Dialect, Answer)] = &[(Dialect::V01, Answer::Refuse { status: 400, codes: &["invalid_request"] })];
+/// v0.1 knows one event and says nothing of others, so that one may refuse them as well as pass over them.
+const V01: &[(Dialect, Answer)] = &[(Dialect::V01, Answer::Open)];

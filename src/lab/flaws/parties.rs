@@ -138,7 +138,7 @@ flaws! { Assertion Token;
         unless "trust-client-id" or "ignore-jwks-uri-of-document" or "accept-any-issuer" => |d, cast| {
             d.set("client_id", format!("{}/agent-auth.json", cast.others.url));
         };
-    "client-id-by-http" "The client_id is a URL that is not https."
+    "client-id-by-http" "The client_id is a URL that is not https, and not on this machine."
         Cimd "3", Must Client Profile ["claims.client_id"] unless "trust-client-id" => |d, _| {
             d.set("client_id", "http://client.lab.invalid/agent-auth.json");
         };

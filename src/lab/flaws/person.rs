@@ -117,7 +117,7 @@ flaws! { Assertion Token;
             d.set("auth_time", cast.now - Seconds(7200));
         };
     "auth-time-ahead" "The user signs in ten minutes from now."
-        AuthMd "Verifying ID-JAGs", Must Authentication Profile ["claims.auth_time"]
+        OpenId "2", Should Authentication Profile ["claims.auth_time"]
         unless "ignore-auth-time" => |d, cast| {
             d.set("auth_time", cast.now + Seconds(600));
         };
@@ -127,7 +127,7 @@ flaws! { Assertion Token;
             d.set("auth_time", at);
         };
     "auth-time-zero" "The user signed in in 1970."
-        OpenId "2", Must Authentication Profile ["claims.auth_time"] unless "ignore-auth-time" => |d, _| {
+        OpenId "2", Should Authentication Profile ["claims.auth_time"] unless "ignore-auth-time" => |d, _| {
             d.set("auth_time", json!(0));
         };
     "auth-time-after-iat" "The user signed in after the assertion was made."

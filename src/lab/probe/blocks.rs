@@ -5,6 +5,7 @@ use super::examiner::Probe;
 use super::judge::{Heard, judge};
 use super::report::{Checked, Evidence, Verdict};
 use super::stage::User;
+use crate::domain::understood::is_slash_apart;
 use crate::jose::JoseError;
 use crate::lab::flaws::{Answer, Dialect, Draft, Flaw, Kind, Level, Presented, Signer, all};
 
@@ -63,7 +64,7 @@ impl Probe {
             if self.stopped() {
                 return Ok(());
             }
-            let before = match self.control("the good one before").await? {
+            let before = match self.control("the control before").await? {
                 Ok(evidence) => evidence,
                 Err((why, evidence)) => {
                     self.without_control(block, &why, &evidence);
@@ -79,7 +80,7 @@ impl Probe {
                 ids.push(flaw.check());
                 self.keep(flaw, tried, before.as_ref());
             }
-            if let Err((why, _)) = self.control("the good one after").await? {
+            if let Err((why, _)) = self.control("the control after").await? {
                 self.results.void(&ids, &format!("a good assertion was not taken after it: {why}"));
             }
         }
@@ -152,6 +153,9 @@ impl Probe {
         }
         let presented = flaw.apply(good, &self.stage.cast).map(|bad| bad.presented);
         match presented {
+            _ if flaw.name == "aud-of-the-resource" && is_slash_apart(&good.text("resource"), &good.text("aud")) => {
+                Some("its resource is its identifier with a slash: aud-with-a-slash shows the same")
+            }
             Some(Presented::AsBearer) if self.stage.target.api.is_none() => {
                 Some("no API is known: name one with --api")
             }

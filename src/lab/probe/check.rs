@@ -70,6 +70,15 @@ effects! {
     NO_REFRESH "no-refresh-token" Effects
         "No refresh token comes for an assertion: what the issuer takes back would live on by it."
         IdJag "4.4.3", Should [];
+    NO_MORE "grants-no-more-than-was-asked" Effects
+        "The scope that is granted is within the scope that the assertion asks for."
+        IdJag "4.4.1", Should [];
+    ONCE "one-assertion-one-credential" Effects
+        "Of one assertion that comes four times at once, one is answered with a credential."
+        AuthMd "Replay protection", Must ["no-jti-memory"];
+    ANSWERS "a-bad-request-is-answered" Effects
+        "A request that cannot be read is refused with a 4xx."
+        Rfc9110 "15.5", Should [];
     NO_CREDENTIAL "a-refusal-gives-no-credential" Effects
         "No refusal holds a credential."
         Rfc6749 "5.2", Must [];

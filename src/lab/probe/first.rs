@@ -52,6 +52,7 @@ impl Probe {
         let said = exchanged.unwrap_or(first);
         let Ok(reply) = &said.reply else { return };
         let seen = vec![said.evidence.clone()];
+        self.look_at_the_scope(reply);
         if self.stage.target.own_token_endpoint().is_none() {
             let why = "credentials do not come from a token endpoint there";
             self.effect(&NO_STORE, Verdict::Skipped, why, Vec::new());

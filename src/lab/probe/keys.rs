@@ -186,7 +186,7 @@ impl Probe {
 
     /// Assertions by keys that are published with flaws, between good ones.
     async fn odd_keys(&mut self, beside: Vec<(&'static Flaw, Cast)>) -> Result<(), JoseError> {
-        let before = self.control("the good one before").await?;
+        let before = self.control("the control before").await?;
         let mut ids = Vec::new();
         for (flaw, mut cast) in beside {
             if self.stopped() {
@@ -203,7 +203,7 @@ impl Probe {
             ids.push(flaw.check());
             self.keep(flaw, Tried { verdict, why, evidence: vec![evidence] }, None);
         }
-        if let Err((why, _)) = self.control("the good one after").await? {
+        if let Err((why, _)) = self.control("the control after").await? {
             self.results.void(&ids, &format!("a good assertion was not taken after it: {why}"));
         }
         Ok(())

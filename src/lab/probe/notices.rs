@@ -7,10 +7,10 @@ use super::check::{ENDS, SPARES};
 use super::examiner::Probe;
 use super::judge::{At, Heard, hear, judge};
 use super::report::{Evidence, Verdict};
-use super::stage::Credential;
+use super::stage::{Credential, User};
 use super::talk::Said;
 use crate::jose::JoseError;
-use crate::lab::flaws::{Answer, Flaw, Kind, Presented};
+use crate::lab::flaws::{Answer, Class, Flaw, Kind, Presented};
 
 impl Probe {
     /// What really ends, then every flaw of a notice that can be shown with the keys that are published first.
@@ -68,8 +68,8 @@ impl Probe {
         }
         if self.stage.target.api.is_none() {
             let why = "no API is known where a credential could be tried: name one with --api";
-            self.effect(&ENDS, Verdict::Skipped, why, Vec::new());
-            self.effect(&SPARES, Verdict::Skipped, why, Vec::new());
+            self.effect(&ENDS, Verdict::CouldNotRun, why, Vec::new());
+            self.effect(&SPARES, Verdict::CouldNotRun, why, Vec::new());
             return Ok(true);
         }
         match own {
@@ -81,8 +81,10 @@ impl Probe {
                 self.effect(&SPARES, Verdict::Skipped, format!("another user got no credential: {why}"), Vec::new());
             }
             Ok(credential) => {
-                let (lives, seen) =
-                    self.stage.lives("the API, with the other user's credential", &credential.bearer).await;
+                let (lives, seen) = self
+                    .stage
+                    .lives("the control: the API, with the other user's credential", &credential.bearer)
+                    .await;
                 let (verdict, why) = match lives {
                     Some(true) => (Verdict::Pass, "the other user's credential lives"),
                     Some(false) => (Verdict::Fail, "the other user's credential has ended as well"),
@@ -99,7 +101,8 @@ impl Probe {
         let told = Instant::now();
         let mut seen = vec![notice];
         let ended = loop {
-            let (lives, looked) = self.stage.lives("the API, with the credential", &credential.bearer).await;
+            let (lives, looked) =
+                self.stage.lives("the control: the API, with the credential", &credential.bearer).await;
             let late = told.elapsed() >= self.options.kill_within;
             if lives != Some(true) || late {
                 seen.extend(looked);
@@ -124,10 +127,33 @@ impl Probe {
         self.effect(&ENDS, verdict, why, seen);
     }
 
+    /// Takes back what was given to those whom the examination is about, and says what it leaves behind.
+    pub(super) async fn clean_up(&mut self) -> Result<(), JoseError> {
+        let (user, other) = (self.stage.user.clone(), self.other_user());
+        let mut ended = self.stage.target.notices.is_some();
+        if ended {
+            for whom in [&user, &other] {
+                let (heard, _) = self.withdraw_of("a good notice, at the end", whom).await?;
+                ended &= heard == Heard::Taken;
+            }
+        }
+        let users = format!("{} and {}", user.sub, other.sub);
+        self.results.remarks.push(if ended {
+            format!("At the end the service was told to end what it gave to {users}; accounts that it made for them are there still.")
+        } else {
+            format!("What the service gave to {users} ends when it expires; there is no place to take it back.")
+        });
+        Ok(())
+    }
+
     /// A good notice about the user.
     async fn withdraw(&mut self, what: &str) -> Result<(Heard, Said), JoseError> {
         let user = self.stage.user.clone();
-        let draft = self.stage.good(Kind::Notice, &user)?;
+        self.withdraw_of(what, &user).await
+    }
+
+    async fn withdraw_of(&mut self, what: &str, user: &User) -> Result<(Heard, Said), JoseError> {
+        let draft = self.stage.good(Kind::Notice, user)?;
         let token = draft.token(&self.stage.cast)?;
         Ok(self.stage.present(what, Kind::Notice, &draft, &token).await)
     }
@@ -168,7 +194,7 @@ impl Probe {
     ) -> Result<Tried, JoseError> {
         let dialect = self.stage.target.dialect;
         let answer = flaw.answer(dialect);
-        if answer == Answer::Open {
+        if answer == Answer::Open && flaw.class != Class::Tolerated {
             return Ok(Tried::skipped("what the service speaks has no rule for it"));
         }
         let user = self.stage.user.clone();
@@ -197,14 +223,15 @@ impl Probe {
             && !again
             && let Some(bearer) = credential.as_ref().map(|credential| credential.bearer.clone())
         {
-            let (lives, seen) = self.stage.lives("the API, with the credential", &bearer).await;
+            let (lives, seen) = self.stage.lives("the control: the API, with the credential", &bearer).await;
             evidence.extend(seen);
             match (answer, lives) {
-                (Answer::Accept { .. }, Some(false)) => {
+                (Answer::Accept { .. } | Answer::Open, Some(false)) => {
                     (verdict, why) = (Verdict::Fail, "it is acknowledged, and the user's credential has ended".into());
                 }
                 (Answer::Refuse { .. }, Some(true)) => {
-                    (verdict, why) = (Verdict::Warning, "it is acknowledged, and nothing ends".into());
+                    (verdict, why) =
+                        (Verdict::Warning, "it is acknowledged and not refused, though nothing ends by it".into());
                 }
                 _ => {}
             }

@@ -170,10 +170,12 @@ impl Probe {
             self.over = Some(Ending::NoControl);
             return Ok(());
         };
+        self.odd_requests().await?;
         self.blocks().await?;
         self.clients().await?;
         self.notices().await?;
-        Box::pin(self.keys(first)).await
+        Box::pin(self.keys(first)).await?;
+        self.clean_up().await
     }
 
     /// What is published to begin with: the key that signs, the next one, and one that is soon gone.

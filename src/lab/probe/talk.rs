@@ -10,7 +10,7 @@ use super::report::{Evidence, Received, Sent};
 use crate::clock::Clock;
 use crate::domain::time::Seconds;
 use crate::lab::flaws::Draft;
-use crate::net::{Headers, Method, Net, Request};
+use crate::net::{Headers, Method, Net, NetError, Request};
 
 /// Time for one exchange: longer than services wait for documents of ours.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -82,20 +82,25 @@ impl Talk {
 
     /// Sends a request, and again later where the service asks for that (RFC 6585 section 4).
     pub(super) async fn send(&self, what: &str, call: &Call, draft: Option<&Draft>) -> Said {
+        self.turn().await;
+        self.send_at_once(what, call, draft).await
+    }
+
+    /// The same without waiting for its turn, for what is to come at the same time as others.
+    pub(super) async fn send_at_once(&self, what: &str, call: &Call, draft: Option<&Draft>) -> Said {
         let token =
             draft.map(|draft| Sent { header: draft.header.clone().into(), claims: draft.claims.clone().into() });
         let mut evidence =
             Evidence { what: what.to_owned(), curl: call.curl(), token, answer: None, failure: None, took_ms: 0 };
         for n in 1.. {
-            self.turn().await;
             let began = Instant::now();
             let sent = self.net.send(call.request(&self.agent)).await;
             evidence.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let response = match sent {
                 Ok(response) => response,
                 Err(error) => {
-                    let late = matches!(error, crate::net::NetError::Timeout);
-                    let why = if late { "no answer within 20 s".to_owned() } else { error.to_string() };
+                    let late = matches!(error, NetError::Timeout);
+                    let why = if late { "no answer within 20 s".to_owned() } else { broke(&error) };
                     evidence.failure = Some(why.clone());
                     return Said { evidence, reply: Err(if late { Silence::TimedOut } else { Silence::Failed(why) }) };
                 }
@@ -115,6 +120,7 @@ impl Talk {
                 return Said { evidence, reply: Err(Silence::Failed(why)) };
             }
             tokio::time::sleep(Duration::from_secs(u64::try_from(wait.0).unwrap_or(0).max(1))).await;
+            self.turn().await;
         }
         unreachable!("it ends by an answer")
     }
@@ -128,6 +134,14 @@ impl Talk {
             at
         };
         tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+/// Why there is no answer, and where to look.
+fn broke(error: &NetError) -> String {
+    match error {
+        NetError::Transport(_) => format!("{error}: no answer came, so look for a crash in the service's log"),
+        _ => error.to_string(),
     }
 }
 

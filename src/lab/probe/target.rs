@@ -51,7 +51,9 @@ impl Target {
     /// # Errors
     /// Why there is nothing to examine.
     pub(super) async fn read(understood: &Understood, known: &Known, talk: &Talk) -> Result<Self, String> {
-        let audience = understood.issuer.clone().ok_or("no document proves what the service's identifier is")?;
+        let url = |text: &str| Url::parse(text).ok();
+        let audience = understood.issuer.clone().ok_or_else(|| unnamed(understood))?;
+        let own_address = url(&audience).ok_or("its identifier is no URL")?;
         let said = match understood.dialect.value {
             understood::Dialect::V01 => Some(Dialect::V01),
             understood::Dialect::Flat => Some(Dialect::Flat),
@@ -61,7 +63,6 @@ impl Target {
         };
         let dialect =
             known.dialect.or(said).ok_or("its metadata name nothing that an assertion could be brought to")?;
-        let url = |text: &str| Url::parse(text).ok();
         let own = token_endpoint(understood, talk).await;
         let assertions = match dialect {
             Dialect::Plain => own.clone().or_else(|| understood.endpoint.value.as_deref().and_then(url)),
@@ -80,7 +81,7 @@ impl Target {
             assertions,
             token: own.filter(|_| matches!(dialect, Dialect::Flat | Dialect::Nested)),
             notices: notices.filter(|_| dialect != Dialect::Plain),
-            api: known.api.clone().or_else(|| resource.as_deref().and_then(url)),
+            api: known.api.clone().or_else(|| resource.as_deref().and_then(url).filter(|api| is_at(api, &own_address))),
             scope: known.scope.clone().or_else(|| understood.scopes.value.first().cloned()),
             resource,
             credential_type: if keys.is_empty() || keys.iter().any(|key| key == "api_key") {
@@ -96,6 +97,17 @@ impl Target {
     pub(super) fn own_token_endpoint(&self) -> Option<&Url> {
         self.token.as_ref().or((self.dialect == Dialect::Plain).then_some(&self.assertions))
     }
+}
+
+/// Why nobody knows the identifier, and what would say it.
+fn unnamed(understood: &Understood) -> String {
+    let there = understood.documents.iter().filter(|document| document.verdict != Verdict::Missing);
+    let why = there.map(|document| format!("{}: {}", document.document, document.why)).collect::<Vec<_>>();
+    let why = if why.is_empty() { "there is no metadata document".to_owned() } else { why.join("; ") };
+    let line = format!("\"issuer\": \"{}\"", understood.asked.trim_end_matches('/'));
+    format!(
+        "no document says what the service's identifier is, which assertions have to name. {why}. A line such as {line} would say it"
+    )
 }
 
 /// The token endpoint, which only the documents that prove themselves say (RFC 8414 section 2), and which is at the service itself.

@@ -29,6 +29,7 @@ pub fn advice(checks: &[Checked], ending: Ending) -> String {
         sentences.push(format!("{} in the report.", text::counted(rest, "further finding is", "further findings are")));
     }
     sentences.extend(closing(checks, ending));
+    sentences.extend(not_tried(checks, ending));
     sentences.join(" ")
 }
 
@@ -75,6 +76,9 @@ fn opening(checks: &[Checked], ending: Ending) -> String {
         Some(Grade::C) => {
             format!("By what was found no stranger gets in, but {} not kept.", rules(failed.len()))
         }
+        Some(Grade::B) if !counted(checks).any(|check| check.verdict == Verdict::Warning) => {
+            "Every rule that was seen is kept, and not every one could be seen.".to_owned()
+        }
         Some(Grade::B) => "Every rule that binds is kept, and not every recommendation.".to_owned(),
         Some(Grade::A) => {
             "Every rule that was checked is kept. That is no proof that the service is secure.".to_owned()
@@ -84,7 +88,11 @@ fn opening(checks: &[Checked], ending: Ending) -> String {
 }
 
 fn why_none(checks: &[Checked], ending: Ending) -> String {
+    let nameless = |check: &Checked| check.name == "metadata-name-their-issuer" && check.verdict == Verdict::Fail;
     match ending {
+        Ending::NoControl if checks.iter().any(nameless) => {
+            "nothing could be sent, because the service's metadata do not say what it is called.".to_owned()
+        }
         Ending::Passive => "what the service publishes was read, and nothing was sent to it.".to_owned(),
         Ending::NoControl => {
             "the service took no good assertion, so it shows nothing that it refuses bad ones. Make it trust the issuer of this \
@@ -114,8 +122,26 @@ fn closing(checks: &[Checked], ending: Ending) -> Option<String> {
     let said = grade(checks, ending).is_some() && undecided > 0;
     said.then(|| {
         let count = text::counted(undecided, "check came", "checks came");
-        format!("{count} to nothing, and may hide more: see why, and run them again.")
+        format!("{count} to nothing, and may hide more: see why, mend that, and run them again.")
     })
+}
+
+/// What nobody knows still, and how it could be known.
+fn not_tried(checks: &[Checked], ending: Ending) -> Vec<String> {
+    if grade(checks, ending).is_none() {
+        return Vec::new();
+    }
+    let unseen = |words: &str| {
+        let unknown = |check: &&Checked| matches!(check.verdict, Verdict::Skipped | Verdict::CouldNotRun);
+        checks.iter().filter(unknown).any(|check| check.reason.contains(words))
+    };
+    let ways = [
+        ("--api", "whether credentials really end (--api)"),
+        ("--restart", "what has to hold over a restart (--restart)"),
+        ("avouch drill rotation", "key sets that fail, are late or change (avouch drill rotation)"),
+    ];
+    let not: Vec<&str> = ways.iter().filter(|(words, _)| unseen(words)).map(|(_, what)| *what).collect();
+    if not.is_empty() { Vec::new() } else { vec![format!("Not tried: {}.", named(&not, not.len()))] }
 }
 
 fn about(class: Class) -> &'static str {
@@ -162,6 +188,17 @@ fn mend_effect(name: &str) -> Option<&'static str> {
         "challenge-names-the-metadata" => "name resource_metadata in the WWW-Authenticate of each 401",
         "credentials-are-not-stored" => "send Cache-Control: no-store with every credential",
         "no-refresh-token" => "give no refresh token for an assertion",
+        "one-assertion-one-credential" => {
+            "look a jti up and write it down in one step, so that of several requests at once one wins"
+        }
+        "grants-no-more-than-was-asked" => "grant no scope that the assertion does not ask for",
+        "a-bad-request-is-answered" => "answer whatever comes: a 4xx to what you cannot read",
+        "metadata-name-their-issuer" => {
+            "name your identifier in your metadata, as \"issuer\", byte for byte as assertions are to name it"
+        }
+        "metadata-say-where-assertions-go" => "say in your metadata where an assertion goes",
+        "metadata-say-that-id-jags-are-taken" => "say in your metadata that you take ID-JAGs",
+        "metadata-say-where-notices-go" => "say in your metadata where you are told of withdrawals",
         "consents-survive-a-new-key" => "keep what users agreed to when the issuer's keys change",
         _ => return None,
     })
@@ -181,19 +218,30 @@ fn mend_assertion(class: Class) -> &'static str {
         Class::Replay => {
             "remember each jti until its assertion has ended, where all your servers see it and no restart forgets it"
         }
-        Class::Client => "compare client_id with the client that authenticated, and with keys that are that client's",
+        Class::Client => {
+            "take an assertion only of the client that it names: of the one that authenticated or, where none does, of the one whose \
+             document is at client_id and names the keys that signed"
+        }
         Class::ClientAuthentication => "authenticate the client before you look at the assertion",
         Class::Interaction => {
             "have the user confirm before a subject that you do not know is linked to an account by its address"
         }
-        Class::Contact => "believe an address only where the issuer says, in so many words, that it has verified it",
-        Class::Authentication => "demand auth_time, and refuse sign-ins that are too old",
-        Class::Possession => "demand a proof of the key that cnf names, and refuse bindings that you do not know",
-        Class::Target => "compare every resource with your own, as whole addresses",
+        Class::Contact => {
+            "believe an address or a number only where it can be one, and the issuer says in so many words that it has verified it"
+        }
+        Class::Authentication => "take auth_time only where it is a moment of the past, and as recent as you demand",
+        Class::Possession => {
+            "refuse every assertion that has cnf, unless it comes with a proof of the key that this names"
+        }
+        Class::Target => {
+            "take a resource only where it is one of yours, whole and letter by letter, also where several are named in a list"
+        }
         Class::Scope => "give no scope that cannot be one, and none beyond what agents may have",
         Class::Access => "give no credential to a user who may not have one",
         Class::Unavailable => "refuse, with a 503, what you cannot verify just now",
-        Class::Malformed => "refuse what is missing, comes twice or is of the wrong type, and do not repair it",
+        Class::Malformed => {
+            "refuse what its rule does not allow (missing, repeated, too long, of another type), and do not repair it"
+        }
         Class::Tolerated => "take what the specification says is to be taken",
     }
 }

@@ -31,6 +31,7 @@ pub fn danger(check: &Checked) -> Danger {
         "a-refusal-gives-no-credential" => return Danger::Stranger,
         "revocation-ends-the-credential"
         | "revocation-spares-other-users"
+        | "one-assertion-one-credential"
         | "notice-sub-of-another-user"
         | "notice-event-unknown"
         // The key is not, or no longer, the issuer's.
@@ -75,7 +76,8 @@ pub fn grade(checks: &[Checked], ending: Ending) -> Option<Grade> {
         Some(Danger::Stranger | Danger::Lasting) => Grade::D,
         Some(Danger::Rule) if failed.len() >= MANY => Grade::D,
         Some(Danger::Rule) => Grade::C,
-        None if counted(checks).any(|check| check.verdict == Verdict::Warning) => Grade::B,
+        // The best grade says that everything was seen.
+        None if counted(checks).any(|check| check.verdict == Verdict::Warning || is_undecided(check)) => Grade::B,
         None => Grade::A,
     })
 }
@@ -186,7 +188,7 @@ mod tests {
         for check in report.checks.iter_mut().filter(|check| check.is_counted()).take(counted / UNKNOWN) {
             check.verdict = Verdict::Void;
         }
-        assert_eq!(grade(&report.checks, Ending::Complete), Some(Grade::A), "a fifth");
+        assert_eq!(grade(&report.checks, Ending::Complete), Some(Grade::B), "a fifth");
         for check in report.checks.iter_mut().filter(|check| check.is_counted()).take(counted / UNKNOWN + 1) {
             check.verdict = Verdict::CouldNotRun;
         }

@@ -28,6 +28,18 @@ pub fn matters_of_effect(name: &str) -> Option<&'static str> {
         "a-refusal-gives-no-credential" => "Whoever is refused would get in all the same.",
         "challenge-names-the-metadata" => "Agents could not find out by themselves how to get access.",
         "credentials-are-not-stored" => "A cache on the way could keep credentials, and give them to somebody else.",
+        "one-assertion-one-credential" => {
+            "Whoever sees an assertion on its way could be quick, and get a credential of their own beside the agent's."
+        }
+        "grants-no-more-than-was-asked" => "An agent could do more than the user agreed to.",
+        "a-bad-request-is-answered" => {
+            "What nobody expected would bring the service down, or leave its clients without an answer."
+        }
+        "metadata-name-their-issuer" => "Nobody could know for whom an assertion is to be made.",
+        "metadata-say-where-assertions-go" | "metadata-say-that-id-jags-are-taken" => {
+            "Agents could not find out by themselves how to get access."
+        }
+        "metadata-say-where-notices-go" => "Nobody could tell the service that a user withdrew.",
         "no-refresh-token" => {
             "An agent's access would outlive what the provider vouches for, and nobody would be asked again."
         }
@@ -42,7 +54,7 @@ pub fn matters_of_effect(name: &str) -> Option<&'static str> {
 fn of_assertion(class: Class) -> &'static str {
     match class {
         Class::Malformed => {
-            "Where two programs read one token differently, somebody can pass the checks of one and be somebody else to the other."
+            "Attacks begin with what a rule does not allow: one program takes it for this, the next one for that, and another one breaks."
         }
         Class::Type => {
             "A token that was made for something else, such as an ID token, would let whoever holds it sign in as the user."
