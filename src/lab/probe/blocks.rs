@@ -2,11 +2,11 @@
 
 use super::check::Check;
 use super::examiner::Probe;
-use super::judge::{Heard, judge};
 use super::report::{Checked, Evidence, Verdict};
-use super::stage::User;
 use crate::domain::understood::is_slash_apart;
 use crate::jose::JoseError;
+use crate::lab::examine::hear::{Heard, judge};
+use crate::lab::examine::stage::User;
 use crate::lab::flaws::{Answer, Dialect, Draft, Flaw, Kind, Level, Presented, Signer, all};
 
 /// Most checks between two good assertions.

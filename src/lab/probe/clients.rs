@@ -4,9 +4,9 @@ use tokio::task::JoinSet;
 
 use super::blocks::Tried;
 use super::examiner::Probe;
-use super::judge::{At, Heard, hear, judge};
-use super::talk::Said;
 use crate::jose::JoseError;
+use crate::lab::examine::hear::{At, Heard, hear, judge};
+use crate::lab::examine::talk::Said;
 use crate::lab::flaws::{Class, Dialect, Draft, Flaw, Kind};
 use crate::lab::hosted::{JWKS, client_document, path_of};
 

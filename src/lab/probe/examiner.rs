@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::check::{Check, Effect, NO_CREDENTIAL, Selection};
-use super::judge::{Heard, credential};
 use super::report::{Checked, Ending, Evidence, Verdict};
 use super::results::Results;
-use super::stage::{Credential, Stage, User};
-use super::talk::Said;
 use crate::jose::JoseError;
+use crate::lab::examine::hear::{Heard, credential};
+use crate::lab::examine::stage::{Credential, Stage, User};
+use crate::lab::examine::talk::Said;
 use crate::lab::flaws::Kind;
 
 /// Starts the service anew, and says when it is there again.

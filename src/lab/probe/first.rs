@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::check::{NO_REFRESH, NO_STORE};
 use super::examiner::Probe;
-use super::judge::Heard;
 use super::report::Verdict;
-use super::stage::Credential;
-use super::talk::Said;
 use crate::jose::JoseError;
+use crate::lab::examine::hear::Heard;
+use crate::lab::examine::stage::Credential;
+use crate::lab::examine::talk::Said;
 
 impl Probe {
     /// The first good assertion, and what it gives access to. Nothing where it is not taken, which is said.

@@ -4,8 +4,8 @@ use super::check::{CHALLENGE, Check, Effect, PROVES_ITSELF, SAYS_ID_JAG, SAYS_NO
 use super::examiner::Probe;
 use super::report::{Checked, Verdict};
 use super::results::Results;
-use super::talk::Call;
 use crate::domain::understood::{self, Takes, Understood};
+use crate::lab::examine::talk::Call;
 use crate::lab::flaws::Level;
 use crate::net::Method;
 

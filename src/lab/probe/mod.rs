@@ -8,7 +8,6 @@ mod check;
 mod clients;
 mod examiner;
 mod first;
-mod judge;
 mod keys;
 mod metadata;
 mod notices;
@@ -17,16 +16,13 @@ pub mod report;
 mod requests;
 mod results;
 mod run;
-mod stage;
-mod talk;
-mod target;
 #[cfg(test)]
 mod tests;
 
+pub use crate::lab::examine::stage::{Client, User};
+pub use crate::lab::examine::target::Known;
 pub use check::{Check, Selection, all};
 pub use examiner::Restart;
 pub use outline::{Planned, outline};
 pub use results::{Progress, Tell};
 pub use run::{Options, run};
-pub use stage::{Client, User};
-pub use target::Known;

@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::blocks::{BLOCK, Tried};
 use super::check::{ENDS, SPARES};
 use super::examiner::Probe;
-use super::judge::{At, Heard, hear, judge};
 use super::report::{Evidence, Verdict};
-use super::stage::{Credential, User};
-use super::talk::Said;
 use crate::jose::JoseError;
+use crate::lab::examine::hear::{At, Heard, hear, judge};
+use crate::lab::examine::stage::{Credential, User};
+use crate::lab::examine::talk::Said;
 use crate::lab::flaws::{Answer, Class, Flaw, Kind, Presented};
 
 impl Probe {

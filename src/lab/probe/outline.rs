@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::check::{Check, all};
 use super::run::Options;
-use super::stage::{Stage, cast};
-use super::talk::Talk;
-use super::target::Target;
+use crate::lab::examine::stage::{Stage, cast};
+use crate::lab::examine::talk::Talk;
+use crate::lab::examine::target::Target;
 use crate::lab::flaws::Kind;
 
 /// A check, and what would be sent for it.

@@ -5,10 +5,10 @@ use tokio::task::JoinSet;
 
 use super::check::{ANSWERS, Check, Effect, NO_MORE, ONCE};
 use super::examiner::Probe;
-use super::judge::{Heard, hear};
 use super::report::Verdict;
-use super::talk::{Call, Reply};
 use crate::jose::JoseError;
+use crate::lab::examine::hear::{Heard, hear};
+use crate::lab::examine::talk::{Call, Reply};
 use crate::lab::flaws::{Dialect, Kind};
 use crate::net::Method;
 

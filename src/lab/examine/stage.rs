@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::judge::{At, Heard, credential, hear, own_assertion};
-use super::report::Evidence;
+use super::hear::{At, Heard, credential, hear, own_assertion};
 use super::talk::{Call, Said, Talk};
 use super::target::Target;
 use crate::clock::Clock;
@@ -18,6 +17,7 @@ use crate::jose::{JoseError, LabKey};
 use crate::lab::flaws::{Cast, Dialect, Document, Draft, Kind, Others, Presented, Terms};
 use crate::lab::hosted::{CIMD, Hosted, JWKS, client_document, path_of};
 use crate::lab::issuer::LabIssuer;
+use crate::lab::probe::report::Evidence;
 use crate::net::Method;
 use crate::rng::Rng;
 use crate::secret::Secret;
@@ -46,32 +46,32 @@ pub struct Client {
 }
 
 /// Everybody, and everything that they say.
-pub(super) struct Stage {
+pub(in crate::lab) struct Stage {
     /// The parts.
-    pub(super) cast: Cast,
+    pub(in crate::lab) cast: Cast,
     /// Who publishes.
-    pub(super) hosted: Hosted,
+    pub(in crate::lab) hosted: Hosted,
     /// Who is examined.
-    pub(super) target: Target,
+    pub(in crate::lab) target: Target,
     /// How it is talked to.
-    pub(super) talk: std::sync::Arc<Talk>,
+    pub(in crate::lab) talk: std::sync::Arc<Talk>,
     /// About whom.
-    pub(super) user: User,
+    pub(in crate::lab) user: User,
     /// By whom it is presented, where clients are registered.
-    pub(super) client: Option<Client>,
+    pub(in crate::lab) client: Option<Client>,
     /// The time.
-    pub(super) clock: Clock,
+    pub(in crate::lab) clock: Clock,
     /// Where names come from that were never used.
-    pub(super) rng: Rng,
+    pub(in crate::lab) rng: Rng,
 }
 
 /// What lets a user in.
 #[derive(Clone)]
-pub(super) struct Credential {
+pub(in crate::lab) struct Credential {
     /// What the API takes.
-    pub(super) bearer: String,
+    pub(in crate::lab) bearer: String,
     /// What gets another one at the token endpoint.
-    pub(super) own: Option<String>,
+    pub(in crate::lab) own: Option<String>,
 }
 
 /// Where the forger is, below the issuer's origin.
@@ -81,7 +81,7 @@ const FORGER: &str = "/forger";
 ///
 /// # Errors
 /// When a key cannot be made, or the issuer leaves no room for others.
-pub(super) fn cast(issuer: IssuerUrl, key: LabKey, clock: &Clock, rng: &Rng) -> Result<Cast, JoseError> {
+pub(in crate::lab) fn cast(issuer: IssuerUrl, key: LabKey, clock: &Clock, rng: &Rng) -> Result<Cast, JoseError> {
     const UNFIT: JoseError = JoseError("the issuer's address leaves no room for others beside it");
     // Beside it and not below it, unless it is at the root: whoever compares beginnings shall be told so by the check for that.
     let parent = issuer.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -103,7 +103,7 @@ pub(super) fn cast(issuer: IssuerUrl, key: LabKey, clock: &Clock, rng: &Rng) -> 
 
 impl Stage {
     /// Publishes what everybody has to say, the issuer's keys as given.
-    pub(super) fn publish(&self, jwks: Value) {
+    pub(in crate::lab) fn publish(&self, jwks: Value) {
         self.hosted.publish(&self.cast.issuer, jwks);
         self.hosted.publish(&self.cast.untrusted, self.cast.untrusted.jwks());
         let mut forged = self.cast.issuer.stranger.public_jwk();
@@ -126,7 +126,7 @@ impl Stage {
 
     /// Where the issuer's keys are.
     #[must_use]
-    pub(super) fn jwks_path(&self) -> String {
+    pub(in crate::lab) fn jwks_path(&self) -> String {
         format!("{}{JWKS}", path_of(&self.cast.issuer.url))
     }
 
@@ -134,7 +134,7 @@ impl Stage {
     ///
     /// # Errors
     /// When a key cannot be made.
-    pub(super) fn good(&mut self, kind: Kind, user: &User) -> Result<Draft, JoseError> {
+    pub(in crate::lab) fn good(&mut self, kind: Kind, user: &User) -> Result<Draft, JoseError> {
         self.cast.now = self.clock.now();
         let jti = self.rng.jti();
         let alg = self.cast.issuer.key.alg();
@@ -147,7 +147,7 @@ impl Stage {
 
     /// What a good assertion says.
     #[must_use]
-    pub(super) fn terms(&self, user: &User, alg: SigningAlg) -> Terms {
+    pub(in crate::lab) fn terms(&self, user: &User, alg: SigningAlg) -> Terms {
         let client_id = match (&self.client, self.target.dialect) {
             (Some(client), Dialect::Plain) => client.id.clone(),
             (None, Dialect::Plain) => self.own_client(),
@@ -169,7 +169,7 @@ impl Stage {
     ///
     /// # Errors
     /// When the signer refuses.
-    pub(super) fn call(&self, kind: Kind, draft: &Draft, token: &str) -> Result<Option<(Call, At)>, JoseError> {
+    pub(in crate::lab) fn call(&self, kind: Kind, draft: &Draft, token: &str) -> Result<Option<(Call, At)>, JoseError> {
         let other = if let Presented::As(other) = draft.presented { Some(other) } else { None };
         if kind == Kind::Notice {
             let Some((typ, url)) = &self.target.notices else { return Ok(None) };
@@ -224,7 +224,7 @@ impl Stage {
     }
 
     /// Sends a token as its draft wants it, once; what is heard, and for the report.
-    pub(super) async fn present(&self, what: &str, kind: Kind, draft: &Draft, token: &str) -> (Heard, Said) {
+    pub(in crate::lab) async fn present(&self, what: &str, kind: Kind, draft: &Draft, token: &str) -> (Heard, Said) {
         let call = match self.call(kind, draft, token) {
             Ok(Some(call)) => call,
             Ok(None) => return silent(what, "there is no such place at the service"),
@@ -238,7 +238,7 @@ impl Stage {
     ///
     /// # Errors
     /// What is missing.
-    pub(super) async fn credential(&self, json: &Value) -> Result<(Credential, Option<Said>), String> {
+    pub(in crate::lab) async fn credential(&self, json: &Value) -> Result<(Credential, Option<Said>), String> {
         if let Some(bearer) = credential(json) {
             return Ok((Credential { bearer, own: None }, None));
         }
@@ -254,14 +254,14 @@ impl Stage {
     ///
     /// # Errors
     /// When there is no token endpoint.
-    pub(super) async fn exchange(&self, own: &str) -> Result<Said, String> {
+    pub(in crate::lab) async fn exchange(&self, own: &str) -> Result<Said, String> {
         let url = self.target.token.as_ref().ok_or("its metadata name no token endpoint")?;
         let call = self.redeeming(url, own, FORM).map_err(|error| error.to_string())?.hiding(own, "IDENTITY_ASSERTION");
         Ok(self.talk.send("the service's own assertion, for an access token", &call, None).await)
     }
 
     /// Whether a credential lives; nothing where that cannot be seen.
-    pub(super) async fn lives(&self, what: &str, credential: &str) -> (Option<bool>, Option<Evidence>) {
+    pub(in crate::lab) async fn lives(&self, what: &str, credential: &str) -> (Option<bool>, Option<Evidence>) {
         let Some(api) = &self.target.api else { return (None, None) };
         let call = bearer(api, credential).hiding(credential, "CREDENTIAL");
         let said = self.talk.send(what, &call, None).await;

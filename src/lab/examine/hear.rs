@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-use super::report::Verdict;
 use super::talk::{Reply, Silence};
 use crate::lab::flaws::{Answer, Class, Dialect, Flaw, Kind, Level};
+use crate::lab::probe::report::Verdict;
 
 /// What a service says to something that was presented.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(in crate::lab) enum Heard {
     /// Yes.
     Taken,
     /// No.
@@ -37,7 +37,7 @@ pub(super) enum Heard {
 
 /// What is listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(in crate::lab) enum At {
     /// Where credentials are given out.
     Door,
     /// Where notices are taken.
@@ -48,7 +48,7 @@ pub(super) enum At {
 
 /// Understands an answer.
 #[must_use]
-pub(super) fn hear(at: At, reply: &Result<Reply, Silence>) -> Heard {
+pub(in crate::lab) fn hear(at: At, reply: &Result<Reply, Silence>) -> Heard {
     let reply = match reply {
         Ok(reply) => reply,
         Err(Silence::TimedOut) => return Heard::Late,
@@ -78,21 +78,21 @@ pub(super) fn hear(at: At, reply: &Result<Reply, Silence>) -> Heard {
 
 /// What lets its bearer in.
 #[must_use]
-pub(super) fn credential(json: &Value) -> Option<String> {
+pub(in crate::lab) fn credential(json: &Value) -> Option<String> {
     let names = ["credential", "access_token", "api_key"];
     names.iter().find_map(|name| json.get(name)?.as_str()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// The service's own assertion, which gets credentials at its token endpoint.
 #[must_use]
-pub(super) fn own_assertion(json: &Value) -> Option<String> {
+pub(in crate::lab) fn own_assertion(json: &Value) -> Option<String> {
     let nested = || json.get("identity")?.get("assertion")?.as_str();
     json.get("identity_assertion").and_then(Value::as_str).or_else(nested).map(str::to_owned)
 }
 
 /// Whether an answer to a flaw is the right one, and why.
 #[must_use]
-pub(super) fn judge(flaw: &Flaw, dialect: Dialect, heard: &Heard) -> (Verdict, String) {
+pub(in crate::lab) fn judge(flaw: &Flaw, dialect: Dialect, heard: &Heard) -> (Verdict, String) {
     let short = |why: String| (if flaw.level == Level::Must { Verdict::Fail } else { Verdict::Warning }, why);
     let answer = flaw.answer(dialect);
     let of_a_document = matches!(flaw.kind, Kind::Cimd | Kind::Jwks) && flaw.touches.contains(&"response");
@@ -136,7 +136,7 @@ pub(super) fn judge(flaw: &Flaw, dialect: Dialect, heard: &Heard) -> (Verdict, S
 impl Heard {
     /// As the end of a sentence that begins with the service.
     #[must_use]
-    pub(super) fn in_words(&self) -> String {
+    pub(in crate::lab) fn in_words(&self) -> String {
         match self {
             Self::Taken => "takes it".into(),
             Self::Asks => "asks the user to confirm the account".into(),

@@ -11,25 +11,25 @@ use crate::net::Method;
 
 /// A service, as far as a probe has to know it.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(in crate::lab) struct Target {
     /// Its identifier, byte for byte.
-    pub(super) audience: String,
+    pub(in crate::lab) audience: String,
     /// How it talks.
-    pub(super) dialect: Dialect,
+    pub(in crate::lab) dialect: Dialect,
     /// Where assertions go.
-    pub(super) assertions: Url,
+    pub(in crate::lab) assertions: Url,
     /// Where its own assertions go for access tokens, in the dialects that have those.
-    pub(super) token: Option<Url>,
+    pub(in crate::lab) token: Option<Url>,
     /// Where it is told of withdrawals, and by which kind of token.
-    pub(super) notices: Option<(&'static str, Url)>,
+    pub(in crate::lab) notices: Option<(&'static str, Url)>,
     /// What answers 401 to whoever has no credential.
-    pub(super) api: Option<Url>,
+    pub(in crate::lab) api: Option<Url>,
     /// What an assertion is for.
-    pub(super) resource: Option<String>,
+    pub(in crate::lab) resource: Option<String>,
     /// What it is to allow.
-    pub(super) scope: Option<String>,
+    pub(in crate::lab) scope: Option<String>,
     /// What v0.1 is asked for.
-    pub(super) credential_type: &'static str,
+    pub(in crate::lab) credential_type: &'static str,
 }
 
 /// What somebody knows better than the service's metadata.
@@ -50,7 +50,7 @@ impl Target {
     ///
     /// # Errors
     /// Why there is nothing to examine.
-    pub(super) async fn read(understood: &Understood, known: &Known, talk: &Talk) -> Result<Self, String> {
+    pub(in crate::lab) async fn read(understood: &Understood, known: &Known, talk: &Talk) -> Result<Self, String> {
         let url = |text: &str| Url::parse(text).ok();
         let audience = understood.issuer.clone().ok_or_else(|| unnamed(understood))?;
         let own_address = url(&audience).ok_or("its identifier is no URL")?;
@@ -94,7 +94,7 @@ impl Target {
 
     /// Where the service's token endpoint is that an assertion of its own goes to.
     #[must_use]
-    pub(super) fn own_token_endpoint(&self) -> Option<&Url> {
+    pub(in crate::lab) fn own_token_endpoint(&self) -> Option<&Url> {
         self.token.as_ref().or((self.dialect == Dialect::Plain).then_some(&self.assertions))
     }
 }
@@ -128,7 +128,7 @@ async fn token_endpoint(understood: &Understood, talk: &Talk) -> Option<Url> {
 }
 
 /// Whether an address is at a host or one below it.
-pub(super) fn is_at(url: &Url, service: &Url) -> bool {
+pub(in crate::lab) fn is_at(url: &Url, service: &Url) -> bool {
     match (url.host_str(), service.host_str()) {
         (Some(host), Some(own)) => host == own || host.strip_suffix(own).is_some_and(|rest| rest.ends_with('.')),
         _ => false,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use url::Url;
 
-use super::report::{Evidence, Received, Sent};
 use crate::clock::Clock;
 use crate::domain::time::Seconds;
 use crate::lab::flaws::Draft;
+use crate::lab::probe::report::{Evidence, Received, Sent};
 use crate::net::{Headers, Method, Net, NetError, Request};
 
 /// Time for one exchange: longer than services wait for documents of ours.
@@ -24,7 +24,7 @@ const MAX_WAIT: Seconds = Seconds(60);
 const TRIES: usize = 3;
 
 /// Sends requests and keeps what came of them.
-pub(super) struct Talk {
+pub(in crate::lab) struct Talk {
     net: Net,
     /// Between two requests.
     gap: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Talk {
 
 /// A request.
 #[derive(Clone)]
-pub(super) struct Call {
+pub(in crate::lab) struct Call {
     method: Method,
     url: Url,
     headers: Vec<(&'static str, String)>,
@@ -47,26 +47,26 @@ pub(super) struct Call {
 }
 
 /// What came of a request.
-pub(super) struct Said {
+pub(in crate::lab) struct Said {
     /// For the report.
-    pub(super) evidence: Evidence,
+    pub(in crate::lab) evidence: Evidence,
     /// The answer, or why there is none.
-    pub(super) reply: Result<Reply, Silence>,
+    pub(in crate::lab) reply: Result<Reply, Silence>,
 }
 
 /// An answer.
-pub(super) struct Reply {
+pub(in crate::lab) struct Reply {
     /// Its status.
-    pub(super) status: u16,
+    pub(in crate::lab) status: u16,
     /// Its body; null where that is no JSON.
-    pub(super) json: Value,
+    pub(in crate::lab) json: Value,
     /// Its header fields.
-    pub(super) headers: Headers,
+    pub(in crate::lab) headers: Headers,
 }
 
 /// Why there is no answer that says anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Silence {
+pub(in crate::lab) enum Silence {
     /// None came in time.
     TimedOut,
     /// The connection failed, or the service asks to come later.
@@ -76,18 +76,18 @@ pub(super) enum Silence {
 impl Talk {
     /// Through `net`, with so much time between two requests.
     #[must_use]
-    pub(super) fn new(net: Net, gap: Duration, agent: String, clock: Clock) -> Self {
+    pub(in crate::lab) fn new(net: Net, gap: Duration, agent: String, clock: Clock) -> Self {
         Self { net, gap, next: Mutex::new(Instant::now()), agent, clock }
     }
 
     /// Sends a request, and again later where the service asks for that (RFC 6585 section 4).
-    pub(super) async fn send(&self, what: &str, call: &Call, draft: Option<&Draft>) -> Said {
+    pub(in crate::lab) async fn send(&self, what: &str, call: &Call, draft: Option<&Draft>) -> Said {
         self.turn().await;
         self.send_at_once(what, call, draft).await
     }
 
     /// The same without waiting for its turn, for what is to come at the same time as others.
-    pub(super) async fn send_at_once(&self, what: &str, call: &Call, draft: Option<&Draft>) -> Said {
+    pub(in crate::lab) async fn send_at_once(&self, what: &str, call: &Call, draft: Option<&Draft>) -> Said {
         let token =
             draft.map(|draft| Sent { header: draft.header.clone().into(), claims: draft.claims.clone().into() });
         let mut evidence =
@@ -148,20 +148,20 @@ fn broke(error: &NetError) -> String {
 impl Call {
     /// Of nothing yet.
     #[must_use]
-    pub(super) fn new(method: Method, url: Url) -> Self {
+    pub(in crate::lab) fn new(method: Method, url: Url) -> Self {
         Self { method, url, headers: Vec::new(), body: String::new(), secrets: Vec::new() }
     }
 
     /// With a header field.
     #[must_use]
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(in crate::lab) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// With a body.
     #[must_use]
-    pub(super) fn body(mut self, content_type: impl Into<String>, body: impl Into<String>) -> Self {
+    pub(in crate::lab) fn body(mut self, content_type: impl Into<String>, body: impl Into<String>) -> Self {
         self.headers.push(("content-type", content_type.into()));
         self.body = body.into();
         self
@@ -169,14 +169,14 @@ impl Call {
 
     /// With a form.
     #[must_use]
-    pub(super) fn form(self, content_type: &str, fields: &[(&str, &str)]) -> Self {
+    pub(in crate::lab) fn form(self, content_type: &str, fields: &[(&str, &str)]) -> Self {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.body(content_type, body)
     }
 
     /// With a text in it that reports do not show, and what they show in its place.
     #[must_use]
-    pub(super) fn hiding(mut self, secret: &str, name: &'static str) -> Self {
+    pub(in crate::lab) fn hiding(mut self, secret: &str, name: &'static str) -> Self {
         self.secrets.push((secret.to_owned(), name));
         self
     }
@@ -190,7 +190,7 @@ impl Call {
 
     /// A command that does the same.
     #[must_use]
-    pub(super) fn curl(&self) -> String {
+    pub(in crate::lab) fn curl(&self) -> String {
         let mut line = String::from("curl -sS -i");
         let mut part = |text: &str, quoted: &str| {
             let mut quoted = format!("'{}'", quoted.replace('\'', r"'\''"));
@@ -213,7 +213,7 @@ impl Call {
 impl Reply {
     /// What kind of error it says (RFC 6749 section 5.2, RFC 8935 section 2.4, RFC 6750 section 3).
     #[must_use]
-    pub(super) fn code(&self) -> Option<String> {
+    pub(in crate::lab) fn code(&self) -> Option<String> {
         let member = ["error", "err"].iter().find_map(|name| self.json.get(name)?.as_str());
         let challenge = || {
             let value = self.headers.get("www-authenticate")?;
@@ -225,7 +225,7 @@ impl Reply {
 }
 
 /// The members of an answer that let whoever has them in.
-pub(super) const CREDENTIALS: [&str; 9] = [
+pub(in crate::lab) const CREDENTIALS: [&str; 9] = [
     "credential",
     "api_key",
     "access_token",
