@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::Log;
 use crate::domain::ids::IssuerUrl;
 use crate::http::serve::{Limits, serve_within};
-use crate::lab::flaws::{self, Broken, Dialect, Rule};
+use crate::lab::flaws::{self, Broken, Dialect, Others, Rule};
 use crate::lab::sandbox::{self, Client, Options, Rate};
 use crate::rng::Rng;
 use crate::secret::Secret;
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     /// A client and its secret, for RFC 7523 (repeatable) [default: sandbox-client:sandbox-secret]
     #[arg(long, value_name = "ID:SECRET")]
     client: Vec<String>,
-    /// Let this user in under no circumstances, by `sub` or e-mail address (repeatable)
+    /// Let this user in under no circumstances, by `sub` or e-mail address (repeatable); nobody@lab.invalid unless others are named
     #[arg(long, value_name = "USER")]
     deny: Vec<String>,
     /// Its client_id at the issuer, for OpenID Connect's back-channel logout [default: its own address]
@@ -99,9 +99,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     say!("  what to ask it     curl -i {origin}/api/resource");
     say!("  what it is         {origin}/");
+    // Whom a probe sends as the user whom nobody knows.
+    let denied = if deny.is_empty() { vec![Others::default().email] } else { deny };
     let strict = Options::strict(Clock::System, Rng::Os);
     let options =
-        Options { trust, dialect, broken, clients, denied: deny, relying_party, rate_limit, user_rate_limit, ..strict };
+        Options { trust, dialect, broken, clients, denied, relying_party, rate_limit, user_rate_limit, ..strict };
     start(listener, &origin, options, stop)?.await.map_err(|e| Failure::Unable(format!("the sandbox ended: {e}")))
 }
 

@@ -123,7 +123,7 @@ async fn answer(State(hosted): State<Hosted>, request: Request) -> Response {
         if shelf.fetches.len() >= MAX_FETCHES {
             shelf.fetches.remove(0);
         }
-        shelf.fetches.push(Fetch { at: Instant::now(), path, status, kids, user_agent });
+        shelf.fetches.push(Fetch { at: Instant::now(), path: path.clone(), status, kids, user_agent });
     }
     match found {
         Some(document) => serve(&document, &path, "public, max-age=300").await,

@@ -38,7 +38,7 @@ const PATIENCE: u64 = 35;
 /// Seconds that a credential may live on after a notice.
 const KILL_WITHIN: u64 = 10;
 /// How long a service may take to be there again.
-const RESTART: Duration = Duration::from_secs(60);
+const RESTART: Duration = Duration::from_mins(1);
 /// Most bytes of a file of settings.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -195,10 +195,7 @@ async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -
     let other_user = self::user("other-user", other)?;
     let client = arguments.client.as_deref().map(client).transpose()?;
     let usual = SocketAddr::from(([127, 0, 0, 1], USUAL_PORT));
-    let listener = match arguments.passive {
-        true => None,
-        false => Some(serve::bind(arguments.listen.unwrap_or(usual))?),
-    };
+    let listener = if arguments.passive { None } else { Some(serve::bind(arguments.listen.unwrap_or(usual))?) };
     let port = listener.as_ref().and_then(|listener| listener.local_addr().ok()).map_or(USUAL_PORT, |at| at.port());
     let issuer = arguments.issuer.clone().unwrap_or_else(|| format!("http://localhost:{port}/lab"));
     let issuer = IssuerUrl::parse(&issuer).map_err(|e| Failure::Usage(format!("--issuer {issuer}: {e}")))?;

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use super::found::Verdict;
 use super::talk::{Reply, Silence};
 use crate::lab::flaws::{Answer, Class, Dialect, Flaw, Kind, Level};
-use crate::lab::probe::report::Verdict;
 
 /// What a service says to something that was presented.
 #[derive(Clone, Debug, PartialEq, Eq)]

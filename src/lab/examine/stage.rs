@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::found::Evidence;
 use super::hear::{At, Heard, credential, hear, own_assertion};
 use super::talk::{Call, Said, Talk};
 use super::target::Target;
@@ -17,7 +18,6 @@ use crate::jose::{JoseError, LabKey};
 use crate::lab::flaws::{Cast, Dialect, Document, Draft, Kind, Others, Presented, Terms};
 use crate::lab::hosted::{CIMD, Hosted, JWKS, client_document, path_of};
 use crate::lab::issuer::LabIssuer;
-use crate::lab::probe::report::Evidence;
 use crate::net::Method;
 use crate::rng::Rng;
 use crate::secret::Secret;

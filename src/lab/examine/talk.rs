@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use url::Url;
 
+use super::found::{Evidence, Received, Sent};
 use crate::clock::Clock;
 use crate::domain::time::Seconds;
 use crate::lab::flaws::Draft;
-use crate::lab::probe::report::{Evidence, Received, Sent};
 use crate::net::{Headers, Method, Net, NetError, Request};
 
 /// Time for one exchange: longer than services wait for documents of ours.

@@ -26,7 +26,6 @@ pub fn matters_of_effect(name: &str) -> Option<&'static str> {
         "revocation-ends-the-credential" => "An agent would keep its access after the user took it back.",
         "revocation-spares-other-users" => "One user's withdrawal would end the access of others.",
         "a-refusal-gives-no-credential" => "Whoever is refused would get in all the same.",
-        "challenge-names-the-metadata" => "Agents could not find out by themselves how to get access.",
         "credentials-are-not-stored" => "A cache on the way could keep credentials, and give them to somebody else.",
         "one-assertion-one-credential" => {
             "Whoever sees an assertion on its way could be quick, and get a credential of their own beside the agent's."
@@ -36,7 +35,7 @@ pub fn matters_of_effect(name: &str) -> Option<&'static str> {
             "What nobody expected would bring the service down, or leave its clients without an answer."
         }
         "metadata-name-their-issuer" => "Nobody could know for whom an assertion is to be made.",
-        "metadata-say-where-assertions-go" | "metadata-say-that-id-jags-are-taken" => {
+        "challenge-names-the-metadata" | "metadata-say-where-assertions-go" | "metadata-say-that-id-jags-are-taken" => {
             "Agents could not find out by themselves how to get access."
         }
         "metadata-say-where-notices-go" => "Nobody could tell the service that a user withdrew.",
