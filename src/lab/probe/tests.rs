@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::report::{Checked, Ending, Report, Verdict};
+use super::report::{self, Checked, Ending, Report, Verdict};
 use super::*;
 use crate::clock::Clock;
 use crate::domain::ids::{Audience, IssuerUrl};
@@ -171,4 +171,120 @@ async fn without_each_rule_nested() {
 #[tokio::test]
 async fn without_each_rule_plain() {
     without_each_rule(Dialect::Plain).await;
+}
+
+/// A service that answers whatever it likes, whoever comes with whatever.
+struct Odd {
+    origin: String,
+}
+
+impl Odd {
+    /// `answer` is told how many assertions came before.
+    async fn new(answer: impl Fn(usize) -> (u16, &'static str) + Clone + Send + Sync + 'static) -> Self {
+        use axum::http::StatusCode;
+        use axum::response::IntoResponse as _;
+        use axum::routing::{get, post};
+        let came = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let origin = serve(|origin| {
+            let metadata = serde_json::json!({"issuer": origin, "agent_auth": {
+                "register_uri": format!("{origin}/agent/auth"), "revocation_uri": format!("{origin}/agent/auth/revoke"),
+                "identity_types_supported": ["identity_assertion"],
+                "identity_assertion": {"assertion_types_supported": ["urn:ietf:params:oauth:token-type:id-jag"]}}});
+            let reply = move || async move {
+                let n = came.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let (status, body) = answer(n);
+                (StatusCode::from_u16(status).unwrap(), body).into_response()
+            };
+            axum::Router::new()
+                .route(
+                    "/.well-known/oauth-authorization-server",
+                    get(move || async move { ([("content-type", "application/json")], metadata.to_string()) }),
+                )
+                .route("/agent/auth", post(reply))
+        })
+        .await;
+        Self { origin }
+    }
+
+    async fn probe(&self, change: impl FnOnce(&mut Options)) -> Report {
+        let issuer = Issuer::new().await;
+        let (_, nobody) = issuer.sandbox(Dialect::V01, Broken::default()).await;
+        let mut options = issuer.options(&self.origin, Dialect::V01, nobody).await;
+        // Of each sort one; the documents of clients would wait for time-outs.
+        let only = ["rfc7515", "a-bad-request-is-answered", "one-assertion-one-credential"].map(str::to_owned);
+        options.selection = Selection::new(only.to_vec(), Vec::new()).unwrap();
+        change(&mut options);
+        Box::pin(run(options)).await.unwrap()
+    }
+}
+
+const GIVEN: &str = r#"{"registration_id": "r", "credential": "c"}"#;
+const REFUSED: &str = r#"{"error": "invalid_signature", "message": "no"}"#;
+
+fn verdicts(report: &Report) -> Vec<Verdict> {
+    let mut found: Vec<Verdict> = report.checks.iter().map(|checked| checked.verdict).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[tokio::test]
+async fn who_trusts_everybody_gets_an_f_and_who_trusts_nobody_none() {
+    let everybody = Odd::new(|_| (200, GIVEN)).await.probe(|_| {}).await;
+    assert_eq!((everybody.ending, everybody.grade), (Ending::Complete, Some(report::Grade::F)));
+    let once = everybody.checks.iter().find(|checked| checked.name == "one-assertion-one-credential").unwrap();
+    assert_eq!((once.verdict, once.reason.as_str()), (Verdict::Fail, "4 of 4 are taken"));
+    let nobody = Odd::new(|_| (400, REFUSED)).await.probe(|_| {}).await;
+    assert_eq!((nobody.ending, nobody.grade), (Ending::NoControl, None));
+    assert!(nobody.remarks.iter().any(|remark| remark.contains("did not fetch the keys")), "{:?}", nobody.remarks);
+    assert_eq!(nobody.count(Verdict::Pass), 0, "nothing is shown by refusing everything");
+}
+
+#[tokio::test]
+async fn who_changes_its_mind_shows_nothing() {
+    // The first control is taken, and nothing after it.
+    let report = Odd::new(|n| if n == 0 { (200, GIVEN) } else { (400, REFUSED) }).await;
+    let report = report.probe(|options| {
+        options.selection = Selection::new(vec!["rfc7515".into()], Vec::new()).unwrap();
+    });
+    let report = report.await;
+    assert_eq!(verdicts(&report), [Verdict::Skipped, Verdict::Void]);
+    assert_eq!(report.grade, None);
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_no_verdict() {
+    for (status, body) in [(200, "<!doctype html><title>Sign in</title>"), (503, "{}"), (302, "")] {
+        let report = Odd::new(move |n| if n == 0 { (200, GIVEN) } else { (status, body) }).await;
+        let report = report.probe(|_| {}).await;
+        assert_eq!(report.count(Verdict::Pass), 0, "{status}");
+        assert_eq!(report.count(Verdict::Fail), 0, "{status}");
+        assert_eq!(report.grade, None, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_stops_it_gets_what_was_found() {
+    let report = Odd::new(|_| (200, GIVEN)).await;
+    let (stop, stopped) = watch::channel(false);
+    let report = report.probe(move |options| {
+        options.stop = stopped;
+        options.tell = Box::new(move |progress| {
+            if progress.done == 5 {
+                let _ = stop.send(true);
+            }
+        });
+    });
+    let report = report.await;
+    assert_eq!(report.ending, Ending::Interrupted);
+    assert!(report.count(Verdict::Fail) > 0, "what came before counts");
+    assert_eq!(report.checks.len(), all().len(), "and nothing is left out");
+}
+
+#[tokio::test]
+async fn metadata_alone_are_read_where_nothing_is_to_be_sent() {
+    let service = Odd::new(|n| panic!("asked {n}")).await;
+    let report = service.probe(|options| (options.passive, options.selection) = (true, Selection::default())).await;
+    assert_eq!((report.ending, report.issuer.is_none()), (Ending::Passive, true));
+    assert!(report.checks.iter().any(|c| c.name == "metadata-name-their-issuer" && c.verdict == Verdict::Pass));
 }
