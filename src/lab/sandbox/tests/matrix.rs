@@ -250,6 +250,11 @@ async fn without_a_rule(dialect: Dialect) {
         control(&stage, &sandbox, "first").await;
         stage.providers[0].publish(keys, stage.cast.issuer.jwks());
         for (flaw, draft, token) in &flaws {
+            // Clients are registered there, and no document of theirs is looked at.
+            let of_documents = matches!(rule, Rule::AcceptAnyIssuer | Rule::IgnoreJwksUriOfDocument);
+            if dialect == Dialect::Plain && of_documents && flaw.name == "client-id-of-a-stranger" {
+                continue;
+            }
             let names_it = flaw.counterparts.contains(&rule.name());
             let expected = match flaw.answer(dialect) {
                 Answer::Refuse { .. } => names_it,
