@@ -3,7 +3,7 @@
 mod fetchers;
 mod reseal;
 mod table;
-mod words;
+pub(super) mod words;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

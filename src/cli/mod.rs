@@ -27,6 +27,18 @@ macro_rules! help {
 }
 use help;
 
+/// The same for what examines others.
+macro_rules! drill_help {
+    ($example:literal, $more:literal) => {
+        concat!(
+            $more,
+            "\n\nExample:\n  ", $example,
+            "\n\nExit codes:\n  0 every service is ready; 1 a service is not (with --strict: or should do something better); 2 wrong usage or configuration;\n  3 could not run, or not to its end"
+        )
+    };
+}
+use drill_help;
+
 mod admin_token;
 mod client;
 mod common;
@@ -35,6 +47,8 @@ mod delegation;
 mod delivery;
 mod demo;
 mod descriptors;
+mod drill;
+mod files;
 mod flaws;
 mod harness;
 mod issuer;
@@ -151,6 +165,9 @@ enum Command {
     /// Grade a relying service: what it is to refuse, what it is to take, and what it is to end
     #[command(after_help = help!("avouch probe https://auth.service.example --issuer https://lab.example/lab --listen 0.0.0.0:4500 --html report.html", "The service has to trust the issuer, whose entry is printed first, and to reach it. Bad assertions go to it between good ones.\nHow to read a report: docs/probe.md. Exit code 1: something fell short that was not expected to, or the baseline is out of date."))]
     Probe(Box<probe::Arguments>),
+    /// Rehearse with relying services what happens to keys: a rotation, or a compromise
+    #[command(subcommand)]
+    Drill(drill::Command),
     /// Read the configuration, say what is wrong with it or what a start would change, and do nothing else
     #[command(after_help = help!("avouch check-config --config /etc/avouch/avouch.toml"))]
     CheckConfig {
@@ -237,6 +254,7 @@ pub fn run() -> ExitCode {
             }
             Command::Mint(command) => mint::run(&command),
             Command::Probe(arguments) => probe::run(*arguments).await,
+            Command::Drill(command) => drill::run(command).await,
             Command::CheckConfig { config } => config::check(config.as_deref()).await,
             Command::Migrate { config } => config::migrate(config.as_deref()).await,
             Command::Backup { file, config } => config::backup(&file, config.as_deref()).await,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::header::USER_AGENT;
+use axum::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, USER_AGENT};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Frame;
@@ -20,11 +20,15 @@ use tokio::time::{Interval, interval, sleep};
 use super::flaws::{Document, Response as Way};
 use super::issuer::LabIssuer;
 use crate::domain::ids::IssuerUrl;
+use crate::secret::sha256;
 
 /// The query of the address that a redirected document is said to be at.
 pub const ELSEWHERE: &str = "elsewhere";
 /// Most fetches that are remembered; the oldest go first.
 const MAX_FETCHES: usize = 10_000;
+/// How many seconds a document of ours may be kept.
+pub const MAX_AGE: u64 = 300;
+const KEEP: &str = "public, max-age=300";
 /// Where an issuer's keys are, below it (auth.md, "JWKS fetching").
 pub const JWKS: &str = "/.well-known/jwks.json";
 /// Where the document is that names an issuer as a client, below it.
@@ -116,8 +120,12 @@ async fn answer(State(hosted): State<Hosted>, request: Request) -> Response {
         document.response = Way::Usual;
     }
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let status = found.as_ref().map_or(404, Document::status);
-    let kids = found.as_ref().map(|document| kids(document.members.get("keys"))).unwrap_or_default();
+    // Whoever has the same one already is told so (RFC 9110 section 13.1.2), unless something is to be wrong with it.
+    let tag = found.as_ref().filter(|document| document.response == Way::Usual).map(tag);
+    let has_it = tag.as_ref().is_some_and(|tag| has(request.headers(), tag));
+    let status = if has_it { 304 } else { found.as_ref().map_or(404, Document::status) };
+    let sent = found.as_ref().filter(|_| !has_it);
+    let kids = sent.map(|document| kids(document.members.get("keys"))).unwrap_or_default();
     {
         let mut shelf = hosted.shelf();
         if shelf.fetches.len() >= MAX_FETCHES {
@@ -125,10 +133,24 @@ async fn answer(State(hosted): State<Hosted>, request: Request) -> Response {
         }
         shelf.fetches.push(Fetch { at: Instant::now(), path: path.clone(), status, kids, user_agent });
     }
-    match found {
-        Some(document) => serve(&document, &path, "public, max-age=300").await,
+    let mut response = match sent {
+        Some(document) => serve(document, &path, KEEP).await,
+        None if has_it => (StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, KEEP)]).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
+    };
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        response.headers_mut().insert(ETAG, tag);
     }
+    response
+}
+
+fn tag(document: &Document) -> String {
+    format!("\"{}\"", sha256(&document.body()))
+}
+
+fn has(headers: &HeaderMap, tag: &str) -> bool {
+    let named = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|known| known.trim().trim_start_matches("W/") == tag)
 }
 
 /// The names of the keys in the member `keys` of a key set.

@@ -1,6 +1,7 @@
 //! Proving services, other people's and our own.
 
 pub mod agent;
+pub mod drill;
 pub mod examine;
 pub mod flaws;
 pub mod harness;

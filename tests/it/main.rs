@@ -23,6 +23,7 @@ mod demo;
 mod disclosure;
 mod discover;
 mod discovery;
+mod drill;
 mod edge;
 mod end_session;
 mod ending;

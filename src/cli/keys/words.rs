@@ -5,7 +5,7 @@ use chrono::DateTime;
 use crate::domain::time::{Seconds, Timestamp};
 
 /// When something happens by itself.
-pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
+pub(in crate::cli) fn when(at: Timestamp, now: Timestamp) -> String {
     let date = DateTime::from_timestamp(at.0, 0);
     let date = date.map_or_else(|| at.to_string(), |date| date.format("%-d %b %Y %H:%M UTC").to_string());
     if at <= now { format!("at any moment (was due {date})") } else { format!("in {}, on {date}", span(at - now)) }

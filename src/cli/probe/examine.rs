@@ -32,7 +32,7 @@ use crate::secret::Secret;
 /// Who vouches where nobody is named, at the port where it listens.
 const USUAL_PORT: u16 = 4500;
 /// Requests a second to a service elsewhere.
-const POLITE: u32 = 5;
+pub(in crate::cli) const POLITE: u32 = 5;
 /// Seconds that a service may rest between two fetches of a key set: half a minute is usual.
 const PATIENCE: u64 = 35;
 /// Seconds that a credential may live on after a notice.
@@ -249,7 +249,7 @@ async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -
 }
 
 /// An API may name a server elsewhere that guards it; that one is examined when it is named itself.
-fn is_the_one_named(asked: &Audience, understood: &Understood) -> Result<(), Failure> {
+pub(in crate::cli) fn is_the_one_named(asked: &Audience, understood: &Understood) -> Result<(), Failure> {
     let Some(guard) = understood.guarded_by().and_then(|guard| Audience::parse(guard).ok()) else { return Ok(()) };
     if guard.host() == asked.host() {
         return Ok(());
@@ -260,13 +260,13 @@ fn is_the_one_named(asked: &Audience, understood: &Understood) -> Result<(), Fai
     )))
 }
 
-fn user(option: &str, text: &str) -> Result<User, Failure> {
+pub(in crate::cli) fn user(option: &str, text: &str) -> Result<User, Failure> {
     let (sub, email) = text.split_once(',').map_or((text, None), |(sub, email)| (sub, Some(email.to_owned())));
     Subject::parse(sub).map_err(|e| Failure::Usage(format!("--{option} {text}: {e}")))?;
     Ok(User { sub: sub.to_owned(), email })
 }
 
-fn client(text: &str) -> Result<Client, Failure> {
+pub(in crate::cli) fn client(text: &str) -> Result<Client, Failure> {
     match text.split_once(':') {
         Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
             Ok(Client { id: id.to_owned(), secret: Secret::new(secret) })
@@ -276,7 +276,7 @@ fn client(text: &str) -> Result<Client, Failure> {
 }
 
 /// What the service has to be told first, in every form that services ask for it.
-fn trust_entry(issuer: &IssuerUrl, user: &User, client: Option<&Client>) {
+pub(in crate::cli) fn trust_entry(issuer: &IssuerUrl, user: &User, client: Option<&Client>) {
     let by = client.map_or_else(|| issuer.at("/client.json"), |client| client.id.clone());
     say!("The service has to trust this issuer while it is examined; take the entry out again afterwards.");
     say!("  issuer              {issuer}");

@@ -1,6 +1,6 @@
 //! `avouch probe`: what is examined, and what becomes of the report.
 
-mod examine;
+pub(super) mod examine;
 mod reports;
 
 use std::path::PathBuf;

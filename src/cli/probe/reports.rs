@@ -1,15 +1,12 @@
 //! What becomes of a report: files, the terminal, the exit code. Every path is tried before anything is sent to anybody.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use crate::config::shell_variable;
+use super::super::files::{Place, look, text_of};
 use crate::lab::probe::report::baseline::{self, Baseline};
 use crate::lab::probe::report::compare;
-use crate::lab::probe::report::terminal::{self, Look};
+use crate::lab::probe::report::terminal;
 use crate::lab::probe::report::view::{Outcome, View};
 use crate::lab::probe::report::{Report, html, json, junit, sarif};
 
@@ -134,15 +131,6 @@ impl Reports {
     }
 }
 
-/// In colour on a terminal, unless somebody wants none (no-color.org).
-pub(super) fn look(stream: &impl std::io::IsTerminal) -> Look {
-    let terminal = stream.is_terminal();
-    let plain = shell_variable("NO_COLOR").is_some() || shell_variable("TERM").is_some_and(|term| term == "dumb");
-    let columns = shell_variable("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok());
-    let width = columns.filter(|_| terminal).unwrap_or(Look::default().width);
-    Look { colour: terminal && !plain, width }
-}
-
 /// A report that a run wrote.
 pub(super) fn stored(path: &Path) -> Result<Report, Failure> {
     let wrong = |problem: String| Failure::Usage(format!("{}: {problem}", path.display()));
@@ -155,141 +143,4 @@ pub(super) fn compare(old: &Path, new: &Path) -> Result<(), Failure> {
     let found = compare::compare(&old, &new);
     out!("{}", found.render(look(&std::io::stdout())).trim_end());
     if found.is_worse() { Err(Failure::Short("it got worse".to_owned())) } else { Ok(()) }
-}
-
-fn text_of(path: &Path, most: usize) -> Result<String, String> {
-    let file = File::open(path).map_err(|problem| problem.to_string())?;
-    let mut text = String::new();
-    let most = u64::try_from(most).unwrap_or(u64::MAX);
-    file.take(most + 1).read_to_string(&mut text).map_err(|problem| problem.to_string())?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > most) {
-        return Err(format!("it is longer than {most} bytes"));
-    }
-    Ok(text)
-}
-
-/// Where a file goes.
-enum Place {
-    Stdout,
-    /// A pipe or a device, which is there already and cannot be replaced.
-    Stream(PathBuf, File),
-    /// A file beside it is written first, so that it is whole or as it was.
-    File {
-        path: PathBuf,
-        beside: PathBuf,
-    },
-}
-
-impl Place {
-    fn open(path: &Path) -> std::io::Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Self::Stdout);
-        }
-        // A pipe or a device is written into. It is asked for as it is named: what /dev/stdout leads to has no path of its own.
-        match fs::metadata(path) {
-            Ok(found) if !found.is_file() => {
-                return Ok(Self::Stream(path.to_owned(), OpenOptions::new().write(true).open(path)?));
-            }
-            Ok(_) => drop(OpenOptions::new().write(true).open(path)?),
-            Err(problem) if problem.kind() != std::io::ErrorKind::NotFound => return Err(problem),
-            // A link that leads nowhere is nobody's to replace.
-            Err(problem) if fs::symlink_metadata(path).is_ok() => return Err(problem),
-            Err(_) => {}
-        }
-        let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
-        // What a link leads to is written, and the link stays.
-        let path = match fs::canonicalize(path) {
-            Ok(path) => path,
-            Err(_) => fs::canonicalize(folder(path))?.join(name),
-        };
-        let beside = beside(&path);
-        fresh(&beside)?;
-        Ok(Self::File { path, beside })
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Stdout => Path::new("-"),
-            Self::Stream(path, _) | Self::File { path, .. } => path,
-        }
-    }
-
-    fn write(&mut self, text: &str) -> std::io::Result<()> {
-        match self {
-            Self::Stdout => {
-                let _ = std::io::stdout().write_all(text.as_bytes());
-                Ok(())
-            }
-            Self::Stream(_, file) => file.write_all(text.as_bytes()),
-            Self::File { path, beside } => {
-                fresh(beside)?.write_all(text.as_bytes())?;
-                fs::rename(&*beside, path)
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Self::File { beside, .. } = self {
-            let _ = fs::remove_file(beside);
-        }
-    }
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// A file that was not there before: nobody's link is followed.
-fn fresh(path: &Path) -> std::io::Result<File> {
-    let _ = fs::remove_file(path);
-    OpenOptions::new().write(true).create_new(true).open(path)
-}
-
-/// A name of this process's own.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    path.with_file_name(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_whole_each_time_it_is_written_and_nothing_is_left_beside_it() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let names = || fs::read_dir(folder.path()).unwrap().count();
-        let path = folder.path().join("report.json");
-        fs::write(&path, "of an earlier run").unwrap();
-        let mut place = Place::open(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "of an earlier run", "until there is a new one");
-        for text in ["the first half", "all of it"] {
-            place.write(text).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        }
-        drop(place);
-        assert_eq!(names(), 1);
-        drop(Place::open(&folder.path().join("never-written")).unwrap());
-        assert_eq!(names(), 1);
-    }
-
-    #[test]
-    fn nobody_lays_a_link_where_a_file_is_written_first() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let (path, secret) = (folder.path().join("report"), folder.path().join("secret"));
-        fs::write(&secret, "untouched").unwrap();
-        let mut place = Place::open(&path).unwrap();
-        fs::remove_file(beside(&path)).unwrap();
-        std::os::unix::fs::symlink(&secret, beside(&path)).unwrap();
-        place.write("report").unwrap();
-        assert_eq!(fs::read_to_string(&secret).unwrap(), "untouched");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "report");
-    }
 }

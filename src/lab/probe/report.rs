@@ -19,7 +19,7 @@ pub mod sarif;
 pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
-mod text;
+pub(in crate::lab) mod text;
 pub mod view;
 
 /// Which shape a report has; raised when a member changes its meaning or goes away.

@@ -17,7 +17,7 @@ pub fn render(report: &Report) -> String {
     pretty(report)
 }
 
-pub(super) fn pretty(value: &impl Serialize) -> String {
+pub(in crate::lab) fn pretty(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     let (mut safe, mut before) = (String::with_capacity(text.len() + 1), '\n');
     for c in text.chars() {

@@ -193,7 +193,7 @@ impl Page {
 }
 
 /// What came, or why nothing did, on one line.
-pub(super) fn received(evidence: &Evidence) -> String {
+pub(in crate::lab) fn received(evidence: &Evidence) -> String {
     match (&evidence.answer, &evidence.failure) {
         (Some(answer), _) => clip(&answer.summary(), ANSWER),
         (None, Some(failure)) => clip(failure, ANSWER),
@@ -219,7 +219,7 @@ fn mark(verdict: Verdict) -> String {
     }
 }
 
-pub(super) fn paint(verdict: Verdict, text: &str, look: Look) -> String {
+pub(in crate::lab) fn paint(verdict: Verdict, text: &str, look: Look) -> String {
     let colour = match verdict {
         Verdict::Pass => "32",
         Verdict::Fail => "1;31",
@@ -230,7 +230,7 @@ pub(super) fn paint(verdict: Verdict, text: &str, look: Look) -> String {
     painted(colour, text, look)
 }
 
-pub(super) fn bold(text: &str, look: Look) -> String {
+pub(in crate::lab) fn bold(text: &str, look: Look) -> String {
     painted("1", text, look)
 }
 

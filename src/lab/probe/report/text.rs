@@ -4,12 +4,12 @@ use crate::domain::display_name::beginning;
 
 /// Anybody's text on one line; what is not seen is written as an escape, and so is what a build server would take for an order wherever it
 /// stands in a log (`##vso[`, `##teamcity[`, `##[`).
-pub(super) fn line(text: &str) -> String {
+pub(in crate::lab) fn line(text: &str) -> String {
     beginning(text.as_bytes(), text.len()).replace("##", "#\\u{23}")
 }
 
 /// A line of a log that begins with nobody's order to the build server (`::set-env`).
-pub(super) fn logged(line: &str) -> String {
+pub(in crate::lab) fn logged(line: &str) -> String {
     let words = line.trim_start();
     match words.strip_prefix("::") {
         Some(rest) => format!("{}:\\u{{3a}}{rest}", &line[..line.len() - words.len()]),
@@ -18,7 +18,7 @@ pub(super) fn logged(line: &str) -> String {
 }
 
 /// The same, and no longer than so many characters.
-pub(super) fn clip(text: &str, most: usize) -> String {
+pub(in crate::lab) fn clip(text: &str, most: usize) -> String {
     let shown = line(text);
     match shown.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &shown[..at]),
@@ -27,12 +27,12 @@ pub(super) fn clip(text: &str, most: usize) -> String {
 }
 
 /// Anybody's text with the line breaks that it has.
-pub(super) fn block(text: &str) -> String {
+pub(in crate::lab) fn block(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Words in lines of so many characters; a word that is longer gets a line of its own.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(in crate::lab) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -47,18 +47,18 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Anything in lines of so many characters, wherever it breaks.
-pub(super) fn chop(text: &str, width: usize) -> Vec<String> {
+pub(in crate::lab) fn chop(text: &str, width: usize) -> Vec<String> {
     let characters: Vec<char> = text.chars().collect();
     characters.chunks(width.max(1)).map(|line| line.iter().collect()).collect()
 }
 
 /// How many there are of something, as one says it.
-pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+pub(in crate::lab) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The first few of several names, and how many more there are.
-pub(super) fn named(names: &[&str], most: usize) -> String {
+pub(in crate::lab) fn named(names: &[&str], most: usize) -> String {
     let (shown, more) = names.split_at(names.len().min(most));
     match (shown, more.len()) {
         (shown, more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
@@ -68,7 +68,7 @@ pub(super) fn named(names: &[&str], most: usize) -> String {
 }
 
 /// Milliseconds as people say them.
-pub(super) fn duration(ms: u64) -> String {
+pub(in crate::lab) fn duration(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms} ms"),
         1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
