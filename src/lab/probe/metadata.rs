@@ -44,6 +44,23 @@ pub(super) fn judge(understood: &Understood, selection: &Selection, results: &mu
     }
 }
 
+/// What an agent could do at a service, by what it publishes.
+pub(super) fn in_a_sentence(understood: &Understood) -> String {
+    let instead = understood.takes_instead.as_ref().map(|instead| format!(" It takes {instead}.")).unwrap_or_default();
+    match (understood.id_jag.value, &understood.endpoint.value) {
+        (Takes::No, _) => format!("An agent cannot bring an ID-JAG there: {}.{instead}", understood.id_jag.why),
+        (_, None) => format!("An agent finds no place there to bring an ID-JAG to: {}.", understood.endpoint.why),
+        (takes, Some(endpoint)) => {
+            let unsaid = if takes == Takes::Unsaid { ", though nothing says that one is taken" } else { "" };
+            let told = match understood.notices.first() {
+                Some(notice) => format!("a withdrawal is told to {}", notice.value.endpoint),
+                None => "a withdrawal can be told to nobody, so that what was given ends when it expires".to_owned(),
+            };
+            format!("An agent can bring an ID-JAG to {endpoint}{unsaid}; {told}.")
+        }
+    }
+}
+
 impl Probe {
     /// Whether there is an API that a credential can be tried at: one that takes nobody without.
     pub(super) async fn look_for_the_api(&mut self) {

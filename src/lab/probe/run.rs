@@ -103,6 +103,9 @@ pub async fn run(options: Options) -> Result<Report, JoseError> {
     results.dialect = target.as_ref().ok().map(|target| target.dialect);
     report.dialect = results.dialect.map(|dialect| dialect.as_str().to_owned());
     metadata::judge(&understood, &selection, &mut results);
+    if passive {
+        results.remarks.push(metadata::in_a_sentence(&understood));
+    }
     match target {
         Err(why) => {
             report.ending = if passive { Ending::Passive } else { Ending::NoControl };

@@ -294,4 +294,9 @@ async fn metadata_alone_are_read_where_nothing_is_to_be_sent() {
     let report = service.probe(|options| (options.passive, options.selection) = (true, Selection::default())).await;
     assert_eq!((report.ending, report.issuer.is_none()), (Ending::Passive, true));
     assert!(report.checks.iter().any(|c| c.name == "metadata-name-their-issuer" && c.verdict == Verdict::Pass));
+    assert!(
+        report.remarks.iter().any(|remark| remark.starts_with("An agent can bring an ID-JAG to")),
+        "{:?}",
+        report.remarks
+    );
 }

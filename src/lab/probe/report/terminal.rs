@@ -126,6 +126,10 @@ impl Page {
         }
         for (reason, names) in reasons {
             self.said(2, "skipped", reason);
+            // Where one reason is the whole group's, nobody looks for names.
+            if names.len() == checks.len() {
+                continue;
+            }
             self.said(2, "", &text::named(&names, SKIPPED));
         }
     }
