@@ -29,6 +29,9 @@ use super::service_policy::{self, NoticeEndpoint, ServicePolicy};
 /// The grant profile by which an authorization server says that it takes ID-JAGs (ID-JAG draft section 7.2).
 pub const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 
+/// Why there is no document where nobody answers.
+pub const UNREACHABLE: &str = "it cannot be reached";
+
 /// Most entries of a list that are kept.
 const MAX_ENTRIES: usize = 64;
 /// Most remarks that are kept.

@@ -6,7 +6,7 @@ use url::Url;
 use crate::domain::ids::Audience;
 use crate::domain::members::quote;
 use crate::domain::time::{Seconds, Timestamp};
-use crate::domain::understood::{Kind, Looked, Place, Understood, Verdict, hint, places, understand};
+use crate::domain::understood::{Kind, Looked, Place, UNREACHABLE, Understood, Verdict, hint, places, understand};
 use crate::net::{Document, DocumentError, Documents, Limits, NetError};
 
 /// How long it is before somebody looks again who found nothing.
@@ -101,7 +101,7 @@ fn reason(error: &DocumentError) -> String {
             NetError::Timeout => "no complete answer came in time".to_owned(),
             NetError::TooLarge { limit } => format!("it is longer than {} KiB", limit / 1024),
             NetError::Unresolvable(_) => "its name does not resolve".to_owned(),
-            NetError::Connect(_) => "it cannot be reached".to_owned(),
+            NetError::Connect(_) => UNREACHABLE.to_owned(),
             _ => "the exchange broke off".to_owned(),
         },
     }

@@ -106,7 +106,7 @@ fn unnamed(understood: &Understood) -> String {
     let why = if why.is_empty() { "there is no metadata document".to_owned() } else { why.join("; ") };
     let line = format!("\"issuer\": \"{}\"", understood.asked.trim_end_matches('/'));
     format!(
-        "no document says what the service's identifier is, which assertions have to name. {why}. A line such as {line} would say it"
+        "no document says what the service's identifier is, which assertions have to name ({why}). A line such as {line} would say it"
     )
 }
 

@@ -79,7 +79,9 @@ impl Probe {
             _ => heard.in_words(),
         };
         let hint = if !fetched {
-            format!("It did not fetch the keys of {issuer}: it may not trust that issuer yet, or cannot reach it.")
+            format!(
+                "It did not fetch the keys of {issuer}: it may not trust that issuer yet, cannot reach it, or rests for half a minute since it was examined last."
+            )
         } else if said.evidence.answer.as_ref().is_some_and(|answer| answer.status == 401) {
             "It may not know the client: name one with --client.".to_owned()
         } else {

@@ -4,13 +4,20 @@ use super::check::{CHALLENGE, Check, Effect, PROVES_ITSELF, SAYS_ID_JAG, SAYS_NO
 use super::examiner::Probe;
 use super::report::{Checked, Verdict};
 use super::results::Results;
-use crate::domain::understood::{self, Takes, Understood};
+use crate::domain::understood::{self, Takes, UNREACHABLE, Understood};
 use crate::lab::examine::talk::Call;
 use crate::lab::flaws::Level;
 use crate::net::Method;
 
 /// Judges what was understood of the metadata. Nothing is sent.
 pub(super) fn judge(understood: &Understood, selection: &Selection, results: &mut Results) {
+    if understood.documents.iter().all(|document| document.why == UNREACHABLE) {
+        let check = Check::Effect(&PROVES_ITSELF);
+        if selection.has(&check) {
+            results.keep(check.checked(results.dialect, Verdict::CouldNotRun, "the service cannot be reached"));
+        }
+        return;
+    }
     let mut keep = |effect: &'static Effect, is_right: Option<bool>, why: String| {
         let check = Check::Effect(effect);
         if selection.has(&check) {
