@@ -1,0 +1,300 @@
+#!/usr/bin/env python3
+"""A small notes service which agents can sign in to (auth.md, agent verified flow).
+
+    python3 service.py --port 8000 --trust https://api.agent-provider.com
+"""
+import argparse
+import datetime
+import json
+import os
+import secrets
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import jwt
+
+ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
+REVOKED = "https://schemas.workos.com/events/agent/auth/identity/assertion/revoked"
+SCOPES = {"api.read": "Read your notes", "api.write": "Write notes"}
+ALGORITHMS = ["RS256", "ES256", "EdDSA"]
+TOKEN_LIFETIME = 3600
+SKEW = 60
+
+BASE = ""
+TRUSTED = {}  # issuer -> PyJWKClient
+STATE_FILE = None
+
+users = {}          # user id -> {email, phone}
+delegations = {}    # "iss sub" -> user id
+registrations = {}  # registration id -> {...}
+credentials = {}    # token -> {...}
+notes = {}          # user id -> [text]
+seen_jti = {}       # jti -> when it can be forgotten
+
+
+class AuthError(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+def save():
+    if STATE_FILE:
+        with open(STATE_FILE, "w") as f:
+            json.dump({"users": users, "delegations": delegations, "registrations": registrations,
+                       "credentials": credentials, "notes": notes}, f)
+
+
+def load():
+    if STATE_FILE and os.path.exists(STATE_FILE):
+        with open(STATE_FILE) as f:
+            state = json.load(f)
+        users.update(state["users"])
+        delegations.update(state["delegations"])
+        registrations.update(state["registrations"])
+        credentials.update(state["credentials"])
+        notes.update(state["notes"])
+
+
+def audit(event, **fields):
+    print(json.dumps({"event": event, "at": time.time(), **fields}), file=sys.stderr)
+
+
+def iso(t):
+    return datetime.datetime.utcfromtimestamp(t).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def verify(token, require):
+    """Checks a JWT of a trusted provider (an ID-JAG or a logout token), returns its claims."""
+    try:
+        iss = jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except jwt.PyJWTError as e:
+        raise AuthError("invalid_signature", str(e))
+    client = TRUSTED.get(iss)
+    if client is None:
+        raise AuthError("invalid_issuer", "this issuer is not trusted here")
+    try:
+        key = client.get_signing_key_from_jwt(token)
+        claims = jwt.decode(token, key.key, algorithms=ALGORITHMS, audience=[BASE, BASE + "/"],
+                            issuer=iss, leeway=SKEW, options={"require": require})
+    except jwt.ExpiredSignatureError:
+        raise AuthError("expired", "the token has expired")
+    except jwt.InvalidAudienceError:
+        raise AuthError("invalid_audience", "the token is not for this service")
+    except jwt.PyJWTError as e:
+        raise AuthError("invalid_signature", str(e))
+
+    now = time.time()
+    for jti in [j for j, until in seen_jti.items() if until < now]:
+        del seen_jti[jti]
+    jti = claims["jti"]
+    if jti in seen_jti:
+        raise AuthError("replay_detected", "this token was seen before")
+    seen_jti[jti] = claims.get("exp", now + 3600) + SKEW
+    return claims
+
+
+def match_user(claims):
+    key = claims["iss"] + " " + claims["sub"]
+    if key in delegations:
+        return delegations[key]
+    email = claims.get("email") if claims.get("email_verified") else None
+    phone = claims.get("phone_number") if claims.get("phone_number_verified") else None
+    for user_id, user in users.items():
+        if (email and user["email"] == email) or (phone and user["phone"] == phone):
+            delegations[key] = user_id
+            return user_id
+    user_id = "user_" + secrets.token_hex(8)
+    users[user_id] = {"email": email, "phone": phone}
+    delegations[key] = user_id
+    return user_id
+
+
+def register(body):
+    if body.get("type") != "identity_assertion":
+        raise AuthError("invalid_request", "only type identity_assertion is supported")
+    if body.get("assertion_type") != ID_JAG:
+        raise AuthError("invalid_request", "only assertion_type " + ID_JAG + " is supported")
+    kind = body.get("requested_credential_type") or "access_token"
+    if kind not in ("access_token", "api_key"):
+        raise AuthError("unsupported_credential_type", "access_token or api_key")
+
+    claims = verify(body.get("assertion"), ["iss", "sub", "aud", "exp", "iat", "jti"])
+    # TODO: fetch the client id metadata document if it is a URL
+    if not claims.get("client_id"):
+        raise AuthError("invalid_client_id", "the assertion has no client_id")
+    if not (claims.get("email_verified") or claims.get("phone_number_verified")):
+        raise AuthError("missing_verified_email", "a verified email or phone number is needed")
+
+    user_id = match_user(claims)
+    registration_id = "reg_" + secrets.token_hex(12)
+    if kind == "access_token":
+        credential, expires = secrets.token_urlsafe(32), time.time() + TOKEN_LIFETIME
+    else:
+        credential, expires = "sk_live_" + secrets.token_urlsafe(32), None
+    registrations[registration_id] = {"iss": claims["iss"], "sub": claims["sub"], "user": user_id,
+                                      "client_id": claims["client_id"]}
+    credentials[credential] = {"registration": registration_id, "user": user_id,
+                               "iss": claims["iss"], "sub": claims["sub"],
+                               "expires": expires, "scopes": list(SCOPES)}
+    save()
+    audit("registration.created", registration_id=registration_id,
+          registration_type="agent-provider", iss=claims["iss"], sub=claims["sub"],
+          agent_platform=claims.get("agent_platform"),
+          agent_context_id=claims.get("agent_context_id"))
+    return {
+        "registration_id": registration_id,
+        "registration_type": "agent-provider",
+        "credential_type": kind,
+        "credential": credential,
+        "credential_expires": iso(expires) if expires else None,
+        "scopes": list(SCOPES),
+    }
+
+
+def revoke(token):
+    claims = verify(token, ["iss", "sub", "aud", "iat", "jti"])
+    for credential, c in list(credentials.items()):
+        if c["iss"] == claims["iss"] and c["sub"] == claims["sub"]:
+            del credentials[credential]
+            audit("registration.revoked", registration_id=c["registration"],
+                  iss=c["iss"], sub=c["sub"])
+    save()
+
+
+def resource_metadata():
+    return {
+        "resource": BASE + "/",
+        "resource_name": "Notes",
+        "authorization_servers": [BASE + "/"],
+        "scopes_supported": list(SCOPES),
+        "bearer_methods_supported": ["header"],
+    }
+
+
+def server_metadata():
+    return {
+        "resource": BASE + "/",
+        "authorization_servers": [BASE + "/"],
+        "scopes_supported": list(SCOPES),
+        "bearer_methods_supported": ["header"],
+        "agent_auth": {
+            "skill": BASE + "/auth.md",
+            "register_uri": BASE + "/agent/auth",
+            "revocation_uri": BASE + "/agent/auth/revoke",
+            "identity_types_supported": ["identity_assertion"],
+            "identity_assertion": {
+                "assertion_types_supported": [ID_JAG],
+                "credential_types_supported": ["access_token", "api_key"],
+            },
+            "events_supported": [REVOKED],
+        },
+    }
+
+
+def auth_md():
+    scopes = "\n".join(f"- `{s}`: {what}" for s, what in SCOPES.items())
+    return f"""# Notes
+
+A small service which keeps notes.
+
+## How agents sign in
+
+Only the agent-verified flow is supported: send an ID-JAG of a provider which we trust
+to `POST {BASE}/agent/auth`. The metadata is at
+{BASE}/.well-known/oauth-protected-resource and {BASE}/.well-known/oauth-authorization-server.
+
+## Scopes
+
+{scopes}
+
+## Contact
+
+agents@example.com
+"""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def send(self, status, body, content_type="application/json", headers=()):
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def body(self):
+        return self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+
+    def authorize(self, scope):
+        """The user of the credential in the request, or None if an answer was sent."""
+        header = self.headers.get("Authorization", "")
+        c = credentials.get(header[7:]) if header.startswith("Bearer ") else None
+        if c is None or (c["expires"] and c["expires"] < time.time()):
+            self.send(401, {"error": "unauthorized"}, headers=[(
+                "WWW-Authenticate",
+                f'Bearer resource_metadata="{BASE}/.well-known/oauth-protected-resource"')])
+            return None
+        if scope not in c["scopes"]:
+            self.send(403, {"error": "insufficient_scope"})
+            return None
+        return c["user"]
+
+    def do_GET(self):
+        if self.path == "/.well-known/oauth-protected-resource":
+            self.send(200, resource_metadata())
+        elif self.path == "/.well-known/oauth-authorization-server":
+            self.send(200, server_metadata())
+        elif self.path == "/auth.md":
+            self.send(200, auth_md(), "text/markdown; charset=utf-8")
+        elif self.path == "/api/notes":
+            user = self.authorize("api.read")
+            if user:
+                self.send(200, {"notes": notes.get(user, [])})
+        else:
+            self.send(404, {"error": "not_found"})
+
+    def do_POST(self):
+        try:
+            if self.path == "/agent/auth":
+                self.send(200, register(json.loads(self.body())))
+            elif self.path == "/agent/auth/revoke":
+                revoke(self.body().strip())
+                self.send(200, {})
+            elif self.path == "/api/notes":
+                user = self.authorize("api.write")
+                if user:
+                    notes.setdefault(user, []).append(json.loads(self.body())["text"])
+                    save()
+                    self.send(201, {"notes": notes[user]})
+            else:
+                self.send(404, {"error": "not_found"})
+        except AuthError as e:
+            self.send(400, {"error": e.code, "message": str(e)})
+        except ValueError:
+            self.send(400, {"error": "invalid_request", "message": "the body is not JSON"})
+
+
+def main():
+    global BASE, STATE_FILE
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--trust", action="append", required=True, metavar="ISSUER_URL")
+    parser.add_argument("--state", metavar="FILE")
+    args = parser.parse_args()
+
+    server = ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
+    BASE = f"http://localhost:{server.server_port}"
+    STATE_FILE = args.state
+    for issuer in args.trust:
+        TRUSTED[issuer] = jwt.PyJWKClient(issuer.rstrip("/") + "/.well-known/jwks.json")
+    load()
+    print(BASE, flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
