@@ -175,6 +175,7 @@ def resource_metadata():
 
 def server_metadata():
     return {
+        "issuer": BASE,
         "resource": BASE + "/",
         "authorization_servers": [BASE + "/"],
         "scopes_supported": list(SCOPES),
