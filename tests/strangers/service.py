@@ -10,6 +10,8 @@ import os
 import secrets
 import sys
 import time
+import urllib.parse
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import jwt
@@ -65,9 +67,11 @@ def iso(t):
     return datetime.datetime.utcfromtimestamp(t).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def verify(token, require):
+def verify(token, typ, require):
     """Checks a JWT of a trusted provider (an ID-JAG or a logout token), returns its claims."""
     try:
+        if jwt.get_unverified_header(token).get("typ") != typ:
+            raise AuthError("invalid_request", "the token is no " + typ)
         iss = jwt.decode(token, options={"verify_signature": False}).get("iss")
     except jwt.PyJWTError as e:
         raise AuthError("invalid_signature", str(e))
@@ -76,14 +80,15 @@ def verify(token, require):
         raise AuthError("invalid_issuer", "this issuer is not trusted here")
     try:
         key = client.get_signing_key_from_jwt(token)
-        claims = jwt.decode(token, key.key, algorithms=ALGORITHMS, audience=[BASE, BASE + "/"],
-                            issuer=iss, leeway=SKEW, options={"require": require})
+        claims = jwt.decode(token, key.key, algorithms=ALGORITHMS, issuer=iss, leeway=SKEW,
+                            options={"require": require, "verify_aud": False})
     except jwt.ExpiredSignatureError:
         raise AuthError("expired", "the token has expired")
-    except jwt.InvalidAudienceError:
-        raise AuthError("invalid_audience", "the token is not for this service")
     except jwt.PyJWTError as e:
         raise AuthError("invalid_signature", str(e))
+    # PyJWT is content with one of several audiences: it has to be us, and nobody else
+    if claims["aud"] not in (BASE, [BASE]):
+        raise AuthError("invalid_audience", "the token is not for this service alone")
 
     now = time.time()
     for jti in [j for j, until in seen_jti.items() if until < now]:
@@ -93,6 +98,51 @@ def verify(token, require):
         raise AuthError("replay_detected", "this token was seen before")
     seen_jti[jti] = claims.get("exp", now + 3600) + SKEW
     return claims
+
+
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args, **kwargs):
+        return None
+
+
+def fetch_json(url, seconds=5, most=5 * 1024):
+    deadline = time.time() + seconds
+    opener = urllib.request.build_opener(NoRedirects)
+    with opener.open(url, timeout=seconds) as answer:
+        if answer.status != 200 or answer.headers.get_content_type() != "application/json":
+            raise ValueError("no JSON there")
+        data = b""
+        while chunk := answer.read1(most + 1):
+            data += chunk
+            if len(data) > most or time.time() > deadline:
+                raise ValueError("too much, or too slow")
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("no object")
+    return document
+
+
+def check_client(client_id, iss):
+    """The client has to have a document at its provider, which names the keys we verified with."""
+    refused = AuthError("invalid_client_id", "the client_id does not lead to a client of the issuer")
+    if not isinstance(client_id, str):
+        raise refused
+    url, issuer = urllib.parse.urlsplit(client_id), urllib.parse.urlsplit(iss)
+    # only at the provider itself, so that nobody can make us fetch from elsewhere
+    if (url.scheme, url.netloc) != (issuer.scheme, issuer.netloc) or "#" in client_id:
+        raise refused
+    if any(part in (".", "..") for part in urllib.parse.unquote(url.path).split("/")):
+        raise refused
+    try:
+        document = fetch_json(client_id)
+    except (OSError, ValueError):
+        raise refused
+    if document.get("client_id") != client_id or document.get("jwks_uri") != TRUSTED[iss].uri:
+        raise refused
+    # keys come from jwks_uri only, and a client like this one has no secrets
+    if "jwks" in document or "client_secret" in document or \
+            document.get("token_endpoint_auth_method", "private_key_jwt") not in ("private_key_jwt", "none"):
+        raise refused
 
 
 def match_user(claims):
@@ -120,10 +170,9 @@ def register(body):
     if kind not in ("access_token", "api_key"):
         raise AuthError("unsupported_credential_type", "access_token or api_key")
 
-    claims = verify(body.get("assertion"), ["iss", "sub", "aud", "exp", "iat", "jti"])
-    # TODO: fetch the client id metadata document if it is a URL
-    if not claims.get("client_id"):
-        raise AuthError("invalid_client_id", "the assertion has no client_id")
+    claims = verify(body.get("assertion"), "oauth-id-jag+jwt",
+                    ["iss", "sub", "aud", "exp", "iat", "jti"])
+    check_client(claims.get("client_id"), claims["iss"])
     if not (claims.get("email_verified") or claims.get("phone_number_verified")):
         raise AuthError("missing_verified_email", "a verified email or phone number is needed")
 
@@ -154,7 +203,7 @@ def register(body):
 
 
 def revoke(token):
-    claims = verify(token, ["iss", "sub", "aud", "iat", "jti"])
+    claims = verify(token, "logout+jwt", ["iss", "sub", "aud", "iat", "jti"])
     for credential, c in list(credentials.items()):
         if c["iss"] == claims["iss"] and c["sub"] == claims["sub"]:
             del credentials[credential]
