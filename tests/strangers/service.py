@@ -7,6 +7,7 @@ import argparse
 import datetime
 import json
 import os
+import re
 import secrets
 import sys
 import time
@@ -19,7 +20,8 @@ import jwt
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
 REVOKED = "https://schemas.workos.com/events/agent/auth/identity/assertion/revoked"
 SCOPES = {"api.read": "Read your notes", "api.write": "Write notes"}
-ALGORITHMS = ["RS256", "ES256", "EdDSA"]
+# by kty and crv of the key, never by what the token says
+ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 TOKEN_LIFETIME = 3600
 SKEW = 60
 
@@ -67,25 +69,65 @@ def iso(t):
     return datetime.datetime.utcfromtimestamp(t).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
+def strict_object(pairs):
+    """For json.loads: no member may come twice."""
+    o = dict(pairs)
+    if len(o) != len(pairs):
+        raise ValueError("a member comes twice")
+    return o
+
+
+def parse(token):
+    """The header and the claims of a JWT, which has to be written as RFC 7515 has it."""
+    if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", token):
+        raise AuthError("invalid_request", "this is no signed JWT")
+    try:
+        header, claims = (json.loads(jwt.utils.base64url_decode(part), object_pairs_hook=strict_object)
+                          for part in token.split(".")[:2])
+    except ValueError as e:
+        raise AuthError("invalid_request", str(e))
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise AuthError("invalid_request", "header and claims have to be objects")
+    if "crit" in header:
+        raise AuthError("invalid_request", "no critical extensions are known here")
+    return header, claims
+
+
+def check_types(claims):
+    for name in ("iss", "sub", "jti"):
+        value = claims.get(name)
+        if not isinstance(value, str) or not value:
+            raise AuthError("invalid_request", name + " has to be a text")
+    for name in ("exp", "iat", "nbf", "auth_time"):
+        if name in claims and type(claims[name]) is not int:
+            raise AuthError("invalid_request", name + " has to be a number")
+    for name in ("email", "phone_number", "scope"):
+        if name in claims and not isinstance(claims[name], str):
+            raise AuthError("invalid_request", name + " has to be a text")
+    if "events" in claims and not (isinstance(claims["events"], dict)
+                                   and all(isinstance(e, dict) for e in claims["events"].values())):
+        raise AuthError("invalid_request", "events has to be an object of objects")
+
+
 def verify(token, typ, require):
     """Checks a JWT of a trusted provider (an ID-JAG or a logout token), returns its claims."""
-    try:
-        if jwt.get_unverified_header(token).get("typ") != typ:
-            raise AuthError("invalid_request", "the token is no " + typ)
-        iss = jwt.decode(token, options={"verify_signature": False}).get("iss")
-    except jwt.PyJWTError as e:
-        raise AuthError("invalid_signature", str(e))
-    client = TRUSTED.get(iss)
+    header, claims = parse(token)
+    if header.get("typ") != typ:
+        raise AuthError("invalid_request", "the token is no " + typ)
+    iss = claims.get("iss")
+    client = TRUSTED.get(iss) if isinstance(iss, str) else None
     if client is None:
         raise AuthError("invalid_issuer", "this issuer is not trusted here")
     try:
-        key = client.get_signing_key_from_jwt(token)
-        claims = jwt.decode(token, key.key, algorithms=ALGORITHMS, issuer=iss, leeway=SKEW,
+        key = client.get_signing_key(header.get("kid"))
+        algorithm = ALGORITHMS.get((key._jwk_data.get("kty"), key._jwk_data.get("crv")))
+        claims = jwt.decode(token, key.key, algorithms=[algorithm], issuer=iss, leeway=SKEW,
                             options={"require": require, "verify_aud": False})
     except jwt.ExpiredSignatureError:
         raise AuthError("expired", "the token has expired")
     except jwt.PyJWTError as e:
         raise AuthError("invalid_signature", str(e))
+    check_types(claims)
     # PyJWT is content with one of several audiences: it has to be us, and nobody else
     if claims["aud"] not in (BASE, [BASE]):
         raise AuthError("invalid_audience", "the token is not for this service alone")
@@ -145,12 +187,29 @@ def check_client(client_id, iss):
         raise refused
 
 
+def verified(claims, name):
+    """The address or number, if the issuer says in so many words that it has verified it."""
+    return claims.get(name) if claims.get(name + "_verified") is True else None
+
+
+def granted(claims):
+    """The scopes for an assertion: no more than it asks for, and only at our own API."""
+    resource = claims.get("resource", BASE + "/")
+    if resource not in (BASE + "/", [BASE + "/"]):
+        raise AuthError("invalid_request", "the resource is not this service's")
+    if "scope" not in claims:
+        return list(SCOPES)
+    asked = claims["scope"].split(" ")
+    if not all(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in asked):
+        raise AuthError("invalid_request", "the scope is malformed")
+    return [scope for scope in SCOPES if scope in asked]
+
+
 def match_user(claims):
     key = claims["iss"] + " " + claims["sub"]
     if key in delegations:
         return delegations[key]
-    email = claims.get("email") if claims.get("email_verified") else None
-    phone = claims.get("phone_number") if claims.get("phone_number_verified") else None
+    email, phone = verified(claims, "email"), verified(claims, "phone_number")
     for user_id, user in users.items():
         if (email and user["email"] == email) or (phone and user["phone"] == phone):
             delegations[key] = user_id
@@ -173,9 +232,10 @@ def register(body):
     claims = verify(body.get("assertion"), "oauth-id-jag+jwt",
                     ["iss", "sub", "aud", "exp", "iat", "jti"])
     check_client(claims.get("client_id"), claims["iss"])
-    if not (claims.get("email_verified") or claims.get("phone_number_verified")):
+    if not (verified(claims, "email") or verified(claims, "phone_number")):
         raise AuthError("missing_verified_email", "a verified email or phone number is needed")
 
+    scopes = granted(claims)
     user_id = match_user(claims)
     registration_id = "reg_" + secrets.token_hex(12)
     if kind == "access_token":
@@ -186,7 +246,7 @@ def register(body):
                                       "client_id": claims["client_id"]}
     credentials[credential] = {"registration": registration_id, "user": user_id,
                                "iss": claims["iss"], "sub": claims["sub"],
-                               "expires": expires, "scopes": list(SCOPES)}
+                               "expires": expires, "scopes": scopes}
     save()
     audit("registration.created", registration_id=registration_id,
           registration_type="agent-provider", iss=claims["iss"], sub=claims["sub"],
@@ -198,12 +258,14 @@ def register(body):
         "credential_type": kind,
         "credential": credential,
         "credential_expires": iso(expires) if expires else None,
-        "scopes": list(SCOPES),
+        "scopes": scopes,
     }
 
 
 def revoke(token):
-    claims = verify(token, "logout+jwt", ["iss", "sub", "aud", "iat", "jti"])
+    claims = verify(token, "logout+jwt", ["iss", "sub", "aud", "iat", "jti", "events"])
+    if REVOKED not in claims["events"]:
+        return  # something else happened, which ends nothing here
     for credential, c in list(credentials.items()):
         if c["iss"] == claims["iss"] and c["sub"] == claims["sub"]:
             del credentials[credential]
