@@ -23,6 +23,7 @@ SCOPES = {"api.read": "Read your notes", "api.write": "Write notes"}
 # by kty and crv of the key, never by what the token says
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 TOKEN_LIFETIME = 3600
+LONGEST_SESSION = 24 * 3600  # of the user at the provider, if it says when they signed in
 SKEW = 60
 
 BASE = ""
@@ -93,6 +94,18 @@ def parse(token):
     return header, claims
 
 
+def algorithm_of(jwk):
+    """What a key of the issuer's set signs with, if it may be used for that."""
+    algorithm = ALGORITHMS.get((jwk.get("kty"), jwk.get("crv")))
+    if algorithm is None or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
+        raise jwt.InvalidKeyError("the key is not for this")
+    if "verify" not in jwk.get("key_ops", ["verify"]):
+        raise jwt.InvalidKeyError("the key is not for verifying")
+    if "d" in jwk:
+        raise jwt.InvalidKeyError("the private part of the key is public")
+    return algorithm
+
+
 def check_types(claims):
     for name in ("iss", "sub", "jti"):
         value = claims.get(name)
@@ -104,6 +117,8 @@ def check_types(claims):
     for name in ("email", "phone_number", "scope"):
         if name in claims and not isinstance(claims[name], str):
             raise AuthError("invalid_request", name + " has to be a text")
+    if "nonce" in claims:
+        raise AuthError("invalid_request", "a nonce belongs in an ID token")
     if "events" in claims and not (isinstance(claims["events"], dict)
                                    and all(isinstance(e, dict) for e in claims["events"].values())):
         raise AuthError("invalid_request", "events has to be an object of objects")
@@ -118,16 +133,16 @@ def verify(token, typ, require):
     client = TRUSTED.get(iss) if isinstance(iss, str) else None
     if client is None:
         raise AuthError("invalid_issuer", "this issuer is not trusted here")
+    check_types(claims)
     try:
         key = client.get_signing_key(header.get("kid"))
-        algorithm = ALGORITHMS.get((key._jwk_data.get("kty"), key._jwk_data.get("crv")))
+        algorithm = algorithm_of(key._jwk_data)
         claims = jwt.decode(token, key.key, algorithms=[algorithm], issuer=iss, leeway=SKEW,
                             options={"require": require, "verify_aud": False})
     except jwt.ExpiredSignatureError:
         raise AuthError("expired", "the token has expired")
     except jwt.PyJWTError as e:
         raise AuthError("invalid_signature", str(e))
-    check_types(claims)
     # PyJWT is content with one of several audiences: it has to be us, and nobody else
     if claims["aud"] not in (BASE, [BASE]):
         raise AuthError("invalid_audience", "the token is not for this service alone")
@@ -232,6 +247,17 @@ def register(body):
     claims = verify(body.get("assertion"), "oauth-id-jag+jwt",
                     ["iss", "sub", "aud", "exp", "iat", "jti"])
     check_client(claims.get("client_id"), claims["iss"])
+    if "cnf" in claims:
+        # no proofs of possession are taken here, and without one it could be stolen
+        raise AuthError("invalid_request", "assertions that are bound to a key are not supported")
+    if "authorization_details" in claims:
+        raise AuthError("invalid_request", "no types of authorization details are supported")
+    user = {"format": "iss_sub", "iss": claims["iss"], "sub": claims["sub"]}
+    if claims.get("sub_id", user) != user:
+        raise AuthError("invalid_request", "sub_id is not the user whom sub names")
+    now = time.time()
+    if not now - LONGEST_SESSION <= claims.get("auth_time", now) <= now + SKEW:
+        raise AuthError("insufficient_user_authentication", "the user has to sign in again")
     if not (verified(claims, "email") or verified(claims, "phone_number")):
         raise AuthError("missing_verified_email", "a verified email or phone number is needed")
 
@@ -374,6 +400,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.path == "/agent/auth":
                 self.send(200, register(json.loads(self.body())))
             elif self.path == "/agent/auth/revoke":
+                if self.headers.get_content_type() != "application/logout+jwt":
+                    raise AuthError("invalid_request", "send it as application/logout+jwt")
                 revoke(self.body().strip())
                 self.send(200, {})
             elif self.path == "/api/notes":
