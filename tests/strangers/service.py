@@ -23,6 +23,8 @@ SCOPES = {"api.read": "Read your notes", "api.write": "Write notes"}
 # by kty and crv of the key, never by what the token says
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 TOKEN_LIFETIME = 3600
+LONGEST_TOKEN = 16 * 1024
+LONGEST_ASSERTION = 900  # seconds from iat to exp
 LONGEST_SESSION = 24 * 3600  # of the user at the provider, if it says when they signed in
 SKEW = 60
 
@@ -80,6 +82,8 @@ def strict_object(pairs):
 
 def parse(token):
     """The header and the claims of a JWT, which has to be written as RFC 7515 has it."""
+    if isinstance(token, str) and len(token) > LONGEST_TOKEN:
+        raise AuthError("invalid_request", "the token is too long")
     if not isinstance(token, str) or not re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", token):
         raise AuthError("invalid_request", "this is no signed JWT")
     try:
@@ -107,21 +111,29 @@ def algorithm_of(jwk):
 
 
 def check_types(claims):
+    def refuse(name, what):
+        raise AuthError("invalid_request", name + " has to be " + what)
+
     for name in ("iss", "sub", "jti"):
-        value = claims.get(name)
-        if not isinstance(value, str) or not value:
-            raise AuthError("invalid_request", name + " has to be a text")
+        if not isinstance(claims.get(name), str) or not re.fullmatch(r"[\x20-\x7e]{1,255}", claims[name]):
+            refuse(name, "a text of at most 255 ASCII characters")
     for name in ("exp", "iat", "nbf", "auth_time"):
         if name in claims and type(claims[name]) is not int:
-            raise AuthError("invalid_request", name + " has to be a number")
-    for name in ("email", "phone_number", "scope"):
+            refuse(name, "a whole number")
+    for name in ("email", "phone_number", "scope", "name"):
         if name in claims and not isinstance(claims[name], str):
-            raise AuthError("invalid_request", name + " has to be a text")
+            refuse(name, "a text")
+    for name in ("email_verified", "phone_number_verified"):
+        if name in claims and not isinstance(claims[name], bool):
+            refuse(name, "true or false")
+    amr = claims.get("amr", [])
+    if not isinstance(amr, list) or not all(isinstance(method, str) for method in amr):
+        refuse("amr", "a list of texts")
     if "nonce" in claims:
         raise AuthError("invalid_request", "a nonce belongs in an ID token")
     if "events" in claims and not (isinstance(claims["events"], dict)
                                    and all(isinstance(e, dict) for e in claims["events"].values())):
-        raise AuthError("invalid_request", "events has to be an object of objects")
+        refuse("events", "an object of objects")
 
 
 def verify(token, typ, require):
@@ -196,15 +208,25 @@ def check_client(client_id, iss):
         raise refused
     if document.get("client_id") != client_id or document.get("jwks_uri") != TRUSTED[iss].uri:
         raise refused
+    for name in ("logo_uri", "client_uri", "tos_uri", "policy_uri"):
+        if name in document and not str(document[name]).startswith((f"{url.scheme}://", "https://")):
+            raise refused
     # keys come from jwks_uri only, and a client like this one has no secrets
     if "jwks" in document or "client_secret" in document or \
             document.get("token_endpoint_auth_method", "private_key_jwt") not in ("private_key_jwt", "none"):
         raise refused
 
 
+FORMS = {"email": r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+", "phone_number": r"\+[1-9][0-9]{6,14}"}
+
+
 def verified(claims, name):
     """The address or number, if the issuer says in so many words that it has verified it."""
-    return claims.get(name) if claims.get(name + "_verified") is True else None
+    if claims.get(name + "_verified") is not True or name not in claims:
+        return None
+    if not re.fullmatch(FORMS[name], claims[name]):
+        raise AuthError("missing_verified_email", name + " is none")
+    return claims[name]
 
 
 def granted(claims):
@@ -217,7 +239,10 @@ def granted(claims):
     asked = claims["scope"].split(" ")
     if not all(re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", scope) for scope in asked):
         raise AuthError("invalid_request", "the scope is malformed")
-    return [scope for scope in SCOPES if scope in asked]
+    scopes = [scope for scope in SCOPES if scope in asked]
+    if not scopes:
+        raise AuthError("invalid_request", "none of the scopes is one of this service")
+    return scopes
 
 
 def match_user(claims):
@@ -247,6 +272,10 @@ def register(body):
     claims = verify(body.get("assertion"), "oauth-id-jag+jwt",
                     ["iss", "sub", "aud", "exp", "iat", "jti"])
     check_client(claims.get("client_id"), claims["iss"])
+    if not claims["iat"] < claims["exp"] <= claims["iat"] + LONGEST_ASSERTION:
+        raise AuthError("invalid_request", "the assertion lives too long, or never")
+    if "events" in claims:
+        raise AuthError("invalid_request", "events belong in a notice")
     if "cnf" in claims:
         # no proofs of possession are taken here, and without one it could be stolen
         raise AuthError("invalid_request", "assertions that are bound to a key are not supported")
@@ -256,7 +285,8 @@ def register(body):
     if claims.get("sub_id", user) != user:
         raise AuthError("invalid_request", "sub_id is not the user whom sub names")
     now = time.time()
-    if not now - LONGEST_SESSION <= claims.get("auth_time", now) <= now + SKEW:
+    signed_in = claims.get("auth_time", claims["iat"])
+    if not now - LONGEST_SESSION <= signed_in <= claims["iat"]:
         raise AuthError("insufficient_user_authentication", "the user has to sign in again")
     if not (verified(claims, "email") or verified(claims, "phone_number")):
         raise AuthError("missing_verified_email", "a verified email or phone number is needed")
