@@ -288,7 +288,7 @@ def register(body):
     signed_in = claims.get("auth_time", claims["iat"])
     if not now - LONGEST_SESSION <= signed_in <= claims["iat"]:
         raise AuthError("insufficient_user_authentication", "the user has to sign in again")
-    if not (verified(claims, "email") or verified(claims, "phone_number")):
+    if not any([verified(claims, "email"), verified(claims, "phone_number")]):
         raise AuthError("missing_verified_email", "a verified email or phone number is needed")
 
     scopes = granted(claims)
