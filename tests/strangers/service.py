@@ -321,7 +321,7 @@ def register(body):
 def revoke(token):
     claims = verify(token, "logout+jwt", ["iss", "sub", "aud", "iat", "jti", "events"])
     if REVOKED not in claims["events"]:
-        return  # something else happened, which ends nothing here
+        raise AuthError("invalid_request", "only the event " + REVOKED + " is taken")
     for credential, c in list(credentials.items()):
         if c["iss"] == claims["iss"] and c["sub"] == claims["sub"]:
             del credentials[credential]
