@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -40,6 +41,9 @@ notes = {}          # user id -> [text]
 seen_jti = {}       # jti -> when it can be forgotten
 
 
+lock = threading.RLock()  # for all of the above, and the file
+
+
 class AuthError(Exception):
     def __init__(self, code, message):
         super().__init__(message)
@@ -48,9 +52,12 @@ class AuthError(Exception):
 
 def save():
     if STATE_FILE:
-        with open(STATE_FILE, "w") as f:
+        with open(STATE_FILE + ".new", "w") as f:
             json.dump({"users": users, "delegations": delegations, "registrations": registrations,
-                       "credentials": credentials, "notes": notes}, f)
+                       "credentials": credentials, "notes": notes, "seen_jti": seen_jti}, f)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(STATE_FILE + ".new", STATE_FILE)
 
 
 def load():
@@ -62,6 +69,7 @@ def load():
         registrations.update(state["registrations"])
         credentials.update(state["credentials"])
         notes.update(state["notes"])
+        seen_jti.update(state.get("seen_jti", {}))
 
 
 def audit(event, **fields):
@@ -159,14 +167,18 @@ def verify(token, typ, require):
     if claims["aud"] not in (BASE, [BASE]):
         raise AuthError("invalid_audience", "the token is not for this service alone")
 
-    now = time.time()
-    for jti in [j for j, until in seen_jti.items() if until < now]:
-        del seen_jti[jti]
-    jti = claims["jti"]
-    if jti in seen_jti:
-        raise AuthError("replay_detected", "this token was seen before")
-    seen_jti[jti] = claims.get("exp", now + 3600) + SKEW
     return claims
+
+
+def use_up(claims):
+    """Remembers the jti until the token has ended anyway; whoever calls this has the lock, and saves."""
+    now = time.time()
+    for key in [k for k, until in seen_jti.items() if until < now]:
+        del seen_jti[key]
+    key = claims["iss"] + " " + claims["jti"]
+    if key in seen_jti:
+        raise AuthError("replay_detected", "this token was seen before")
+    seen_jti[key] = claims.get("exp", now + 3600) + SKEW
 
 
 class NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -292,18 +304,20 @@ def register(body):
         raise AuthError("missing_verified_email", "a verified email or phone number is needed")
 
     scopes = granted(claims)
-    user_id = match_user(claims)
-    registration_id = "reg_" + secrets.token_hex(12)
-    if kind == "access_token":
-        credential, expires = secrets.token_urlsafe(32), time.time() + TOKEN_LIFETIME
-    else:
-        credential, expires = "sk_live_" + secrets.token_urlsafe(32), None
-    registrations[registration_id] = {"iss": claims["iss"], "sub": claims["sub"], "user": user_id,
-                                      "client_id": claims["client_id"]}
-    credentials[credential] = {"registration": registration_id, "user": user_id,
-                               "iss": claims["iss"], "sub": claims["sub"],
-                               "expires": expires, "scopes": scopes}
-    save()
+    with lock:
+        use_up(claims)
+        user_id = match_user(claims)
+        registration_id = "reg_" + secrets.token_hex(12)
+        if kind == "access_token":
+            credential, expires = secrets.token_urlsafe(32), time.time() + TOKEN_LIFETIME
+        else:
+            credential, expires = "sk_live_" + secrets.token_urlsafe(32), None
+        registrations[registration_id] = {"iss": claims["iss"], "sub": claims["sub"], "user": user_id,
+                                          "client_id": claims["client_id"]}
+        credentials[credential] = {"registration": registration_id, "user": user_id,
+                                   "iss": claims["iss"], "sub": claims["sub"],
+                                   "expires": expires, "scopes": scopes}
+        save()
     audit("registration.created", registration_id=registration_id,
           registration_type="agent-provider", iss=claims["iss"], sub=claims["sub"],
           agent_platform=claims.get("agent_platform"),
@@ -322,12 +336,14 @@ def revoke(token):
     claims = verify(token, "logout+jwt", ["iss", "sub", "aud", "iat", "jti", "events"])
     if REVOKED not in claims["events"]:
         raise AuthError("invalid_request", "only the event " + REVOKED + " is taken")
-    for credential, c in list(credentials.items()):
-        if c["iss"] == claims["iss"] and c["sub"] == claims["sub"]:
-            del credentials[credential]
-            audit("registration.revoked", registration_id=c["registration"],
-                  iss=c["iss"], sub=c["sub"])
-    save()
+    with lock:
+        use_up(claims)
+        for credential, c in list(credentials.items()):
+            if c["iss"] == claims["iss"] and c["sub"] == claims["sub"]:
+                del credentials[credential]
+                audit("registration.revoked", registration_id=c["registration"],
+                      iss=c["iss"], sub=c["sub"])
+        save()
 
 
 def resource_metadata():
@@ -437,8 +453,10 @@ class Handler(BaseHTTPRequestHandler):
             elif self.path == "/api/notes":
                 user = self.authorize("api.write")
                 if user:
-                    notes.setdefault(user, []).append(json.loads(self.body())["text"])
-                    save()
+                    text = json.loads(self.body())["text"]
+                    with lock:
+                        notes.setdefault(user, []).append(text)
+                        save()
                     self.send(201, {"notes": notes[user]})
             else:
                 self.send(404, {"error": "not_found"})
