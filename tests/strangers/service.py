@@ -441,10 +441,16 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(404, {"error": "not_found"})
 
+    def json(self):
+        body = json.loads(self.body())
+        if not isinstance(body, dict):
+            raise ValueError("no object")
+        return body
+
     def do_POST(self):
         try:
             if self.path == "/agent/auth":
-                self.send(200, register(json.loads(self.body())))
+                self.send(200, register(self.json()))
             elif self.path == "/agent/auth/revoke":
                 if self.headers.get_content_type() != "application/logout+jwt":
                     raise AuthError("invalid_request", "send it as application/logout+jwt")
@@ -453,7 +459,7 @@ class Handler(BaseHTTPRequestHandler):
             elif self.path == "/api/notes":
                 user = self.authorize("api.write")
                 if user:
-                    text = json.loads(self.body())["text"]
+                    text = self.json().get("text", "")
                     with lock:
                         notes.setdefault(user, []).append(text)
                         save()

@@ -300,3 +300,35 @@ async fn metadata_alone_are_read_where_nothing_is_to_be_sent() {
         report.remarks
     );
 }
+
+/// A service in another language, by somebody who knew the protocol's text alone, and mended by the report alone: `tests/strangers`.
+#[tokio::test]
+async fn a_strangers_service_has_its_a() {
+    use std::io::BufRead as _;
+    use std::process::{Command, Stdio};
+    struct Running(std::process::Child);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+    let issuer = Issuer::new().await;
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "/usr/bin/python3".into());
+    let mut command = Command::new(python);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strangers/service.py"));
+    command.args(["--port", "0", "--trust", issuer.url.as_str()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut service = Running(command.spawn().unwrap());
+    let mut origin = String::new();
+    std::io::BufReader::new(service.0.stdout.take().unwrap()).read_line(&mut origin).unwrap();
+    let origin = origin.trim();
+    let (_, nobody) = issuer.sandbox(Dialect::V01, Broken::default()).await;
+    let mut options = issuer.options(origin, Dialect::V01, nobody).await;
+    options.restart = None;
+    options.known.api = format!("{origin}/api/notes").parse().ok();
+    options.kill_within = Duration::from_secs(10);
+    options.patience = Duration::from_secs(35);
+    let report = Box::pin(run(options)).await.unwrap();
+    let wrong = report.checks.iter().filter(|c| !matches!(c.verdict, Verdict::Pass | Verdict::Skipped)).map(line);
+    assert_eq!(report.grade, Some(report::Grade::A), "{:?} {:#?}", report.remarks, wrong.collect::<Vec<_>>());
+}
