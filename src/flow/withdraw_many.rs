@@ -91,8 +91,9 @@ async fn batches(
     };
     let run = Run { host, store, part, why, removed: None };
     let (mut after, mut done) = (String::new(), Done::default());
-    while done.withdrawn < most {
-        let limit = most.saturating_sub(done.withdrawn).min(BATCH.into());
+    // What fails counts as well, so that a call is answered in time whatever becomes of each.
+    while done.withdrawn + done.failed < most {
+        let limit = most.saturating_sub(done.withdrawn + done.failed).min(BATCH.into());
         let page = run.store.read().await?.standing(selection, &after, limit.cast_signed()).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(last);

@@ -85,7 +85,8 @@ pub struct TokenSubject {
 
 macro_rules! family_columns {
     () => {
-        "f.id AS family_id, f.client_id, f.scope, f.offline, f.generation AS used_generation, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at, a.disabled_at,
+        "f.id AS family_id, f.client_id, f.scope, f.offline, f.generation AS used_generation, f.ended_at AS family_ended_at, s.ended_at AS session_ended_at,
+         COALESCE(a.disabled_at, (SELECT k.disabled_at FROM client k WHERE k.id = f.client_id)) AS disabled_at,
          s.id AS session_id, s.auth_time, s.expires_at AS session_expires_at, a.id AS account_id, a.sub, a.email,
          a.email_verified_at, a.name, a.phone_number, a.phone_verified_at, a.version AS account_version"
     };
@@ -354,7 +355,8 @@ impl Tx {
                    FROM access_token t JOIN token_family f ON f.id = t.family_id JOIN session s ON s.id = f.session_id
                    JOIN account a ON a.id = f.account_id
                   WHERE t.issuer_id = $1 AND t.hash = $2 AND t.expires_at > $3 AND f.ended_at IS NULL
-                    AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3)) AND a.disabled_at IS NULL"
+                    AND (f.offline = 1 OR (s.ended_at IS NULL AND s.expires_at > $3)) AND a.disabled_at IS NULL
+                    AND NOT EXISTS (SELECT 1 FROM client k WHERE k.id = f.client_id AND k.disabled_at IS NOT NULL)"
             ))
             .bind(&*id)
             .bind(hash)
