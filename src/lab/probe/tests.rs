@@ -314,7 +314,7 @@ async fn a_strangers_service_has_its_a() {
         }
     }
     let issuer = Issuer::new().await;
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "/usr/bin/python3".into());
+    let python = crate::config::shell_variable("PYTHON").unwrap_or_else(|| "/usr/bin/python3".into());
     let mut command = Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/strangers/service.py"));
     command.args(["--port", "0", "--trust", issuer.url.as_str()]).stdout(Stdio::piped()).stderr(Stdio::null());
