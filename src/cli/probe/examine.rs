@@ -302,6 +302,10 @@ fn teller() -> Box<dyn Fn(&Progress<'_>) + Send + Sync> {
     Box::new(move |progress| {
         let Ok(mut bar) = bar.lock() else { return };
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        if let Some(span) = progress.waits {
+            bar.end();
+            say!("{}: waiting for {} s", progress.doing, span.as_secs() + 1);
+        }
         bar.show(count(progress.done), count(progress.of));
         if progress.done == progress.of {
             bar.end();

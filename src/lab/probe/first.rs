@@ -9,12 +9,21 @@ use crate::jose::JoseError;
 use crate::lab::examine::hear::Heard;
 use crate::lab::examine::stage::Credential;
 use crate::lab::examine::talk::Said;
+use crate::lab::flaws::{Answer, Class, Kind};
 
 impl Probe {
     /// The first good assertion, and what it gives access to. Nothing where it is not taken, which is said.
     pub(super) async fn first(&mut self) -> Result<Option<Option<Credential>>, JoseError> {
         let user = self.stage.user.clone();
-        let (heard, said) = self.good("a good assertion", &user).await?;
+        let (mut heard, mut said) = self.good("a good assertion", &user).await?;
+        if self.may_rest(&heard) {
+            self.results.wait("the service may rest before it fetches the key set again", self.options.patience);
+            tokio::select! {
+                () = tokio::time::sleep(self.options.patience) => {}
+                _ = self.options.stop.changed() => {}
+            }
+            (heard, said) = self.good("a good assertion, later", &user).await?;
+        }
         if heard != Heard::Taken {
             self.results.remarks.push(self.why_not(&heard, &said));
             return Ok(None);
@@ -30,6 +39,16 @@ impl Probe {
                 None
             }
         }))
+    }
+
+    /// Whether a service that was examined a moment ago may know the issuer by a key of then: it refuses the signature, and does not look for
+    /// another key.
+    fn may_rest(&self, heard: &Heard) -> bool {
+        let Heard::Refused { code: Some(code), .. } = heard else { return false };
+        let refusal = Class::Signature.answer(Kind::Assertion, self.stage.target.dialect);
+        let of_signatures = matches!(refusal, Answer::Refuse { codes, .. } if codes.contains(&code.as_str()));
+        let fetched = self.stage.hosted.fetches(&self.stage.jwks_path()).len() > self.fetched_before;
+        of_signatures && !fetched && !self.options.patience.is_zero()
     }
 
     /// A credential whose life can be looked at.

@@ -137,7 +137,8 @@ impl Probe {
         let fetched = |probe: &Self| probe.stage.hosted.fetches(&path).len() > before.len();
         let rests_until = before.last().map_or(began, |last| last.at) + self.options.patience;
         if !fetched(self) && heard != Heard::Taken && rests_until > Instant::now() {
-            self.results.say("the service may rest before it fetches the key set again");
+            let left = rests_until.saturating_duration_since(Instant::now());
+            self.results.wait("the service may rest before it fetches the key set again", left);
             tokio::select! {
                 () = tokio::time::sleep_until(rests_until.into()) => {}
                 _ = self.options.stop.changed() => {}

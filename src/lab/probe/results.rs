@@ -1,6 +1,7 @@
 //! Verdicts as they come.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::check::{Check, Selection, all};
 use super::report::{Checked, Verdict};
@@ -16,6 +17,8 @@ pub struct Progress<'a> {
     pub checked: Option<&'a Checked>,
     /// What is going on.
     pub doing: &'a str,
+    /// For how long that waits, where it does nothing else.
+    pub waits: Option<Duration>,
 }
 
 /// Verdicts so far.
@@ -51,12 +54,16 @@ impl Results {
             return;
         }
         let done = self.done.len() + 1;
-        (self.tell)(&Progress { done, of: self.of, checked: Some(&checked), doing: &checked.name });
+        (self.tell)(&Progress { done, of: self.of, checked: Some(&checked), doing: &checked.name, waits: None });
         self.done.insert(checked.id.clone(), checked);
     }
 
     pub(super) fn say(&self, doing: &str) {
-        (self.tell)(&Progress { done: self.done.len(), of: self.of, checked: None, doing });
+        (self.tell)(&Progress { done: self.done.len(), of: self.of, checked: None, doing, waits: None });
+    }
+
+    pub(super) fn wait(&self, doing: &str, span: Duration) {
+        (self.tell)(&Progress { done: self.done.len(), of: self.of, checked: None, doing, waits: Some(span) });
     }
 
     /// Takes back what a block showed whose control came to nothing.
