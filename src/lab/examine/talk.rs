@@ -177,7 +177,9 @@ impl Call {
     /// With a text in it that reports do not show, and what they show in its place.
     #[must_use]
     pub(in crate::lab) fn hiding(mut self, secret: &str, name: &'static str) -> Self {
-        self.secrets.push((secret.to_owned(), name));
+        if !secret.is_empty() {
+            self.secrets.push((secret.to_owned(), name));
+        }
         self
     }
 
@@ -192,10 +194,18 @@ impl Call {
     #[must_use]
     pub(in crate::lab) fn curl(&self) -> String {
         let mut line = String::from("curl -sS -i");
-        let mut part = |text: &str, quoted: &str| {
-            let mut quoted = format!("'{}'", quoted.replace('\'', r"'\''"));
-            for (secret, name) in &self.secrets {
-                quoted = quoted.replace(secret.as_str(), &format!("'\"${name}\"'"));
+        let mut part = |text: &str, plain: &str| {
+            // Before anything is quoted: a secret may hold what quoting changes. In a form it has another spelling.
+            let mut shown = plain.to_owned();
+            for (n, (secret, _)) in self.secrets.iter().enumerate() {
+                let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+                for spelling in [secret, &encoded] {
+                    shown = shown.replace(spelling.as_str(), &format!("\0{n}\0"));
+                }
+            }
+            let mut quoted = format!("'{}'", shown.replace('\'', r"'\''"));
+            for (n, (_, name)) in self.secrets.iter().enumerate() {
+                quoted = quoted.replace(&format!("\0{n}\0"), &format!("'\"${name}\"'"));
             }
             line.extend([" ", text, &quoted]);
         };
@@ -243,7 +253,7 @@ fn shown(text: &str, json: &Value) -> String {
         match value {
             Value::Object(members) => {
                 for (name, value) in members {
-                    if value.is_string() && CREDENTIALS.contains(&name.as_str()) {
+                    if !value.is_null() && !value.is_boolean() && CREDENTIALS.contains(&name.as_str()) {
                         *value = "(not shown)".into();
                     }
                     strike(value);
@@ -261,4 +271,31 @@ fn shown(text: &str, json: &Value) -> String {
         json.to_string()
     };
     text.chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_secret_is_in_a_command_whatever_is_in_it() {
+        for secret in ["plain", "it's", "a+b/c==", "sp ace", "$HOME`id`"] {
+            let url = Url::parse("https://service.example/token").unwrap();
+            let call = Call::new(Method::Post, url).header("authorization", format!("Bearer {secret}"));
+            let curl =
+                call.form("application/x-www-form-urlencoded", &[("assertion", secret)]).hiding(secret, "S").curl();
+            assert_eq!(curl.matches("\"$S\"").count(), 2, "{curl}");
+            assert!(!curl.contains(secret) && !curl.contains('\0'), "{curl}");
+        }
+    }
+
+    #[test]
+    fn no_credential_is_shown_of_an_answer_however_it_is_wrapped() {
+        let answer = json!({"access_token": "s3cret", "refresh_token": {"value": "s3cret"}, "identity": {"assertion": "s3cret"},
+            "credential": ["s3cret"], "scope": "api.read"});
+        let seen = shown(&answer.to_string(), &answer);
+        assert!(!seen.contains("s3cret") && seen.contains("api.read"), "{seen}");
+    }
 }
