@@ -32,8 +32,8 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     // Each host keeps a connection for a while, and its other end is here too.
     rlimit::increase_nofile_limit(16_384)?;
     println!("\n{HOSTS} hosts with {EACH} notices each, some of which hang; everything in one process, on SQLite\n");
-    println!("| hang | told | the last after s | memory MiB, before | at most |");
-    println!("| ---: | ---: | ---: | ---: | ---: |");
+    println!("| hang | told | the last after s | CPU us a notice | of the services | memory MiB, before | at most |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for hang in HANG {
         let folder = tempfile::Builder::new().prefix("avouch-bench-hang.").tempdir_in(&options.folder)?;
         measure(folder.path(), hang).await?;
@@ -43,9 +43,9 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
 
 async fn measure(folder: &std::path::Path, hang: usize) -> Outcome<()> {
     let told = Arc::new(AtomicUsize::new(0));
-    let (answers, hangs) = (TcpListener::bind("0.0.0.0:0").await?, TcpListener::bind("0.0.0.0:0").await?);
+    let (answers, hangs) = (std::net::TcpListener::bind("0.0.0.0:0")?, std::net::TcpListener::bind("0.0.0.0:0")?);
     let ports = (answers.local_addr()?.port(), hangs.local_addr()?.port());
-    let sinks = [tokio::spawn(answer(answers, told.clone())), tokio::spawn(keep(hangs))];
+    let services = Services::start(answers, hangs, told.clone())?;
     let host = host(folder).await?;
     // Every tenth one and so on: those that hang are among the others, as names would have it.
     let hanging = |n: usize| n * hang / HOSTS != (n + 1) * hang / HOSTS;
@@ -55,6 +55,7 @@ async fn measure(folder: &std::path::Path, hang: usize) -> Outcome<()> {
     let (before, mut most) = (machine::memory(pid, "VmRSS"), 0.0_f64);
     let wanted = (HOSTS - hang) * EACH;
     let (stop, stopped) = watch::channel(false);
+    let (all, theirs) = (machine::process_nanos(pid), services.nanos());
     let begin = Instant::now();
     let worker = tokio::spawn(delivery::run(host.clone(), stopped));
     while told.load(Ordering::SeqCst) < wanted && begin.elapsed() < LIMIT {
@@ -62,12 +63,56 @@ async fn measure(folder: &std::path::Path, hang: usize) -> Outcome<()> {
         most = most.max(machine::memory(pid, "VmRSS"));
     }
     let (took, told) = (begin.elapsed().as_secs_f64(), told.load(Ordering::SeqCst));
-    println!("| {hang} | {told} of {wanted} | {took:.2} | {before:.0} | {most:.0} |");
+    let theirs = services.nanos().saturating_sub(theirs);
+    let ours = machine::process_nanos(pid).saturating_sub(all).saturating_sub(theirs);
+    let each = |nanos: u64| nanos / 1000 / u64::try_from(told).unwrap_or(u64::MAX).max(1);
+    let (ours, theirs) = (each(ours), each(theirs));
+    println!("| {hang} | {told} of {wanted} | {took:.2} | {ours} | {theirs} | {before:.0} | {most:.0} |");
     stop.send_replace(true);
     worker.await?;
     host.database.close().await;
-    sinks.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
+}
+
+/// The services, on a thread of their own so that what they take can be told from what telling them takes.
+struct Services {
+    thread: u64,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl Services {
+    fn start(answers: std::net::TcpListener, hangs: std::net::TcpListener, told: Arc<AtomicUsize>) -> Outcome<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (named, name) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = named.send(machine::thread_id());
+            runtime.block_on(async {
+                let listen = |listener: std::net::TcpListener| {
+                    listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).expect("it listens")
+                };
+                tokio::select! {
+                    () = answer(listen(answers), told) => {}
+                    () = keep(listen(hangs)) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Ok(Self { thread: name.recv()?.ok_or("a thread has no number")?, stop: Some(stop) })
+    }
+
+    /// Nanoseconds that they have run.
+    fn nanos(&self) -> u64 {
+        machine::nanos_of(self.thread)
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
 }
 
 async fn host(folder: &std::path::Path) -> Outcome<Host> {

@@ -89,6 +89,16 @@ pub(crate) fn thread_nanos() -> u64 {
     nanos(Path::new("/proc/thread-self"))
 }
 
+/// The number of this thread.
+pub(crate) fn thread_id() -> Option<u64> {
+    std::fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
+}
+
+/// Nanoseconds that a thread of this process has run.
+pub(crate) fn nanos_of(thread: u64) -> u64 {
+    nanos(&Path::new("/proc/self/task").join(thread.to_string()))
+}
+
 /// Nanoseconds that the threads of a process have run which are still there: for an idle one, whose ticks are too few to count.
 pub(crate) fn process_nanos(pid: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();

@@ -208,7 +208,10 @@ async fn sign(speaker: &Speaker, delivery: &Delivery) -> Result<Signed, Error> {
     let event = speaker.receiver.as_ref().and_then(|receiver| receiver.event.as_deref());
     let unproven = speaker.receiver.as_ref().is_some_and(|receiver| receiver.unproven);
     let jti = app.rng.jti();
-    let key = keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?;
+    let key = match app.issuer.ring.signer(speaker.alg) {
+        Some(key) if app.store.key_signs(key.kid()).await? => key.clone(),
+        _ => keyring::signer(app, &mut app.store.read().await?, speaker.alg).await?,
+    };
     let message = message::sign(app, &key, delivery, (endpoint, event), jti.clone()).await?;
     Ok(Signed { endpoint: endpoint.clone(), unproven, message, jti, kid: key.kid().clone() })
 }

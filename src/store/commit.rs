@@ -192,9 +192,7 @@ async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Don
 
 /// Writes a batch and makes it durable.
 async fn transact(pools: &Pools, batch: &Batch) -> Result<Done> {
-    let handle = pools.begin().await?;
-    let mut tx =
-        Tx { handle, issuer: "".into(), client_changes: Arc::default(), wrote_client: false, lines: Vec::new() };
+    let mut tx = Tx::over(pools.begin().await?);
     let (mut mints, spent) = mint::run(&mut tx, &batch.mints, &batch.spendings).await?;
     let held = tx.settle(&batch.settlings).await?;
     tx.commit().await?;

@@ -18,6 +18,7 @@ mod grants;
 mod issuers;
 mod journal;
 mod json_row;
+mod key_looks;
 mod keys;
 mod logouts;
 mod mint;
@@ -71,6 +72,7 @@ pub use sweep::{SWEPT, Swept};
 pub use withdrawals::LockedDelegation;
 
 use crate::domain::consent::Consent;
+use crate::domain::ids::Kid;
 use crate::domain::time::Timestamp;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -92,6 +94,7 @@ enum Pools {
 pub struct Database {
     pools: Pools,
     committer: commit::Committer,
+    key_looks: key_looks::KeyLooks,
     client_changes: Arc<AtomicU64>,
     last_ping: Arc<Mutex<Option<Ping>>>,
 }
@@ -166,7 +169,8 @@ impl Database {
 
     fn over(pools: Pools) -> Self {
         let committer = commit::Committer::start(pools.clone());
-        Self { pools, committer, client_changes: Arc::default(), last_ping: Arc::default() }
+        let key_looks = key_looks::KeyLooks::start(pools.clone());
+        Self { pools, committer, key_looks, client_changes: Arc::default(), last_ping: Arc::default() }
     }
 
     /// The rows of one issuer, by our key of it.
@@ -276,11 +280,7 @@ impl Store {
     /// # Errors
     /// That it is busy ([`Busy`](crate::domain::refusal::Refusal::Busy) to whoever asked), and what the database says.
     pub async fn read(&self) -> Result<Tx> {
-        let handle = match &self.database.pools {
-            Pools::Sqlite(file) => Handle::SqliteRead(file.read().await?),
-            Pools::Postgres(server) => Handle::PostgresRead(server.read().await?),
-        };
-        Ok(self.tx(handle))
+        Ok(self.tx(self.database.pools.read().await?))
     }
 
     fn tx(&self, handle: Handle) -> Tx {
@@ -306,6 +306,14 @@ impl Store {
         self.database.committer.settle(self.issuer.clone(), settlement).await
     }
 
+    /// Whether a key signs, by a look that is shared with those who ask at the same time.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn key_signs(&self, kid: &Kid) -> Result<bool> {
+        self.database.key_looks.signs(self.issuer.clone(), kid.clone()).await
+    }
+
     /// Spends the `jti` of a client's assertion. `false` when it was spent before.
     ///
     /// # Errors
@@ -320,6 +328,13 @@ impl Pools {
         Ok(match self {
             Self::Sqlite(file) => Handle::Sqlite(file.begin().await?),
             Self::Postgres(server) => Handle::Postgres(server.begin().await?),
+        })
+    }
+
+    async fn read(&self) -> Result<Handle> {
+        Ok(match self {
+            Self::Sqlite(file) => Handle::SqliteRead(file.read().await?),
+            Self::Postgres(server) => Handle::PostgresRead(server.read().await?),
         })
     }
 
@@ -369,6 +384,11 @@ enum Connection<'a> {
 }
 
 impl Tx {
+    /// On the rows of all issuers: for what is done for many at once, where each statement names theirs.
+    fn over(handle: Handle) -> Self {
+        Self { handle, issuer: "".into(), client_changes: Arc::default(), wrote_client: false, lines: Vec::new() }
+    }
+
     fn connection(&mut self) -> Connection<'_> {
         match &mut self.handle {
             Handle::Sqlite(tx) => Connection::Sqlite(&mut *tx),

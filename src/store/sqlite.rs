@@ -78,17 +78,19 @@ impl File {
         keep_private(path).map_err(|error| StoreError::Unreachable(error.into()))?;
         let first = options.clone().create_if_missing(true);
         let first = SqliteConnection::connect_with(&first).await.map_err(StoreError::Unreachable)?;
-        // From here on a file that is not there must not be made: it would be another, and empty.
+        // From here on a file that is not there must not be made: it would be another, and empty. A file does not hang up, so that a
+        // connection that was well when it was given back needs no look before it is used.
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             .after_release(|connection, _| Box::pin(has_ended(connection)));
         let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
         migrator().run(&write).await.map_err(StoreError::of_schema)?;
         first.close().await?;
-        let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE);
+        let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE).test_before_acquire(false);
         let read = read.connect_lazy_with(options.read_only(true));
         let place = Place::of(path).map_err(|error| StoreError::Unreachable(error.into()))?;
         Ok(Self { write, read, place: Arc::new(place) })

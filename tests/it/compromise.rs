@@ -77,6 +77,20 @@ both! {
 }
 
 both! {
+    async fn a_server_that_has_not_heard_tells_services_by_the_key_that_signs(world: World) {
+        let (_, tokens, id, _) = world.delegated().await;
+        let other = world.replica(&declarations(&world.service.url)).await;
+        let kid = signed_by(&other, &tokens).await;
+        let report = post(&world, &format!("{kid}/revoke"), &json!({"reason": "a stolen backup"})).await.json();
+        assert_eq!(world.api("DELETE", &format!("/delegations/{id}"), &world.admin_token()).await.status, 202);
+        other.settle().await;
+        let told = world.service.received();
+        let kids: Vec<_> = told.iter().map(|notice| jsonwebtoken::decode_header(notice).unwrap().kid).collect();
+        assert_eq!(kids, [report["successor"].as_str().map(str::to_owned)]);
+    }
+}
+
+both! {
     async fn a_pending_key_takes_over_from_a_revoked_one(world: World) {
         let pending = post(&world, "prepare", &json!({})).await.json()["kid"].as_str().unwrap().to_owned();
         let first = states(&world).await.into_iter().find(|(_, state)| state == "active").unwrap().0;

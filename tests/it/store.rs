@@ -249,6 +249,19 @@ async fn keys(tx: &mut Tx) {
     assert!(tx.last_revocation().await.unwrap().is_none());
 }
 
+/// Those who ask at the same time are each told of their own key.
+async fn looks_at_keys(a: &Store, b: &Store) {
+    let kid = Kid::from("kid");
+    let asked = (0..300).map(|n| {
+        let (store, kid) =
+            (if n % 2 == 0 { a } else { b }.clone(), if n % 3 == 0 { "kid2".into() } else { kid.clone() });
+        tokio::spawn(async move { store.key_signs(&kid).await.unwrap() })
+    });
+    for (n, answer) in asked.collect::<Vec<_>>().into_iter().enumerate() {
+        assert_eq!(answer.await.unwrap(), n % 2 == 0 && n % 3 != 0, "{n}");
+    }
+}
+
 /// One seals after the other, once nobody lacks it, and goes when it opens nothing.
 async fn sealing(all: &store::Database, store: &Store) {
     let [one, two, three] = ["one", "two", "three"].map(SealingKeyId::from);
@@ -325,6 +338,7 @@ async fn every_method(engine: Engine) {
 
     // None of it is there for another issuer.
     let other = all.of("other".into());
+    looks_at_keys(&store, &other).await;
     let mut tx = other.read().await.unwrap();
     assert!(tx.issuer().await.unwrap().is_none());
     assert!(tx.client(&id_of("c")).await.unwrap().is_none() && tx.client_by_key(&key_of("c")).await.unwrap().is_none());
