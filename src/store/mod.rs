@@ -6,6 +6,7 @@
 mod accounts;
 mod bind;
 mod clients;
+mod columns;
 mod commit;
 mod consents;
 mod delegations;
@@ -23,6 +24,7 @@ mod keys;
 mod logouts;
 mod mint;
 mod outbox;
+mod pools;
 mod postgres;
 mod record;
 mod removed;
@@ -47,11 +49,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use columns::{Columns, json, word};
+use pools::Pools;
 use schema::migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Postgres, Row as _, Sqlite, Transaction};
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Postgres, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
 pub use accounts::{NewAccount, StoredAccount};
@@ -73,7 +77,6 @@ pub use withdrawals::LockedDelegation;
 
 use crate::domain::consent::Consent;
 use crate::domain::ids::Kid;
-use crate::domain::time::Timestamp;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -81,13 +84,6 @@ type Result<T> = std::result::Result<T, StoreError>;
 const PING: Duration = Duration::from_secs(1);
 /// One look is enough for all who ask within this time: anybody may.
 const PING_FRESH: Duration = Duration::from_millis(100);
-
-/// Where the rows live.
-#[derive(Clone)]
-enum Pools {
-    Sqlite(sqlite::File),
-    Postgres(postgres::Server),
-}
 
 /// The rows of all issuers: the pools, and the one committer. Cheap to clone.
 #[derive(Clone)]
@@ -323,31 +319,6 @@ impl Store {
     }
 }
 
-impl Pools {
-    async fn begin(&self) -> Result<Handle> {
-        Ok(match self {
-            Self::Sqlite(file) => Handle::Sqlite(file.begin().await?),
-            Self::Postgres(server) => Handle::Postgres(server.begin().await?),
-        })
-    }
-
-    async fn read(&self) -> Result<Handle> {
-        Ok(match self {
-            Self::Sqlite(file) => Handle::SqliteRead(file.read().await?),
-            Self::Postgres(server) => Handle::PostgresRead(server.read().await?),
-        })
-    }
-
-    async fn while_it_answers<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let Self::Postgres(server) = self else { return Ok(work.await) };
-        tokio::select! {
-            biased;
-            done = work => Ok(done),
-            error = server.death() => Err(error),
-        }
-    }
-}
-
 /// A transaction across issuers, for what a process does for all of them: the statements on it name no issuer.
 pub struct HostTx(Tx);
 
@@ -443,73 +414,4 @@ impl Tx {
     fn is_postgres(&self) -> bool {
         matches!(self.handle, Handle::Postgres(_) | Handle::PostgresRead(_))
     }
-}
-
-/// The four kinds of column there are: text and whole number, each perhaps null.
-trait Columns {
-    fn text(&self, name: &'static str) -> Result<String>;
-    fn maybe_text(&self, name: &'static str) -> Result<Option<String>>;
-    fn int(&self, name: &'static str) -> Result<i64>;
-    fn maybe_int(&self, name: &'static str) -> Result<Option<i64>>;
-
-    /// An identifier.
-    fn id<T: TryFrom<String>>(&self, name: &'static str) -> Result<T> {
-        self.text(name)?.try_into().map_err(|_| StoreError::Broken(name))
-    }
-
-    /// A nullable identifier.
-    fn maybe_id<T: TryFrom<String>>(&self, name: &'static str) -> Result<Option<T>> {
-        self.maybe_text(name)?.map(T::try_from).transpose().map_err(|_| StoreError::Broken(name))
-    }
-
-    /// A time.
-    fn time(&self, name: &'static str) -> Result<Timestamp> {
-        self.int(name).map(Timestamp)
-    }
-
-    /// A nullable time.
-    fn maybe_time(&self, name: &'static str) -> Result<Option<Timestamp>> {
-        Ok(self.maybe_int(name)?.map(Timestamp))
-    }
-
-    /// A nullable time read as yes or no.
-    fn is_set(&self, name: &'static str) -> Result<bool> {
-        Ok(self.maybe_int(name)?.is_some())
-    }
-
-    /// A column that holds JSON.
-    fn json<T: serde::de::DeserializeOwned>(&self, name: &'static str) -> Result<T> {
-        serde_json::from_str(&self.text(name)?).map_err(|_| StoreError::Broken(name))
-    }
-}
-
-macro_rules! columns {
-    ($row:ty) => {
-        impl Columns for $row {
-            fn text(&self, name: &'static str) -> Result<String> {
-                Ok(self.try_get(name)?)
-            }
-            fn maybe_text(&self, name: &'static str) -> Result<Option<String>> {
-                Ok(self.try_get(name)?)
-            }
-            fn int(&self, name: &'static str) -> Result<i64> {
-                Ok(self.try_get(name)?)
-            }
-            fn maybe_int(&self, name: &'static str) -> Result<Option<i64>> {
-                Ok(self.try_get(name)?)
-            }
-        }
-    };
-}
-columns!(SqliteRow);
-columns!(PgRow);
-
-/// A column whose text is one of an enum's words.
-fn word<T>(row: &impl Columns, name: &'static str, parse: fn(&str) -> Option<T>) -> Result<T> {
-    parse(&row.text(name)?).ok_or(StoreError::Broken(name))
-}
-
-/// A column's JSON.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("lists and maps of text are JSON")
 }

@@ -1,0 +1,40 @@
+//! The two engines, and the ways to either.
+
+use std::future::Future;
+
+use super::{Handle, Result, postgres, sqlite};
+
+/// Where the rows live.
+#[derive(Clone)]
+pub(super) enum Pools {
+    Sqlite(sqlite::File),
+    Postgres(postgres::Server),
+}
+
+impl Pools {
+    /// A transaction that may write.
+    pub(super) async fn begin(&self) -> Result<Handle> {
+        Ok(match self {
+            Self::Sqlite(file) => Handle::Sqlite(file.begin().await?),
+            Self::Postgres(server) => Handle::Postgres(server.begin().await?),
+        })
+    }
+
+    /// A connection that only reads.
+    pub(super) async fn read(&self) -> Result<Handle> {
+        Ok(match self {
+            Self::Sqlite(file) => Handle::SqliteRead(file.read().await?),
+            Self::Postgres(server) => Handle::PostgresRead(server.read().await?),
+        })
+    }
+
+    /// Does work for as long as the database answers.
+    pub(super) async fn while_it_answers<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let Self::Postgres(server) = self else { return Ok(work.await) };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            error = server.death() => Err(error),
+        }
+    }
+}
