@@ -1,21 +1,29 @@
 //! Tokens with verdicts, for whoever verifies ID-JAGs in any language: each is made of one good draft, by keys that everybody can make
-//! again, at a clock that stands. The same program writes the same file each time.
+//! again, at a clock that stands. The same program writes the same file each time, one for each algorithm.
+
+mod documents;
+mod good;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::flaws::{Answer, Cast, Dialect, Draft, Flaw, Kind, Level, Presented, SECEVENT, Signer, Terms, all};
+pub use self::documents::Served;
+use self::good::{AUTH_MD, GOOD};
+use super::flaws::{Answer, Cast, Dialect, Draft, Flaw, Kind, Level, Presented, SECEVENT, Spec, Terms, all};
 use crate::domain::claims::LOGOUT;
 use crate::domain::ids::{IdError, IssuerUrl, Jti, LAB_DOMAIN};
 use crate::domain::rotation::SigningAlg;
-use crate::domain::time::{Seconds, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::jose::{JoseError, LabKey};
 use crate::lab::issuer::LabIssuer;
 
 /// Which schema a file follows. A reader takes no newer one: what it does not know could turn a verdict round.
 pub const SCHEMA_VERSION: u32 = 1;
+
+const CIMD: &str = "/agent-auth.json";
+const JWKS: &str = "/.well-known/jwks.json";
 
 /// Most bytes of a file that is read.
 pub const MAX_FILE: usize = 8 * 1024 * 1024;
@@ -27,6 +35,8 @@ pub struct Vectors {
     pub schema_version: u32,
     /// What this is, and how to use it.
     pub about: String,
+    /// How everything good is signed.
+    pub alg: String,
     /// The time at which every token is judged.
     pub clock: Timestamp,
     /// The service that judges: its issuer identifier, and so `aud`.
@@ -61,7 +71,7 @@ pub struct Publisher {
 pub struct Vector {
     /// Its name; that of the flaw, if it has one.
     pub id: String,
-    /// `assertion` or `notice`.
+    /// `assertion` or `notice`; `jwks` or `cimd` where the token is good, and a key set or a client's document is not.
     pub kind: Kind,
     /// The flaw of that name in `docs/flaws.md`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +83,9 @@ pub struct Vector {
     /// Where it is not presented once, and as usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub present: Option<String>,
+    /// What is served, in the place of what the issuer publishes otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<Served>,
     /// What to say to it.
     pub verdict: Verdict,
     /// What the refusal should be about.
@@ -103,141 +116,105 @@ pub enum Verdict {
     Policy,
 }
 
-/// What is good about a good one, the change that makes it special, and the dialects that take it.
-type Good = (&'static str, &'static str, fn(&mut Draft, &Cast), &'static [Dialect]);
-
-const AUTH_MD: &[Dialect] = &[Dialect::V01, Dialect::Flat, Dialect::Nested];
-
-/// Every good one is the plain one with one change, as the flawed ones are.
-const GOOD: &[Good] = &[
-    ("good", "Nothing is wrong with it.", |_, _| {}, &Dialect::ALL),
-    (
-        "good-aud-in-a-list",
-        "The audience is a list of one.",
-        |d, _| {
-            let aud = d.text("aud");
-            d.set("aud", [aud]);
-        },
-        &Dialect::ALL,
-    ),
-    (
-        "good-without-scope-and-resource",
-        "It asks for nothing in particular.",
-        |d, _| {
-            d.claims.remove("scope");
-            d.claims.remove("resource");
-        },
-        &Dialect::ALL,
-    ),
-    (
-        "good-signed-by-the-next-key",
-        "The key signed that follows, and is published.",
-        |d, cast| {
-            d.head("kid", cast.issuer.next.kid());
-            d.signer = Signer::Next;
-        },
-        &Dialect::ALL,
-    ),
-    (
-        "good-signed-in-just-now",
-        "The user signed in this second.",
-        |d, cast| d.set("auth_time", cast.now),
-        &Dialect::ALL,
-    ),
-    (
-        "good-in-its-last-minute",
-        "It was made four minutes ago.",
-        |d, cast| {
-            d.set("iat", cast.now - Seconds(240));
-            d.set("exp", cast.now + Seconds(60));
-        },
-        &Dialect::ALL,
-    ),
-    (
-        "good-with-a-phone-number",
-        "The user has a verified phone number and no address.",
-        |d, _| {
-            d.claims.remove("email");
-            d.claims.remove("email_verified");
-            d.set("phone_number", "+15550100");
-            d.set("phone_number_verified", true);
-        },
-        AUTH_MD,
-    ),
-    (
-        "good-client-is-the-issuer",
-        "The client_id is the issuer.",
-        |d, cast| d.set("client_id", &cast.issuer.url),
-        AUTH_MD,
-    ),
-    (
-        "good-with-a-claim-that-nobody-knows",
-        "A claim is there that nobody knows, and is ignored.",
-        |d, _| {
-            d.set("https://lab.invalid/unknown", true);
-        },
-        &Dialect::ALL,
-    ),
-];
-
 const ABOUT: &str = "Tokens for testing whoever verifies ID-JAGs, each good but for one change, with the verdict. Judge all of them at `clock`, as \
 the service `audience` that trusts `issuer` and its `jwks` and nobody else; begin each one without memory of the others, unless `present` says \
-otherwise. `reason` is what a refusal should be about, `answers` how each dialect spells it (the first code is the exact one). Passing all of them \
-proves that these mistakes are not made, and nothing else. The keys are public: they are good for nothing but this.";
+otherwise. Where `documents` are given, serve those in the place of what the issuer publishes. `reason` is what a refusal should be about, `answers` \
+how each dialect spells it (the first code is the exact one). Passing all of them proves that these mistakes are not made, and nothing else. The keys \
+are public: they are good for nothing but this.";
 
-/// The keys and names that the vectors are made of.
+/// RSA keys cannot be made of a seed. These are everybody's, as the others are.
+const RSA_KEYS: &str = include_str!("vectors/rsa_keys.json");
+
+/// The name of the file whose tokens are signed so.
+#[must_use]
+pub fn file_name(alg: SigningAlg) -> &'static str {
+    match alg {
+        SigningAlg::Es256 => "id-jag.json",
+        SigningAlg::Rs256 => "id-jag.rs256.json",
+    }
+}
+
+/// The keys and names that the vectors are made of. For RS256 every key that signs is RSA, so that nothing but the flaw tells them apart.
 ///
 /// # Errors
 /// When the library refuses.
-pub fn cast() -> Result<Cast, JoseError> {
+pub fn cast(alg: SigningAlg) -> Result<Cast, JoseError> {
     const UNFIT: JoseError = JoseError("a lab's issuer has no name");
-    let url = IssuerUrl::parse(&format!("https://issuer.{LAB_DOMAIN}")).map_err(|_: IdError| UNFIT)?;
-    Cast::new(url, LabKey::of_seed(b"id-jag vectors, version 1")?, Timestamp(1_800_000_000))
+    let name = if alg == SigningAlg::Rs256 { "issuer-rs256" } else { "issuer" };
+    let url = IssuerUrl::parse(&format!("https://{name}.{LAB_DOMAIN}")).map_err(|_: IdError| UNFIT)?;
+    let mut cast = Cast::new(url, LabKey::of_seed(b"id-jag vectors, version 1")?, Timestamp(1_800_000_000))?;
+    if alg == SigningAlg::Rs256 {
+        let keys: BTreeMap<String, Value> = serde_json::from_str(RSA_KEYS).map_err(|_| UNFIT)?;
+        let key = |name: &str| LabKey::read(&keys.get(name).ok_or(UNFIT)?.to_string());
+        let issuer = &mut cast.issuer;
+        (issuer.key, issuer.next) = (key("key")?, key("next")?);
+        (issuer.removed, issuer.stranger) = (key("removed")?, key("stranger")?);
+        (cast.untrusted.key, cast.untrusted.next) = (key("untrusted")?, key("untrusted-next")?);
+    }
+    Ok(cast)
+}
+
+/// Whether a flaw is one of tokens that are signed so, and of a file that people can read.
+#[must_use]
+pub fn is_of(flaw: &Flaw, alg: SigningAlg) -> bool {
+    let of_curves = flaw.section.spec == Spec::Rfc7518 && ["3.4", "6.2.1"].contains(&flaw.section.at);
+    // Two thousand RSA keys are a megabyte, and say nothing that two thousand others do not.
+    alg == SigningAlg::Es256 || !of_curves && flaw.name != "jwks-thousands-of-keys"
 }
 
 /// Makes all of them.
 ///
 /// # Errors
 /// When the library refuses.
-pub fn make() -> Result<Vectors, JoseError> {
-    let cast = cast()?;
+pub fn make(alg: SigningAlg) -> Result<Vectors, JoseError> {
+    let cast = cast(alg)?;
     let audience = format!("https://service.{LAB_DOMAIN}");
     let resource = format!("{audience}/api/");
-    let client_id = cast.issuer.url.at("/agent-auth.json");
-    let terms = |id: &str| -> Result<Terms, JoseError> {
-        let (audience, resource, client_id) = (audience.clone(), Some(resource.clone()), client_id.clone());
+    let flaws = |kind: Kind| all().iter().filter(move |flaw| flaw.kind == kind && is_of(flaw, alg));
+    let assertion = |id: &str| {
+        let client_id = cast.issuer.url.at(CIMD);
+        let (audience, resource) = (audience.clone(), Some(resource.clone()));
         let (sub, email, scope) = ("lab-user".into(), Some("user@lab.invalid".into()), Some("api.read".into()));
-        Ok(Terms { audience, sub, email, client_id, scope, resource, jti: jti(id)?, alg: SigningAlg::Es256 })
+        cast.assertion(&Terms { audience, sub, email, client_id, scope, resource, jti: jti(id)?, alg })
     };
     let mut vectors = Vec::new();
     for (id, meaning, change, dialects) in GOOD {
-        let mut draft = cast.assertion(&terms(id)?)?;
+        let mut draft = assertion(id)?;
         change(&mut draft, &cast);
         vectors.push(good(&cast, id, meaning, Kind::Assertion, &draft, dialects)?);
     }
-    for flaw in all().iter().filter(|flaw| flaw.kind == Kind::Assertion) {
-        vectors.push(flawed(&cast, flaw, flaw.name.to_owned(), &cast.assertion(&terms(flaw.name)?)?)?);
+    for flaw in flaws(Kind::Assertion) {
+        vectors.push(flawed(&cast, flaw, flaw.name.to_owned(), &assertion(flaw.name)?)?);
     }
     for (format, typ, dialects) in
         [("logout", LOGOUT, &[Dialect::V01][..]), ("secevent", SECEVENT, &[Dialect::Flat, Dialect::Nested])]
     {
-        let notice = |id: &str| cast.notice(typ, SigningAlg::Es256, &audience, "lab-user", &jti(id)?);
+        let notice = |id: &str| cast.notice(typ, alg, &audience, "lab-user", &jti(id)?);
         let id = format!("good-notice.{format}");
         let meaning = "Nothing is wrong with it: what this user agreed to ends.";
         vectors.push(good(&cast, &id, meaning, Kind::Notice, &notice(&id)?, dialects)?);
-        for flaw in all().iter().filter(|flaw| flaw.kind == Kind::Notice) {
+        for flaw in flaws(Kind::Notice) {
             let id = format!("{}.{format}", flaw.name);
-            let mut vector = flawed(&cast, flaw, id.clone(), &notice(&id)?)?;
-            let speaks = |dialect: &String| dialects.iter().any(|of| of.as_str() == dialect);
-            vector.answers.retain(|dialect, _| speaks(dialect));
-            vector.verdict = verdict(flaw, dialects);
-            vectors.push(vector);
+            let vector = flawed(&cast, flaw, id.clone(), &notice(&id)?)?;
+            vectors.push(vector.only(flaw, dialects));
+        }
+    }
+    // A plain authorization server knows its clients, and asks for no document of theirs.
+    for (kind, dialects) in [(Kind::Jwks, &Dialect::ALL[..]), (Kind::Cimd, AUTH_MD)] {
+        for flaw in flaws(kind) {
+            if let Some(spoilt) = documents::spoilt(&cast, flaw) {
+                let mut good = assertion(flaw.name)?;
+                documents::sign(&mut good, &spoilt, &cast);
+                let vector = Vector { documents: spoilt.served, ..of_flaw(flaw, flaw.name.to_owned(), &good, &cast)? };
+                vectors.push(vector.only(flaw, dialects));
+            }
         }
     }
     let [removed, stranger, holder] = [&cast.issuer.removed, &cast.issuer.stranger, &cast.issuer.holder];
     Ok(Vectors {
         schema_version: SCHEMA_VERSION,
         about: ABOUT.to_owned(),
+        alg: alg.as_str().to_owned(),
         clock: cast.now,
         other_keys: [("removed", removed), ("stranger", stranger), ("holder", holder)]
             .map(|(name, key)| (name.to_owned(), key.public_jwk()))
@@ -253,7 +230,7 @@ pub fn make() -> Result<Vectors, JoseError> {
 
 impl Publisher {
     fn of(issuer: &LabIssuer) -> Self {
-        let (client_id, jwks_uri) = (issuer.url.at("/agent-auth.json"), issuer.url.at("/.well-known/jwks.json"));
+        let (client_id, jwks_uri) = (issuer.url.at(CIMD), issuer.url.at(JWKS));
         Self {
             issuer: issuer.url.to_string(),
             jwks: issuer.jwks(),
@@ -284,6 +261,7 @@ fn good(
         meaning: meaning.to_owned(),
         token: draft.token(cast)?,
         present: None,
+        documents: Vec::new(),
         verdict: Verdict::Accept,
         reason: None,
         section: None,
@@ -294,7 +272,11 @@ fn good(
 }
 
 fn flawed(cast: &Cast, flaw: &Flaw, id: String, good: &Draft) -> Result<Vector, JoseError> {
-    let draft = flaw.apply(good, cast).ok_or(JoseError("a flaw is none of a token"))?;
+    of_flaw(flaw, id, &flaw.apply(good, cast).ok_or(JoseError("a flaw is none of a token"))?, cast)
+}
+
+/// What is presented where something has this flaw.
+fn of_flaw(flaw: &Flaw, id: String, draft: &Draft, cast: &Cast) -> Result<Vector, JoseError> {
     let word = |value: Value| value.as_str().map(str::to_owned);
     Ok(Vector {
         id,
@@ -303,6 +285,7 @@ fn flawed(cast: &Cast, flaw: &Flaw, id: String, good: &Draft) -> Result<Vector, 
         meaning: flaw.meaning.to_owned(),
         token: draft.token(cast)?,
         present: (draft.presented != Presented::Usual).then(|| draft.presented.advice().to_owned()),
+        documents: Vec::new(),
         verdict: verdict(flaw, &Dialect::ALL),
         reason: word(json!(flaw.class)),
         section: Some(flaw.section.to_string()),
@@ -310,6 +293,15 @@ fn flawed(cast: &Cast, flaw: &Flaw, id: String, good: &Draft) -> Result<Vector, 
         seen_by: word(json!(flaw.sight)),
         answers: Dialect::ALL.map(|dialect| (dialect.as_str().to_owned(), json!(flaw.answer(dialect)))).into(),
     })
+}
+
+impl Vector {
+    /// For these dialects alone.
+    fn only(mut self, flaw: &Flaw, dialects: &[Dialect]) -> Self {
+        self.answers.retain(|name, _| dialects.iter().any(|dialect| dialect.as_str() == name));
+        self.verdict = verdict(flaw, dialects);
+        self
+    }
 }
 
 /// No, where any of these dialects says no.

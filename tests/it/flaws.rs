@@ -19,8 +19,8 @@ prints the same for programs.
   one, those behind it are seen as well. \"open\": the dialect has no rule; \"taken\": it is not to be refused.
 - The dialects are auth.md v0.1, v0.2 to v0.7 (flat), after v0.7 (nested), and a plain resource authorization server (RFC 7523, MCP
   Enterprise-Managed Authorization).
-- *Seen by*: `library` by a JWT library that was told issuer, audience, type and algorithms; `profile` by whoever knows the claims; `service` by
-  whoever remembers what came before or looks at the whole request.
+- *Seen by*: `library` by a JWT library that was told issuer, audience, type and algorithms and given the key set as it comes; `profile` by whoever
+  knows the claims; `service` by whoever remembers what came before, fetches documents, or looks at the whole request.
 - *Check* is the probe's id for it, *sandbox* the flaws of the sandbox that let it pass; of what is to be taken, those that refuse it.
 ";
 

@@ -129,7 +129,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sight {
-    /// A library for JWTs sees it that was told which issuer, audience, type and algorithms to expect.
+    /// A library for JWTs sees it that was told which issuer, audience, type and algorithms to expect, and given the key set as it comes.
     Library,
     /// Whoever knows the claims of this kind of token.
     Profile,

@@ -32,25 +32,25 @@ flaws! { Jwks Document;
             d.response = Response::Huge(8192);
         };
     "jwks-truncated" "The key set breaks off in the middle."
-        Rfc7517 "5", Must Unavailable Service ["response"] => |d, _| d.response = Response::Truncated;
+        Rfc7517 "5", Must Unavailable Library ["response"] => |d, _| d.response = Response::Truncated;
     "jwks-in-html" "A page to sign in comes in the place of the key set."
-        Rfc7517 "5", Must Unavailable Service ["response"] => |d, _| d.response = Response::Html;
+        Rfc7517 "5", Must Unavailable Library ["response"] => |d, _| d.response = Response::Html;
     "jwks-stale" "The key set is the one of before the last change, although the new key signs already."
-        Rfc7517 "4.5", Must Signature Service ["response"] => |d, _| d.response = Response::Stale;
+        Rfc7517 "4.5", Must Signature Library ["response"] => |d, _| d.response = Response::Stale;
     "jwks-empty" "The key set holds no key."
-        Rfc7517 "5.1", Must Signature Service ["members.keys"] => |d, _| d.set("keys", json!([]));
+        Rfc7517 "5.1", Must Signature Library ["members.keys"] => |d, _| d.set("keys", json!([]));
     "jwks-without-keys" "The key set has no list of keys."
-        Rfc7517 "5.1", Must Signature Service ["members.keys"] => |d, _| {
+        Rfc7517 "5.1", Must Signature Library ["members.keys"] => |d, _| {
             d.members.remove("keys");
         };
     "jwks-without-the-key" "The key that signed is not in the key set."
-        Rfc7517 "4.5", Must Signature Service ["members.keys"] unless "never-refetch-jwks" => |d, _| {
+        Rfc7517 "4.5", Must Signature Library ["members.keys"] unless "never-refetch-jwks" => |d, _| {
             with_keys(d, |keys| {
                 keys.remove(0);
             });
         };
     "jwks-kid-twice" "Two keys of the set have one name, and only the second one signs."
-        Rfc7517 "4.5", Should Signature Service ["members.keys"]
+        Rfc7517 "4.5", Should Signature Library ["members.keys"]
         unless "accept-first-key-of-a-name" or "ignore-kid" => |d, cast| {
             let mut other = cast.issuer.stranger.public_jwk();
             other["kid"] = json!(cast.issuer.key.kid());
@@ -69,33 +69,33 @@ flaws! { Jwks Document;
             with_keys(d, |keys| keys.insert(0, secret));
         };
     "jwks-with-a-private-key" "The key that signs is published with its private part."
-        Rfc7517 "9.2", Should Signature Service ["members.keys"]
+        Rfc7517 "9.2", Should Signature Library ["members.keys"]
         unless "accept-published-private-keys" or "ignore-signature" => |d, cast| {
             let private = cast.issuer.key.to_jwk().ok().and_then(|jwk| serde_json::from_str::<Value>(&jwk).ok());
             with_keys(d, |keys| keys[0] = private.unwrap_or_default());
         };
     "jwks-key-for-encryption" "The key that signs is published for encryption only."
-        Rfc7517 "4.2", Must Signature Service ["members.keys"]
+        Rfc7517 "4.2", Must Signature Library ["members.keys"]
         unless "ignore-key-use" or "ignore-signature" => |d, _| {
             change(d, "use", json!("enc"));
         };
     "jwks-key-for-signing-only" "The operations of the key do not include verifying."
-        Rfc7517 "4.3", Must Signature Service ["members.keys"]
+        Rfc7517 "4.3", Must Signature Library ["members.keys"]
         unless "ignore-key-use" or "ignore-signature" => |d, _| {
             change(d, "key_ops", json!(["sign"]));
         };
     "jwks-key-of-another-alg" "The key that signs is published for another algorithm."
-        Rfc7517 "4.4", Must Signature Service ["members.keys"]
+        Rfc7517 "4.4", Must Signature Library ["members.keys"]
         unless "ignore-key-use" or "ignore-signature" => |d, _| {
             change(d, "alg", json!("ES512"));
         };
     "jwks-key-off-the-curve" "The key that signs is published as a point that is not on its curve."
-        Rfc7518 "6.2.1", Must Signature Service ["members.keys"] unless "ignore-signature" => |d, _| {
+        Rfc7518 "6.2.1", Must Signature Library ["members.keys"] unless "ignore-signature" => |d, _| {
             let x = d.key(0).and_then(|key| key.get("x").cloned());
             change(d, "y", x.unwrap_or_default());
         };
     "jwks-key-of-a-weak-size" "The key that signs is published as an RSA key of 1024 bits."
-        Rfc7518 "3.3", Must Signature Service ["members.keys"] unless "ignore-signature" => |d, cast| {
+        Rfc7518 "3.3", Must Signature Library ["members.keys"] unless "ignore-signature" => |d, cast| {
             let weak = json!({"kty": "RSA", "kid": cast.issuer.key.kid(), "e": "AQAB", "n": format!("_{}w", "_".repeat(169))});
             with_keys(d, |keys| keys[0] = weak);
         };
