@@ -68,7 +68,8 @@ type Entry struct {
 
 // Harness is an issuer that runs for one test. Whatever it refuses ends the test; only Call and Launch return errors.
 type Harness struct {
-	URL string // its identifier, the `iss` to trust
+	URL     string // its identifier, the `iss` to trust
+	JWKSURI string // where its key set is
 
 	t       testing.TB
 	process *exec.Cmd
@@ -148,6 +149,7 @@ func Launch(t testing.TB, program string, port int) (*Harness, error) {
 		h.Stop()
 		return nil, fmt.Errorf("the harness did not start: %s", strings.TrimSpace(complaint.String()))
 	}
+	h.JWKSURI = h.URL + "/.well-known/jwks.json"
 	return h, nil
 }
 
@@ -262,6 +264,12 @@ func (h *Harness) ClearFaults() {
 func (h *Harness) Advance(by time.Duration) {
 	h.t.Helper()
 	h.must("POST", "clock", Wishes{"advance": int64(by.Seconds())}, nil)
+}
+
+// Issuer makes another issuer, which calls name: Wishes{"issuer": id}.
+func (h *Harness) Issuer(id string) {
+	h.t.Helper()
+	h.must("POST", "issuers", Wishes{"id": id}, nil)
 }
 
 // Ledger has every request that was not a call, the oldest first.

@@ -220,3 +220,15 @@ func TestTwoStandSideBySide(t *testing.T) {
 	}
 	other.Stop()
 }
+
+func TestAnotherIssuer(t *testing.T) {
+	h := Start(t)
+	if h.JWKSURI != h.URL+"/.well-known/jwks.json" {
+		t.Fatal(h.JWKSURI)
+	}
+	h.Issuer("acme")
+	minted := h.Minted(here, Wishes{"issuer": "acme", "sub": "bob"})
+	if minted.Claims["iss"] != h.URL+"/acme" || minted.Claims["email"] != "bob@lab.invalid" {
+		t.Fatal(minted.Claims)
+	}
+}

@@ -37,7 +37,7 @@ def binary():
 
 
 class Harness:
-    """An issuer that runs; `url` is its identifier, the `iss` to trust. Ends with `stop()`, or as a context manager."""
+    """An issuer that runs; `url` is its identifier, the `iss` to trust, and `jwks_uri` its key set. Ends with `stop()`, or as a context manager."""
 
     def __init__(self, program=None, port=0):
         command = [program or binary(), "harness", "--port", str(port)]
@@ -51,6 +51,7 @@ class Harness:
         if not self.url:
             self._process.kill()
             raise HarnessError(f"the harness did not start: {self._process.stderr.read().strip()}")
+        self.jwks_uri = f"{self.url}/.well-known/jwks.json"
 
     def __enter__(self):
         return self

@@ -12,8 +12,8 @@ class Service:
     """Takes what is good, once."""
 
     def __init__(self, issuer):
-        self.issuer, self.seen = issuer, set()
-        self.keys = jwt.PyJWKClient(f"{issuer}/.well-known/jwks.json", cache_jwk_set=False)
+        self.issuer, self.seen = issuer.url, set()
+        self.keys = jwt.PyJWKClient(issuer.jwks_uri, cache_jwk_set=False)
 
     def sub(self, assertion):
         key = self.keys.get_signing_key_from_jwt(assertion)
@@ -26,7 +26,7 @@ class Service:
 
 
 def test_it_mints(avouch):
-    service = Service(avouch.url)
+    service = Service(avouch)
     assertion = avouch.mint(HERE, claims={"sub": "bob"})
     assert service.sub(assertion) == "bob"
     with pytest.raises(jwt.InvalidTokenError):
@@ -35,14 +35,14 @@ def test_it_mints(avouch):
 
 @pytest.mark.parametrize("flaw", ["expired", "aud-of-another-service", "iss-untrusted", "signature-flipped", "alg-none", "jti-missing"])
 def test_flaws_are_refused(avouch, flaw):
-    service = Service(avouch.url)
+    service = Service(avouch)
     with pytest.raises((jwt.InvalidTokenError, jwt.PyJWKClientError)):
         service.sub(avouch.mint(HERE, flaw=flaw))
     service.sub(avouch.mint(HERE))
 
 
 def test_it_rotates_and_says_who_fetched_which_key(avouch):
-    service = Service(avouch.url)
+    service = Service(avouch)
     before = avouch.minted(HERE)
     service.sub(before["assertion"])
     avouch.rotate()
@@ -59,12 +59,12 @@ def test_a_revoked_key_is_gone(avouch):
     stolen = avouch.mint(HERE)
     avouch.move_key("revoke")
     with pytest.raises(jwt.PyJWKClientError):
-        Service(avouch.url).sub(stolen)
-    Service(avouch.url).sub(avouch.mint(HERE))
+        Service(avouch).sub(stolen)
+    Service(avouch).sub(avouch.mint(HERE))
 
 
 def test_faults_and_the_clock(avouch):
-    service = Service(avouch.url)
+    service = Service(avouch)
     avouch.fault("jwks", "500", times=1)
     with pytest.raises(jwt.PyJWKClientError):
         service.sub(avouch.mint(HERE))
@@ -79,6 +79,21 @@ def test_notices(avouch):
     assert jwt.get_unverified_header(token)["typ"] == "logout+jwt"
     assert jwt.decode(token, options={"verify_signature": False})["sub"] == "bob"
     assert jwt.get_unverified_header(avouch.notice(HERE, format="secevent+jwt")["token"])["typ"] == "secevent+jwt"
+
+
+def test_each_user_has_an_address_of_their_own(avouch):
+    assert avouch.minted(HERE)["claims"]["email"] == "user@lab.invalid"
+    for wishes in ({"sub": "bob"}, {"claims": {"sub": "bob"}}):
+        claims = avouch.minted(HERE, **wishes)["claims"]
+        assert (claims["sub"], claims["email"]) == ("bob", "bob@lab.invalid")
+
+
+def test_another_issuer(avouch):
+    avouch.issuer("acme")
+    minted = avouch.minted(HERE, issuer="acme")
+    assert minted["claims"]["iss"] == f"{avouch.url}/acme"
+    with pytest.raises((jwt.InvalidTokenError, jwt.PyJWKClientError)):
+        Service(avouch).sub(minted["assertion"])
 
 
 def test_what_is_wrong_is_said(avouch):

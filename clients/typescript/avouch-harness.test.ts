@@ -10,11 +10,11 @@ let avouch: Harness;
 beforeEach(async () => {
   avouch = await Harness.start();
 });
-afterEach(() => avouch.stop());
+afterEach(() => avouch?.stop());
 
 /** Takes what is good, once. */
 function service(): (assertion: string) => Promise<string | undefined> {
-  const keys = createRemoteJWKSet(new URL(`${avouch.url}/.well-known/jwks.json`), { cooldownDuration: 0 });
+  const keys = createRemoteJWKSet(new URL(avouch.jwksUri), { cooldownDuration: 0 });
   const seen = new Set<string>();
   return async (assertion) => {
     const requiredClaims = ['sub', 'exp', 'iat', 'jti'];
@@ -82,4 +82,11 @@ test('what is wrong is said', async () => {
   await expect(avouch.mint(HERE, { flaw: 'expird' })).rejects.toThrow(HarnessError);
   await expect(Harness.start('/bin/false')).rejects.toThrow('did not start');
   await expect(Harness.start('/nowhere/avouch')).rejects.toThrow('did not start');
+});
+
+test('another issuer stands beside it', async () => {
+  await avouch.issuer('acme');
+  const minted = await avouch.minted(HERE, { issuer: 'acme', sub: 'bob' });
+  expect([minted.claims.iss, minted.claims.email]).toEqual([`${avouch.url}/acme`, 'bob@lab.invalid']);
+  await expect(service()(minted.assertion)).rejects.toThrow();
 });

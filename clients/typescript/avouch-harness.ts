@@ -69,10 +69,15 @@ export function binary(): string {
 
 /** An issuer that runs; `url` is its identifier, the `iss` to trust. */
 export class Harness {
+  /** Where its key set is. */
+  readonly jwksUri: string;
+
   private constructor(
     readonly url: string,
     private readonly process: ChildProcess,
-  ) {}
+  ) {
+    this.jwksUri = `${url}/.well-known/jwks.json`;
+  }
 
   /** Starts one, and waits until it answers. */
   static start(program: string = binary(), port = 0): Promise<Harness> {
@@ -167,6 +172,16 @@ export class Harness {
   /** Moves the issuer's clock. */
   advance(seconds: number): Promise<unknown> {
     return this.call('POST', 'clock', { advance: seconds });
+  }
+
+  /** Another issuer, which calls name as `issuer: id`. */
+  issuer(id: string): Promise<unknown> {
+    return this.call('POST', 'issuers', { id });
+  }
+
+  /** Where each key is. */
+  keys(): Promise<unknown> {
+    return this.call('GET', 'keys');
   }
 
   /** Every request that was not a call, the oldest first. */

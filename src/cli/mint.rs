@@ -16,7 +16,7 @@ use crate::domain::rotation::SigningAlg;
 use crate::domain::scope::Scope;
 use crate::lab::flaws::{Cast, Presented, Terms};
 use crate::lab::issuer::{LabIssuer, LabKey};
-use crate::lab::mint::{MintError, Wish, mint};
+use crate::lab::mint::{MintError, Wish, address_of, mint};
 use crate::rng::Rng;
 
 #[derive(Args)]
@@ -127,7 +127,7 @@ fn terms(command: &Command, issuer: &IssuerUrl, audience: &str, rng: &Rng) -> Re
     Ok(Terms {
         audience: audience.to_owned(),
         sub: sub.to_string(),
-        email: Some("user@lab.invalid".into()),
+        email: Some(address_of(sub.as_str())),
         client_id: client_id.to_owned(),
         scope: command.scope.clone(),
         resource: command.resource.clone(),

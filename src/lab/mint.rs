@@ -8,6 +8,24 @@ use crate::domain::claims::ASSERTION_LIFETIME;
 use crate::domain::ids::{IssuerUrl, LAB_DOMAIN};
 use crate::domain::time::Timestamp;
 use crate::jose::{JoseError, LabKey};
+use crate::secret::sha256;
+
+/// Whom an assertion is about where nobody says.
+pub const SUB: &str = "lab-user";
+
+/// The address of a user of a lab. Each has one of their own, so that no service takes two for one.
+#[must_use]
+pub fn address_of(sub: &str) -> String {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let outer = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let (first, last) = (sub.bytes().next(), sub.bytes().last());
+    let plain = sub.len() <= 64 && sub.bytes().all(inner) && outer(first) && outer(last) && !sub.contains("..");
+    match sub {
+        SUB => format!("user@{LAB_DOMAIN}"),
+        _ if plain => format!("{sub}@{LAB_DOMAIN}"),
+        _ => format!("user-{}@{LAB_DOMAIN}", sha256(sub.as_bytes())),
+    }
+}
 
 /// What is asked for.
 #[derive(Debug)]
@@ -136,6 +154,19 @@ mod tests {
             alg: SigningAlg::Es256,
         };
         Wish { terms, claims, header: &[], flaw: flaw.map(|name| find(name).unwrap()), proof_for: None }
+    }
+
+    #[test]
+    fn each_user_has_an_address_of_their_own() {
+        for (sub, address) in
+            [("lab-user", "user@lab.invalid"), ("bob", "bob@lab.invalid"), ("a.b-c_1", "a.b-c_1@lab.invalid")]
+        {
+            assert_eq!(address_of(sub), address);
+        }
+        let odd = ["bob@example.com", "bob smith", "b\u{f6}b", ".bob", "bob.", "b..b", "-", "", &"b".repeat(65)];
+        let addresses: std::collections::BTreeSet<String> = odd.into_iter().map(address_of).collect();
+        assert_eq!(addresses.len(), odd.len());
+        assert!(addresses.iter().all(|address| address.starts_with("user-") && address.len() <= 64), "{addresses:?}");
     }
 
     #[test]

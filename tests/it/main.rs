@@ -45,6 +45,7 @@ mod lenience;
 mod locks;
 mod logout;
 mod logs;
+mod mcp;
 mod metrics;
 mod mint;
 mod openapi;

@@ -62,6 +62,20 @@ async fn shows(browser: &Browser, tokens: u64, verdict: &str) -> Seen {
         .await
 }
 
+/// Side by side on a screen, both at the top: under the questions, where there are any.
+async fn side_by_side(browser: &Browser, name: &str) -> Seen {
+    browser.set_viewport(1280, 900).await?;
+    let tops =
+        "['questions', 'tokens', 'registrations'].map(id => document.getElementById(id).getBoundingClientRect())";
+    let gaps = format!(
+        "(([q, t, r]) => [t.top - r.top, t.top - document.querySelector('header').getBoundingClientRect().bottom - q.height])({tops})"
+    );
+    let gaps = browser.evaluate(&gaps).await?;
+    let (apart, below) = (gaps[0].as_f64().unwrap(), gaps[1].as_f64().unwrap());
+    assert!(apart.abs() < 1.0 && (0.0..60.0).contains(&below), "{name}: {gaps}");
+    Ok(())
+}
+
 /// As narrow as a telephone and as wide as a screen, in both schemes.
 async fn looks(browser: &Browser, name: &str, scripts: u64) -> Seen {
     for (width, height, dark) in [(320, 900, false), (320, 900, true), (1280, 900, true), (1280, 900, false)] {
@@ -89,6 +103,7 @@ async fn what_happens_is_seen_as_it_happens() -> Seen {
     let browser = Browser::start().await;
     browser.goto(&stage.sandbox.url).await?;
     looks(&browser, "the empty page", 1).await?;
+    side_by_side(&browser, "the empty page").await?;
     browser.wait_until("it is connected", async |b| Ok(b.text("#live").await? == "Live")).await?;
 
     let credential = stage.present(json!({"claims": {"sub": "lab-user"}})).await;
@@ -113,6 +128,7 @@ async fn what_happens_is_seen_as_it_happens() -> Seen {
     let said = browser.text("#token-2").await?;
     assert!(said.contains("<script>document.title='owned'</script>") && said.contains(r"\u{202e}"), "{said}");
     looks(&browser, "the page with a hostile token", 1).await?;
+    side_by_side(&browser, "the page with tokens").await?;
 
     stage.withdraw().await;
     shows(&browser, 3, "taken").await?;
@@ -162,6 +178,7 @@ async fn a_registration_is_claimed_by_its_user_in_a_browser() -> Seen {
     browser
         .wait_until("somebody is asked", async |b| Ok(b.text("#questions").await?.contains("alice@example.com")))
         .await?;
+    side_by_side(&browser, "the page with a question").await?;
     browser.follow("#questions a").await?;
     looks(&browser, "the page of the e-mail", 0).await?;
     browser.follow("button[value=yes]").await?;

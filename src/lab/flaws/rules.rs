@@ -234,7 +234,9 @@ impl FromIterator<Rule> for Broken {
 /// The name that was perhaps meant.
 pub fn rule(name: &str) -> Result<Rule, Option<&'static str>> {
     let found = Rule::ALL.iter().copied().find(|rule| rule.name() == name);
-    found.ok_or_else(|| nearest(name, Rule::ALL.iter().map(|rule| rule.name())))
+    // Whoever names a flaw of a token wants it let pass.
+    let lets_pass = || super::all().iter().find(|flaw| flaw.name == name)?.counterparts.first().copied();
+    found.ok_or_else(|| lets_pass().or_else(|| nearest(name, Rule::ALL.iter().map(|rule| rule.name()))))
 }
 
 const _: () = assert!(Rule::ALL.len() <= 128, "each has a bit");

@@ -91,6 +91,8 @@ fn names_are_unique_and_sorted_and_sentences_are_sentences() {
     }
     assert_eq!(find("expired").unwrap().name, "expired");
     assert_eq!(find("expird").unwrap_err(), Some("expired"));
+    assert_eq!(rule("acept-expired").unwrap_err(), Some("accept-expired"));
+    assert_eq!(rule("jti-replayed").unwrap_err(), Some("no-jti-memory"), "by what lets that pass");
 }
 
 #[test]

@@ -21,14 +21,11 @@ use crate::domain::time::Seconds;
 use crate::flow::issuers;
 use crate::host::{App, DEFAULT_ISSUER};
 use crate::lab::flaws::{self, Draft, Flaw, Kind, Presented, SECEVENT, Terms};
-use crate::lab::mint::{Wish, mint};
+use crate::lab::mint::{SUB, Wish, address_of, mint};
 use crate::net::{self, Method};
 
 /// Most bytes of a call.
 const MAX_BODY: usize = 64 * 1024;
-/// Whom assertions are about, where a call does not say.
-const SUB: &str = "lab-user";
-const EMAIL: &str = "user@lab.invalid";
 /// Most seconds that the clock is moved to either side: two centuries.
 const MAX_SHIFT: i64 = 200 * 366 * 86_400;
 
@@ -115,10 +112,13 @@ async fn mint_one(harness: &Harness, request: Request) -> Answer {
     let app = harness.app(asked.issuer.as_deref()).await?;
     let alg = keys::alg(asked.alg.as_deref())?;
     let cast = harness.cast(&app.issuer.id, app.issuer.url.clone(), alg).await?;
+    // Either way of saying who it is about says whose address it has.
+    let named = asked.claims.get("sub").and_then(Value::as_str).map(str::to_owned);
+    let sub = asked.sub.or(named).unwrap_or_else(|| SUB.to_owned());
     let terms = Terms {
         audience: asked.audience,
-        sub: asked.sub.unwrap_or_else(|| SUB.to_owned()),
-        email: Some(EMAIL.to_owned()),
+        email: Some(address_of(&sub)),
+        sub,
         client_id: app.issuer.client_id.to_string(),
         scope: None,
         resource: None,

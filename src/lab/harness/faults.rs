@@ -49,6 +49,8 @@ const WORDS: [(&str, &str); 7] = [
     ("jwks-unknown-kty", "jwks-kty-unknown"),
     ("cimd-mismatch", "cimd-of-another-client"),
 ];
+/// Those that come after so many seconds.
+const LATE: [&str; 4] = ["jwks-slow", "jwks-hangs", "cimd-slow", "cimd-hangs"];
 const CHANGED: (&str, &str) = ("cimd-changed", "cimd-with-changed-keys");
 
 impl Ask {
@@ -79,6 +81,9 @@ impl Ask {
         })?;
         if self.seconds.is_some_and(|seconds| seconds > MAX_SECONDS) {
             return Err(Wrong::request(format!("seconds is at most {MAX_SECONDS}")));
+        }
+        if self.seconds.is_some() && !LATE.contains(&flaw.name) {
+            return Err(Wrong::request("seconds is for a document that comes late: slow or hangs"));
         }
         if self.times == Some(0) {
             return Err(Wrong::request("times is at least 1"));

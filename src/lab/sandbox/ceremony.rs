@@ -12,6 +12,7 @@ use super::event::What;
 use super::form::{FORM, Fields, JSON, body};
 use super::identity::iso8601;
 use super::members::Members;
+use super::metadata::ASK_AGAIN;
 use super::page;
 use super::reply::{self, Refusal};
 use super::state::{CEREMONY, Ceremony, Registration, State};
@@ -25,13 +26,23 @@ const INTERVAL: i64 = 5;
 /// Wrong codes after which there is no further one.
 const MAX_FAILURES: u8 = 5;
 
+fn unknown() -> Refusal {
+    Refusal::coded(401, "invalid_claim_token", "claim_token is unknown")
+}
+
+fn expired() -> Refusal {
+    Refusal::coded(410, "claim_expired", "the user did not answer in time")
+}
+
+fn denied() -> Refusal {
+    Refusal::coded(403, "claim_denied", "the user says that the account is not theirs")
+}
+
 impl Sandbox {
     /// Begins a ceremony, and says so.
     pub(super) fn ask_user(&self, state: &mut State, registration: Registration, now: Timestamp) -> Refusal {
         let claim_token = format!("clm_{}", self.0.rng.token());
-        let attempt = self.0.rng.token();
-        let code = self.0.rng.bytes::<4>();
-        let user_code = format!("{:06}", u32::from_be_bytes(code) % 1_000_000);
+        let (attempt, user_code) = self.question();
         let (origin, expires_at) = (&self.0.origin, now + CEREMONY);
         let page = format!("{origin}/claim/{attempt}");
         let scopes: Vec<String> = registration.scopes.iter().map(str::to_owned).collect();
@@ -50,7 +61,7 @@ impl Sandbox {
                 "claim": {
                     "token": claim_token,
                     "expires_at": iso8601(expires_at),
-                    "url": format!("{origin}/agent/identity/claim"),
+                    "url": format!("{origin}{ASK_AGAIN}"),
                     "attempt": {"verification_uri": page, "expires_at": iso8601(expires_at)},
                 },
             })
@@ -58,7 +69,7 @@ impl Sandbox {
             json!({
                 "registration_id": id,
                 "registration_type": "identity_assertion",
-                "claim_url": format!("{origin}/agent/identity/claim"),
+                "claim_url": format!("{origin}{ASK_AGAIN}"),
                 "claim_token": claim_token,
                 "claim_token_expires": iso8601(expires_at),
                 "post_claim_scopes": scopes,
@@ -73,6 +84,74 @@ impl Sandbox {
         refusal
     }
 
+    /// The name of a page, and the code that goes with it.
+    fn question(&self) -> (String, String) {
+        let code = u32::from_be_bytes(self.0.rng.bytes::<4>()) % 1_000_000;
+        (self.0.rng.token(), format!("{code:06}"))
+    }
+
+    /// Another question, in the place of one that has not been answered (auth.md, "POST /agent/identity/claim"): for whoever has lost the page
+    /// or its code. It goes to nobody but the user of the account.
+    pub(super) async fn asked_again(&self, request: Request) -> Result<Value, Refusal> {
+        let bytes = body(request, JSON, self.0.broken).await?;
+        let members: Members =
+            serde_json::from_slice(&bytes).map_err(|_| malformed("the body is not a JSON object"))?;
+        let nested = self.0.dialect == Dialect::Nested;
+        // v0.4 to v0.6 had no type here, and called the hint an e-mail at first.
+        let known = if nested { Some("service_auth") } else { Some("login_hint") };
+        if members.text("type") != known && (nested || members.get("type").is_some()) {
+            return Err(malformed("type is none that is taken here"));
+        }
+        let hint = members.text("login_hint").or_else(|| members.text("email").filter(|_| !nested));
+        let now = self.0.clock.now();
+        let (attempt, user_code) = self.question();
+        let mut state = self.state();
+        let hash = members.text("claim_token").map(token_hash).unwrap_or_default();
+        self.judge_open(state.ceremony(&hash).map(|ceremony| &*ceremony), hint, now)?;
+        self.judge_user_rate(&mut state, hint.unwrap_or_default())?;
+        let ceremony = state.ceremony(&hash).ok_or_else(unknown)?;
+        ceremony.attempt.clone_from(&attempt);
+        ceremony.user_code.clone_from(&user_code);
+        ceremony.failures = 0;
+        let (id, email) = (ceremony.registration.id.clone(), ceremony.registration.person.email.clone());
+        let expires_at = ceremony.expires_at;
+        state.note(now, What::Asked { registration_id: id.clone(), email });
+        let page = format!("{}/claim/{attempt}", self.0.origin);
+        Ok(if nested {
+            let attempt = json!({"verification_uri": page, "expires_at": iso8601(expires_at)});
+            json!({"id": id, "type": "service_auth", "attempt": attempt})
+        } else {
+            json!({
+                "registration_id": id,
+                // The page's own name is for the user's eyes alone.
+                "claim_attempt_id": format!("cla_{}", &token_hash(&attempt)[..22]),
+                "status": "initiated",
+                "expires_at": iso8601(expires_at),
+                "claim_attempt": {"user_code": user_code, "verification_uri": page, "expires_in": (expires_at - now).0,
+                    "interval": INTERVAL},
+            })
+        })
+    }
+
+    /// Whether a ceremony waits for this user.
+    fn judge_open(&self, ceremony: Option<&Ceremony>, hint: Option<&str>, now: Timestamp) -> Result<(), Refusal> {
+        let ceremony = ceremony.ok_or_else(unknown)?;
+        if now >= ceremony.expires_at {
+            return Err(expired());
+        }
+        let person = &ceremony.registration.person;
+        if hint.is_none() || ![person.email.as_deref(), person.phone_number.as_deref()].contains(&hint) {
+            let why = "login_hint is missing, or not the user's whose account it is";
+            return Err(Refusal::coded(400, "invalid_login_hint", why));
+        }
+        match (ceremony.answer, self.0.dialect == Dialect::Nested) {
+            (None, _) => Ok(()),
+            (Some(false), true) => Err(denied()),
+            (Some(true), true) => Err(Refusal::coded(409, "already_claimed", "the user has said yes already")),
+            (Some(_), false) => Err(Refusal::coded(409, "claimed_or_in_flight", "the user has answered already")),
+        }
+    }
+
     /// The code that the user read to the agent (the newest text, "Complete").
     pub(super) async fn completed(&self, request: Request) -> Result<Value, Refusal> {
         let bytes = body(request, JSON, self.0.broken).await?;
@@ -83,11 +162,9 @@ impl Sandbox {
         let claim_token = claim_token.ok_or_else(|| Refusal::coded(400, "invalid_claim", "claim_token is missing"))?;
         let mut state = self.state();
         let hash = token_hash(claim_token);
-        let Some(ceremony) = state.ceremony(&hash) else {
-            return Err(Refusal::coded(401, "invalid_claim_token", "claim_token is unknown"));
-        };
+        let ceremony = state.ceremony(&hash).ok_or_else(unknown)?;
         if now >= ceremony.expires_at {
-            return Err(Refusal::coded(410, "claim_expired", "the user did not answer in time"));
+            return Err(expired());
         }
         if ceremony.failures >= MAX_FAILURES {
             return Err(Refusal::coded(
@@ -98,7 +175,7 @@ impl Sandbox {
         }
         match ceremony.answer {
             None => Err(Refusal::coded(409, "claim_not_confirmed", "the user has not answered yet")),
-            Some(false) => Err(Refusal::coded(403, "claim_denied", "the user says that the account is not theirs")),
+            Some(false) => Err(denied()),
             Some(true) if !members.text("user_code").is_some_and(|code| same(code, &ceremony.user_code)) => {
                 ceremony.failures += 1;
                 Err(Refusal::coded(401, "invalid_user_code", "the code is not the one on the page"))

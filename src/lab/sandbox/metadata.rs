@@ -12,6 +12,11 @@ use super::target::SCOPES;
 use crate::domain::claims::REVOKED_EVENT;
 use crate::lab::flaws::Dialect;
 
+/// Where an agent has a user asked once more.
+pub(super) const ASK_AGAIN: &str = "/agent/identity/claim";
+/// Where nobody signs in.
+pub(super) const AUTHORIZE: &str = "/oauth2/authorize";
+
 /// ID-JAG draft section 7.2.
 const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 
@@ -53,6 +58,10 @@ pub(super) fn authorization_server(origin: &str, dialect: Dialect) -> Value {
             set("agent_auth", newer(origin));
         }
         Dialect::Plain => {
+            // RFC 8414 section 2 wants the types that it has, none; and an endpoint only where there are some, but the SDKs of MCP read no
+            // metadata without one.
+            set("response_types_supported", json!([]));
+            set("authorization_endpoint", json!(at(AUTHORIZE)));
             set("grant_types_supported", json!([JWT_BEARER, JWT_DPOP]));
             set("authorization_grant_profiles_supported", json!([ID_JAG_PROFILE]));
             let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
@@ -85,7 +94,7 @@ fn newer(origin: &str) -> Value {
     json!({
         "skill": format!("{origin}/auth.md"),
         "identity_endpoint": format!("{origin}/agent/identity"),
-        "claim_endpoint": format!("{origin}/agent/identity/claim"),
+        "claim_endpoint": format!("{origin}{ASK_AGAIN}"),
         "events_endpoint": format!("{origin}/agent/event/notify"),
         "identity_types_supported": ["identity_assertion"],
         "identity_assertion": {"assertion_types_supported": [ID_JAG_TYPE]},
@@ -113,10 +122,16 @@ pub(super) fn places(dialect: Dialect) -> Vec<(&'static str, &'static str, &'sta
         ]),
         Dialect::Flat | Dialect::Nested => places.extend([
             ("POST", "/agent/identity", "an ID-JAG in, an assertion of the service's own out"),
+            (
+                "POST",
+                ASK_AGAIN,
+                "asks a user once more who was asked whether an account is theirs, and has lost the page or the code",
+            ),
             ("POST", "/oauth2/token", "that assertion in, an access token out"),
             ("POST", "/oauth2/revoke", "an access token in; it ends"),
         ]),
         Dialect::Plain => places.extend([
+            ("GET", AUTHORIZE, "says that nobody signs in here"),
             ("POST", "/oauth2/token", "an ID-JAG in, by a client that proves who it is; an access token out"),
             ("POST", "/oauth2/revoke", "an access token in; it ends"),
         ]),

@@ -7,7 +7,6 @@
 mod ceremony;
 mod checks;
 mod claimable;
-
 mod claims;
 mod client;
 mod event;
@@ -49,6 +48,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 
 use self::checks::Checks;
+use self::metadata::{ASK_AGAIN, AUTHORIZE};
 use self::receive::{GLOBAL_REVOCATION_PATH, Heard};
 use self::reply::{Form, Refusal};
 use self::state::State;
@@ -213,11 +213,15 @@ impl Sandbox {
         if matches!(dialect, Dialect::Flat | Dialect::Nested) {
             router = router
                 .route(IDENTITY, post(identity))
+                .route(ASK_AGAIN, post(ask_again))
                 .route("/claim/{attempt}", get(ceremony::ask).post(ceremony::answer))
                 .route("/.well-known/jwks.json", json(json!({"keys": [self.0.key.public_jwk()]})));
         }
         if *dialect == Dialect::Nested {
             router = router.route("/agent/identity/claim/complete", post(complete));
+        }
+        if *dialect == Dialect::Plain {
+            router = router.route(AUTHORIZE, get(authorize));
         }
         router
             .fallback(|_: Uri| async { reply::error(StatusCode::NOT_FOUND, "not_found", "there is nothing here") })
@@ -336,6 +340,18 @@ async fn identity(Shared(sandbox): Shared<Sandbox>, request: Request) -> Respons
 async fn complete(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
     let outcome = sandbox.completed(request).await;
     sandbox.of_claim("/agent/identity/claim/complete", outcome)
+}
+
+async fn ask_again(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {
+    let outcome = sandbox.asked_again(request).await;
+    sandbox.of_claim(ASK_AGAIN, outcome)
+}
+
+/// Nobody signs in here. No redirect either: it knows no address that it could trust (RFC 6749 section 4.1.2.1).
+async fn authorize(Shared(sandbox): Shared<Sandbox>) -> Response {
+    let why = "nobody signs in here: present an assertion at the token endpoint";
+    let refusal = Refusal::coded(400, "unsupported_response_type", why);
+    sandbox.refuse(AUTHORIZE, (Form::OAuth, Kind::Assertion, Dialect::Plain), refusal)
 }
 
 async fn claim_started(Shared(sandbox): Shared<Sandbox>, request: Request) -> Response {

@@ -5,6 +5,7 @@ mod dialects;
 mod documents;
 mod live;
 mod matrix;
+mod places;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

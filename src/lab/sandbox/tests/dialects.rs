@@ -6,7 +6,7 @@ use crate::domain::claims::{ID_JAG, LOGOUT, REVOKED_EVENT};
 use crate::domain::rotation::SigningAlg;
 use crate::domain::time::Seconds;
 use crate::lab::flaws::SECEVENT;
-use crate::lab::sandbox::testing::{NOW, World, merged, signed};
+use crate::lab::sandbox::testing::{NOW, World, merged, refusal, signed};
 use crate::lab::sandbox::*;
 use crate::net::Method;
 use crate::secret::sha256;
@@ -149,6 +149,72 @@ async fn whoever_has_the_address_of_an_account_has_to_be_asked() {
     .await;
     for sub in ["user-1", "user-2"] {
         assert_eq!(silent.identify(&silent.assertion(recent(json!({"sub": sub})))).await.0, 200);
+    }
+}
+
+/// auth.md, "POST /agent/identity/claim".
+#[tokio::test]
+async fn a_question_that_was_lost_is_asked_again() {
+    for dialect in [Dialect::Flat, Dialect::Nested] {
+        let w = World::speaking(dialect).await;
+        let nested = dialect == Dialect::Nested;
+        assert_eq!(w.identify(&w.assertion(recent(json!({})))).await.0, 200);
+        let (_, body) = w.identify(&w.assertion(recent(json!({"sub": "user-2"})))).await;
+        let claim_token = text(if nested { &body["claim"]["token"] } else { &body["claim_token"] });
+        let attempt = if nested { &body["claim"]["attempt"] } else { &body["claim"] };
+        let page = |attempt: &Value| text(&attempt["verification_uri"]).strip_prefix(&w.aud).unwrap().to_owned();
+        let lost = page(attempt);
+        let url = text(if nested { &body["claim"]["url"] } else { &body["claim_url"] });
+        let url = url.strip_prefix(&w.aud).unwrap();
+        let hint = "alice@example.com";
+        let typ = if nested { "service_auth" } else { "login_hint" };
+        let good = json!({"type": typ, "claim_token": claim_token, "login_hint": hint});
+        for (change, expected) in [
+            (json!({"claim_token": "clm_x"}), (401, "invalid_claim_token")),
+            (json!({"claim_token": null}), (401, "invalid_claim_token")),
+            (json!({"login_hint": "mallory@example.com"}), (400, "invalid_login_hint")),
+            (json!({"login_hint": null}), (400, "invalid_login_hint")),
+            (json!({"type": "identity_assertion"}), (400, "invalid_request")),
+        ] {
+            let refused = refusal(w.json(url, &merged(good.clone(), change.clone())).await);
+            assert_eq!(refused, (expected.0, expected.1.into()), "{dialect:?} {change}");
+        }
+        let (status, again) = w.json(url, &good).await;
+        assert_eq!(status, 200, "{again}");
+        let attempt = if nested { &again["attempt"] } else { &again["claim_attempt"] };
+        let found = page(attempt);
+        assert_ne!(found, lost);
+        w.form(&lost, &[], &[("decision", "yes")]).await;
+        let html = String::from_utf8(w.get(&lost).await.body).unwrap();
+        assert!(!html.contains(hint), "the first page leads nowhere: {html}");
+        if nested {
+            assert_eq!((&again["type"], &again["id"]), (&json!("service_auth"), &body["id"]));
+            w.form(&found, &[], &[("decision", "yes")]).await;
+            assert_eq!(refusal(w.json(url, &good).await), (409, "already_claimed".into()));
+            let html = String::from_utf8(w.get(&found).await.body).unwrap();
+            let code = &html.split("class=\"code\">").nth(1).unwrap()[..6];
+            let body = json!({"claim_token": claim_token, "user_code": code});
+            assert_eq!(w.json(&format!("{url}/complete"), &body).await.0, 200);
+        } else {
+            assert_eq!((&again["status"], &again["registration_id"]), (&json!("initiated"), &body["registration_id"]));
+            let code = text(&attempt["user_code"]);
+            w.form(&found, &[], &[("decision", "yes"), ("user_code", &code)]).await;
+            assert_eq!(refusal(w.json(url, &good).await), (409, "claimed_or_in_flight".into()));
+            // As v0.4 said it, of one that has been answered.
+            let v04 = json!({"claim_token": claim_token, "email": hint});
+            assert_eq!(refusal(w.json(url, &v04).await), (409, "claimed_or_in_flight".into()));
+            assert_eq!(token(&w, &[("grant_type", CLAIM), ("claim_token", &claim_token)]).await.0, 200);
+        }
+        // A user who says no is not asked again, and neither is one who is late.
+        let (_, body) = w.identify(&w.assertion(recent(json!({"sub": "user-3"})))).await;
+        let claim_token = text(if nested { &body["claim"]["token"] } else { &body["claim_token"] });
+        let attempt = if nested { &body["claim"]["attempt"] } else { &body["claim"] };
+        w.form(&page(attempt), &[], &[("decision", "no")]).await;
+        let good = merged(good, json!({"claim_token": claim_token}));
+        let expected = if nested { (403, "claim_denied") } else { (409, "claimed_or_in_flight") };
+        assert_eq!(refusal(w.json(url, &good).await), (expected.0, expected.1.into()));
+        w.clock.advance(Seconds(700));
+        assert_eq!(refusal(w.json(url, &good).await), (410, "claim_expired".into()));
     }
 }
 
