@@ -26,8 +26,9 @@ CREATE TABLE counter (
 );
 INSERT INTO counter (name, value) VALUES ('issuer', 0);
 
--- Who is vouched for. `sub` is what leaves; `id` never does. `disabled_by`, here as of clients and services, is whose word that was: what
--- disappeared from the configuration comes back with it, what an administrator disabled does not. `decisions` counts what they decided, so that the last word is known whatever
+-- Who is vouched for. `sub` is what leaves; `id` never does. Three things keep one from living, here as of clients and services, and each is
+-- taken back by itself alone: an administrator stopped it, the configuration declares it no longer, or what stood under it is still being
+-- ended. `decisions` counts what they decided, so that the last word is known whatever
 -- the clocks say.
 CREATE TABLE account (
     id TEXT PRIMARY KEY,
@@ -43,8 +44,10 @@ CREATE TABLE account (
     version BIGINT NOT NULL,
     decisions BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    disabled_at BIGINT,
-    disabled_by TEXT,
+    stopped_at BIGINT,
+    undeclared_at BIGINT,
+    ending_at BIGINT,
+    disabled_at BIGINT GENERATED ALWAYS AS (COALESCE(stopped_at, undeclared_at, ending_at)) STORED,
     UNIQUE (issuer_id, sub),
     UNIQUE (issuer_id, email)
 );

@@ -19,8 +19,10 @@ CREATE TABLE client (
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    disabled_at BIGINT,
-    disabled_by TEXT,
+    stopped_at BIGINT,
+    undeclared_at BIGINT,
+    ending_at BIGINT,
+    disabled_at BIGINT GENERATED ALWAYS AS (COALESCE(stopped_at, undeclared_at, ending_at)) STORED,
     UNIQUE (issuer_id, client_id)
 );
 -- Whether an issuer has any decides what its metadata says.
@@ -48,8 +50,10 @@ CREATE TABLE service (
     origin TEXT NOT NULL,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    disabled_at BIGINT,
-    disabled_by TEXT,
+    stopped_at BIGINT,
+    undeclared_at BIGINT,
+    ending_at BIGINT,
+    disabled_at BIGINT GENERATED ALWAYS AS (COALESCE(stopped_at, undeclared_at, ending_at)) STORED,
     UNIQUE (issuer_id, audience)
 );
 CREATE INDEX service_place ON service (issuer_id, place);

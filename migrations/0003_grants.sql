@@ -9,7 +9,7 @@ CREATE TABLE signin_consent (
     ended_at BIGINT,
     UNIQUE (account_id, client_id, scope)
 );
-CREATE INDEX signin_consent_client ON signin_consent (client_id) WHERE ended_at IS NULL;
+CREATE INDEX signin_consent_client ON signin_consent (client_id, id) WHERE ended_at IS NULL;
 
 -- What one authorization gave: the tokens of one code share it, and end with it. `generation` is the last of its refresh tokens' that was
 -- used; 0: none was. One that is not `offline` ends with its session. `expires_at` is when the last of its tokens expires.
@@ -28,8 +28,8 @@ CREATE TABLE token_family (
 );
 CREATE INDEX token_family_session ON token_family (session_id);
 CREATE INDEX token_family_expiry ON token_family (expires_at);
-CREATE INDEX token_family_account ON token_family (account_id, client_id) WHERE ended_at IS NULL;
-CREATE INDEX token_family_client ON token_family (client_id) WHERE ended_at IS NULL;
+CREATE INDEX token_family_account ON token_family (account_id, client_id, id) WHERE ended_at IS NULL;
+CREATE INDEX token_family_client ON token_family (client_id, id) WHERE ended_at IS NULL;
 
 -- Which clients a session has signed its user in to, for as long as it lives: they are told when it ends. Families are gone before.
 CREATE TABLE session_client (

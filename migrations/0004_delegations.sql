@@ -24,8 +24,8 @@ CREATE INDEX delegation_service_over ON delegation (issuer_id, aud, is_over, id)
 CREATE INDEX delegation_account ON delegation (account_id, id);
 CREATE INDEX delegation_account_over ON delegation (account_id, is_over, id);
 
--- What was disabled, and what stands under it is still being withdrawn, batch by batch, by whichever server comes to it. `name` is a user's
--- or client's key, or a service's audience.
+-- What was disabled, and what stood under it is still being ended, batch by batch, by whichever server comes to it: as long as it is here, its
+-- own row has an `ending_at`. `name` is a user's or client's key, or a service's audience.
 CREATE TABLE removed (
     issuer_id TEXT NOT NULL REFERENCES issuer (id),
     kind TEXT NOT NULL,
@@ -56,6 +56,9 @@ CREATE TABLE ticket (
 CREATE UNIQUE INDEX ticket_open ON ticket (issuer_id, request_key) WHERE closed_at IS NULL;
 CREATE INDEX ticket_account ON ticket (account_id, expires_at);
 CREATE INDEX ticket_expiry ON ticket (expires_at);
+-- The open ones, of which all are closed when a client or service is disabled.
+CREATE INDEX ticket_client ON ticket (client_id, id) WHERE closed_at IS NULL;
+CREATE INDEX ticket_service ON ticket (issuer_id, aud, id) WHERE closed_at IS NULL;
 
 -- One decision, never changed once made; only its use and its end are written later. `number` is its place among those of its user. From
 -- `ended_at` on nothing is minted by it; from `over_at` on nothing that was can be good any more: for once, it ends when it is used, and is

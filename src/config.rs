@@ -22,6 +22,7 @@ use crate::domain::ids::ClientId;
 use crate::domain::ids::{Audience, IssuerUrl};
 use crate::domain::issuer::IssuerId;
 use crate::domain::members::quote;
+use crate::domain::profile::Profile;
 use crate::domain::rotation::Rotation;
 use crate::domain::service_policy::ServicePolicy;
 use crate::domain::spelling::printable;
@@ -178,16 +179,8 @@ pub struct Cimd {
 pub struct UserDecl {
     /// Whose it is; none: the default issuer's.
     pub issuer: Option<IssuerId>,
-    /// Trimmed, in lower case, at most 254 bytes.
-    pub email: String,
-    /// Whether the operator vouches for the address.
-    pub email_verified: bool,
-    /// The name as shown.
-    pub name: Option<DisplayName>,
-    /// In E.164 form, such as `+15550100`.
-    pub phone_number: Option<String>,
-    /// Whether the operator vouches for the number; never true without one.
-    pub phone_number_verified: bool,
+    /// What is known of them.
+    pub profile: Profile,
     /// How the user signs in; none: not by password.
     pub password: Option<Password>,
 }

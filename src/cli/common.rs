@@ -9,9 +9,10 @@ use super::Failure;
 use super::config::{cannot_start, load};
 use crate::clock::Clock;
 use crate::domain::administered::State;
-use crate::domain::issuer::Origin;
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
 use crate::error::Error;
+use crate::flow::register::Members;
 use crate::flow::{issuers, issuers_admin, start};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::rng::Rng;
@@ -52,6 +53,13 @@ impl Common {
     }
 }
 
+/// What was given of members: those that are not null.
+pub(super) fn given(members: Value) -> Members {
+    let Value::Object(mut members) = members else { return Members::new() };
+    members.retain(|_, value| !value.is_null());
+    members
+}
+
 /// How a command about one thing ends that did not succeed.
 pub(super) fn failed(name: &str, kind: &str, error: &Error) -> Failure {
     match error {
@@ -63,23 +71,28 @@ pub(super) fn failed(name: &str, kind: &str, error: &Error) -> Failure {
 
 /// How a user, client or service stands, as the API says it.
 pub(super) fn state(mut item: Value, state: &State) -> Value {
-    item["status"] = state.word().into();
-    item["declared"] = state.is_declared.into();
+    item["status"] = state.standing().as_str().into();
+    item["declared"] = state.is_declared().into();
     item["created_at"] = state.created_at.rfc3339().into();
-    item["disabled_at"] = state.disabled.map(|(at, _)| at.rfc3339()).into();
-    item["disabled_by"] = state.disabled_by().map(Origin::as_str).into();
+    item["disabled_at"] = state.stopped_at.map(Timestamp::rfc3339).into();
+    item["undeclared_at"] = state.undeclared_at.map(Timestamp::rfc3339).into();
     item
 }
 
 /// The same for people.
 pub(super) fn stands(state: &State) -> String {
-    match state.disabled {
-        None => "active".to_owned(),
-        Some((at, Origin::Config)) => {
-            format!("disabled since {}: the configuration declares it no longer", at.rfc3339())
-        }
-        Some((at, Origin::Admin)) => format!("disabled since {} by an administrator", at.rfc3339()),
+    let mut said = Vec::new();
+    if let Some(at) = state.stopped_at {
+        said.push(format!("an administrator disabled it at {}", at.rfc3339()));
     }
+    if let Some(at) = state.undeclared_at {
+        said.push(format!("the configuration has not declared it since {}", at.rfc3339()));
+    }
+    if state.ending_at.is_some() {
+        said.push("what stood under it is still being withdrawn".to_owned());
+    }
+    let standing = state.standing().as_str();
+    if said.is_empty() { standing.to_owned() } else { format!("{standing}: {}", said.join("; ")) }
 }
 
 /// There is none that works.

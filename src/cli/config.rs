@@ -72,6 +72,7 @@ fn show(outlook: &Outlook) -> Result<(), Failure> {
             );
             return Ok(());
         }
+        Outlook::NewerSchema(why) => return Err(Failure::Unable(format!("a start would be refused: {why}"))),
         Outlook::InUse { changes, disabled, stopped } => (changes, disabled, stopped),
     };
     if changes.is_empty() && disabled.is_empty() {

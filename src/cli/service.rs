@@ -9,14 +9,14 @@ use super::Failure;
 use super::common::{self, Common};
 use super::config::load;
 use crate::clock::Clock;
+use crate::domain::administered::{AdministeredService, Standing};
 use crate::domain::ids::Audience;
-use crate::domain::service::KnownService;
 use crate::domain::time::Timestamp;
 use crate::domain::understood::Understood;
 use crate::error::Error;
 use crate::flow::discover::discover;
 use crate::flow::services::{self, Record};
-use crate::flow::{administer, start};
+use crate::flow::{register, start};
 use crate::net::{Documents, Net, Policy};
 
 #[derive(Subcommand)]
@@ -32,6 +32,35 @@ pub(super) enum Command {
         /// Configuration file [default: avouch.toml if there is one]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+    /// Add a service, as [[services]] would declare it: whatever it says of itself changes nothing from then on
+    #[command(after_help = super::help!("avouch service add https://auth.service.example --notice logout+jwt=https://auth.service.example/revoke", "One that takes logout+jwt or secevent+jwt speaks auth.md. What was added here stays whatever the configuration declares."))]
+    Add {
+        /// Its issuer identifier, byte for byte
+        audience: String,
+        /// The name that users see
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// A resource of it; more than once for more than one [default: those at its own origin]
+        #[arg(long, value_name = "URI")]
+        resource: Vec<String>,
+        /// A scope that it has
+        #[arg(long, value_name = "SCOPE")]
+        scope: Vec<String>,
+        /// A claim that may leave for it [default: what it needs]
+        #[arg(long, value_name = "CLAIM")]
+        claim: Vec<String>,
+        /// Where it is told of withdrawals, and how
+        #[arg(long, value_name = "FORMAT=URL")]
+        notice: Vec<String>,
+        /// Seconds: an older sign-in is refused
+        #[arg(long, value_name = "SECONDS")]
+        max_auth_age: Option<i64>,
+        /// What assertions and notices for it are signed with [default: ES256]
+        #[arg(long, value_name = "ALG")]
+        signing_alg: Option<String>,
+        #[command(flatten)]
+        common: Common,
     },
     /// List the services that are declared, and those that agents have named
     #[command(after_help = super::help!("avouch service list --issuer acme --json"))]
@@ -90,6 +119,21 @@ const PAGE: i64 = 200;
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Discover { url, json, config } => look(&url, json, config.as_deref()).await,
+        Command::Add { audience, name, resource, scope, claim, notice, max_auth_age, signing_alg, common } => {
+            let many = |list: Vec<String>| if list.is_empty() { Value::Null } else { json!(list) };
+            let notices = notice.iter().map(|text| {
+                let parts = text.split_once('=').ok_or_else(|| Failure::Usage(format!("--notice {text}: FORMAT=URL")));
+                parts.map(|(format, endpoint)| json!({ "format": format, "endpoint": endpoint }))
+            });
+            let notices = notices.collect::<Result<Vec<_>, Failure>>()?;
+            let members = json!({
+                "audience": audience, "name": name, "resources": many(resource), "scopes": many(scope), "claims": many(claim),
+                "notices": if notices.is_empty() { Value::Null } else { json!(notices) }, "max_auth_age": max_auth_age,
+                "signing_alg": signing_alg,
+            });
+            let (app, parsed) = (common.app().await?, parsed(&audience)?);
+            show(register::add_service(&app, common::given(members)).await, &parsed, &common)
+        }
         Command::List { common } => list(&common).await,
         Command::Show { audience, common } => {
             let (app, audience) = (common.app().await?, parsed(&audience)?);
@@ -112,7 +156,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn turn(audience: &str, disabled: bool, common: &Common) -> Result<(), Failure> {
     let (app, audience) = (common.app().await?, parsed(audience)?);
-    show(administer::change_service(&app, &audience, Some(disabled)).await, &audience, common)
+    let change = common::given(json!({ "disabled": disabled }));
+    show(register::change_service(&app, &audience, change).await, &audience, common)
 }
 
 fn parsed(url: &str) -> Result<Audience, Failure> {
@@ -130,13 +175,14 @@ async fn list(common: &Common) -> Result<(), Failure> {
         let rows = services::list(&app, after.as_deref(), PAGE).await.map_err(|e| failed("list", &e))?;
         let Some(last) = rows.last() else { break };
         after.clone_from(&last.service.id);
-        for known in &rows {
+        for row in &rows {
             if common.json {
-                items.push(item(known));
+                items.push(item(row));
             } else {
-                let service = &known.service;
+                let service = &row.service;
                 let told = service.policy.notices.first().map_or("-", |notice| notice.endpoint.as_str());
-                let status = if known.disabled { "disabled" } else { service.source.name() };
+                let standing = row.state.standing();
+                let status = if standing == Standing::Active { service.source.name() } else { standing.as_str() };
                 out!("{status:<11} {:<48} {told}", service.audience.as_str());
             }
         }
@@ -147,14 +193,14 @@ async fn list(common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-fn item(known: &KnownService) -> Value {
-    let KnownService { service, disabled } = known;
-    json!({
-        "id": service.id, "audience": service.audience, "source": service.source.name(),
-        "status": if *disabled { "disabled" } else { "active" }, "name": service.policy.name,
+fn item(row: &AdministeredService) -> Value {
+    let AdministeredService { service, state } = row;
+    let item = json!({
+        "id": service.id, "audience": service.audience, "source": service.source.name(), "name": service.policy.name,
         "takes_id_jags": service.policy.takes_id_jag, "claims": service.policy.claims, "resources": service.policy.resources,
         "scopes": service.policy.scopes, "notices": service.policy.notices,
-    })
+    });
+    common::state(item, state)
 }
 
 fn show(record: Result<Record, Error>, audience: &Audience, common: &Common) -> Result<(), Failure> {
@@ -169,10 +215,11 @@ fn show(record: Result<Record, Error>, audience: &Audience, common: &Common) -> 
         out!("{all}");
         return Ok(());
     }
-    let KnownService { service, disabled } = &known;
+    let AdministeredService { service, state } = &known;
     let policy = &service.policy;
     out!("{}", service.audience.as_str());
-    out!("  {:<18} {}{}", "source", service.source.name(), if *disabled { ", and disabled since" } else { "" });
+    out!("  {:<18} {}", "source", service.source.name());
+    out!("  {:<18} {}", "status", common::stands(state));
     let claims: Vec<_> = policy.claims.iter().map(|claim| claim.as_str()).collect();
     out!("  {:<18} {}", "claims", if claims.is_empty() { "-".to_owned() } else { claims.join(", ") });
     for notice in &policy.notices {

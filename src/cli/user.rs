@@ -12,7 +12,7 @@ use crate::domain::administered::AdministeredUser;
 use crate::domain::ids::Subject;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::administer;
+use crate::flow::{administer, register};
 use crate::passwords::hash_password;
 use crate::rng::Rng;
 use crate::secret::{Secret, same};
@@ -22,6 +22,32 @@ pub(super) enum Command {
     /// Ask for a password, or read it from standard input, and print its hash for `password_hash` in the configuration
     #[command(after_help = super::help!("avouch user hash-password < password.txt"))]
     HashPassword,
+    /// Add a user, as [[users]] would declare them
+    #[command(after_help = super::help!("avouch user add alice@example.com --name Alice --email-verified --password", "Without --password or --password-hash nobody signs in as them by a password. What was added here stays whatever the configuration declares."))]
+    Add {
+        /// Their e-mail address
+        email: String,
+        /// Their name
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// You vouch for the address
+        #[arg(long)]
+        email_verified: bool,
+        /// Their phone number, such as +15550100
+        #[arg(long, value_name = "NUMBER")]
+        phone: Option<String>,
+        /// You vouch for the number
+        #[arg(long, requires = "phone")]
+        phone_verified: bool,
+        /// Ask for their password, or read it from standard input
+        #[arg(long)]
+        password: bool,
+        /// The hash of their password, as `avouch user hash-password` prints it
+        #[arg(long, value_name = "HASH", conflicts_with = "password")]
+        password_hash: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// List the users
     #[command(after_help = super::help!("avouch user list --issuer acme --json"))]
     List {
@@ -63,6 +89,18 @@ const PAGE: i64 = 200;
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::HashPassword => hash(),
+        Command::Add { email, name, email_verified, phone, phone_verified, password, password_hash, common } => {
+            let password = if password { Some(typed()?) } else { None };
+            let members = json!({
+                "email": email, "name": name, "email_verified": email_verified, "phone_number": phone,
+                "phone_number_verified": phone_verified, "password": password.as_ref().map(Secret::expose),
+                "password_hash": password_hash,
+            });
+            let app = common.app().await?;
+            let row = register::add_user(&app, common::given(members)).await.map_err(|e| failed(&email, &e))?;
+            print(&row, &common);
+            Ok(())
+        }
         Command::List { common } => list(&common).await,
         Command::Show { user, common } => one(&user, None, &common).await,
         Command::Disable { user, common } => one(&user, Some(true), &common).await,
@@ -81,7 +119,7 @@ async fn list(common: &Common) -> Result<(), Failure> {
             if common.json {
                 items.push(item(row));
             } else {
-                out!("{:<9} {:<44} {}", row.state.word(), row.account.sub.as_str(), row.account.email);
+                out!("{:<11} {:<44} {}", row.state.standing().as_str(), row.account.sub.as_str(), row.account.email);
             }
         }
     }
@@ -91,7 +129,7 @@ async fn list(common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn one(user: &str, change: administer::Change, common: &Common) -> Result<(), Failure> {
+async fn one(user: &str, disabled: Option<bool>, common: &Common) -> Result<(), Failure> {
     let app = common.app().await?;
     // No `sub` has an @.
     let sub = if user.contains('@') {
@@ -100,10 +138,16 @@ async fn one(user: &str, change: administer::Change, common: &Common) -> Result<
     } else {
         Subject::try_from(user.to_owned()).map_err(|e| Failure::Usage(format!("{user}: {e}")))?
     };
-    let row = administer::change_user(&app, &sub, change).await.map_err(|e| failed(user, &e))?;
+    let change = common::given(json!({ "disabled": disabled }));
+    let row = register::change_user(&app, &sub, change).await.map_err(|e| failed(user, &e))?;
+    print(&row, common);
+    Ok(())
+}
+
+fn print(row: &AdministeredUser, common: &Common) {
     if common.json {
-        out!("{}", item(&row));
-        return Ok(());
+        out!("{}", item(row));
+        return;
     }
     let account = &row.account;
     let verified = |is: bool| if is { " (verified)" } else { "" };
@@ -113,7 +157,6 @@ async fn one(user: &str, change: administer::Change, common: &Common) -> Result<
     out!("  {:<8} {}{}", "e-mail", account.email, verified(account.email_verified));
     out!("  {:<8} {}{}", "phone", account.phone_number.as_deref().unwrap_or("-"), verified(account.phone_verified));
     out!("  {:<8} {}", "status", common::stands(&row.state));
-    Ok(())
 }
 
 fn item(row: &AdministeredUser) -> Value {
@@ -130,13 +173,18 @@ fn failed(user: &str, error: &Error) -> Failure {
 }
 
 fn hash() -> Result<(), Failure> {
+    let password = typed()?;
+    let hash = hash_password(&password, &Rng::Os.bytes()).map_err(|e| Failure::Usage(e.to_string()))?;
+    out!("{hash}");
+    Ok(())
+}
+
+fn typed() -> Result<Secret, Failure> {
     let password = if std::io::stdin().is_terminal() { ask()? } else { read()? };
     if password.expose().is_empty() {
         return Err(Failure::Usage("there is no password".into()));
     }
-    let hash = hash_password(&password, &Rng::Os.bytes()).map_err(|e| Failure::Usage(e.to_string()))?;
-    out!("{hash}");
-    Ok(())
+    Ok(password)
 }
 
 /// Twice, since nothing is shown while it is typed.

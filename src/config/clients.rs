@@ -1,19 +1,13 @@
 //! `[[clients]]`: the agents an operator registers, each with its ceiling.
 
-use serde_json::{Map, Value as Json};
-
 use super::issuers::Homes;
 use super::section::Section;
-use super::values::is_visible;
 use super::{ClientDecl, ConfigError};
 use crate::domain::client::ClientPolicy;
-use crate::domain::client_metadata::{AuthMethod, ClientMetadata, Door};
-use crate::domain::ids::{ClientId, IssuerUrl};
-use crate::domain::members::{self, names, quote};
-use crate::secret::Secret;
+use crate::domain::client_metadata::ClientMetadata;
+use crate::domain::members::{names, quote};
+use crate::domain::registered_client;
 
-/// What a secret that was published as an example begins with.
-const EXAMPLE: &str = "example-only";
 /// Reads every `[[clients]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ClientDecl>, ConfigError> {
     let mut clients: Vec<ClientDecl> = Vec::with_capacity(sections.len());
@@ -45,97 +39,24 @@ fn client(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ClientDecl, Co
     if public_exchange {
         return Err(section.wrong("allow_public_exchange", "true is not supported yet"));
     }
-    let client_id = id.ok_or_else(|| section.wrong("client_id", "every client needs one"))?;
-    let client_id = registered_id(client_id).map_err(|problem| section.wrong("client_id", problem))?;
-    let metadata = read_metadata(section, metadata, secret.as_ref(), homes.default)?;
-    let policy: ClientPolicy = members::read(policy).map_err(|error| section.refused(error))?;
-    policy.validate(&home.url).and_then(|()| policy.suits(&metadata)).map_err(|error| section.refused(error))?;
-    Ok(ClientDecl { issuer: home.id, client_id, metadata, policy, secret })
-}
-
-/// A URL as client id is a document to fetch, so a registered one must not look like it (CIMD -02 section 7.1).
-fn registered_id(id: String) -> Result<ClientId, String> {
-    if !is_visible(&id, 255) {
-        return Err(format!("{} must be 1 to 255 visible ASCII characters", quote(&id)));
-    }
-    let lower = id.to_ascii_lowercase();
-    if lower.starts_with("https://") || lower.starts_with("http://") {
-        return Err(format!("{} must not begin like a URL: a client named by one brings its own document", quote(&id)));
-    }
-    id.try_into()
-}
-
-/// How it authenticates follows from what is given, unless it is said.
-fn read_metadata(
-    section: &Section<'_>,
-    mut members: Map<String, Json>,
-    secret: Option<&Secret>,
-    issuer: &IssuerUrl,
-) -> Result<ClientMetadata, ConfigError> {
-    const METHOD: &str = "token_endpoint_auth_method";
-    if let Some(jwks) = members.remove("jwks") {
-        members.insert("jwks".into(), key_set(jwks).map_err(|problem| section.wrong("jwks", problem))?);
-    }
-    let default = match (secret, members.contains_key("jwks")) {
-        (Some(_), true) => return Err(section.wrong("jwks", "give either a client_secret or jwks, not both")),
-        (Some(_), false) => AuthMethod::SecretBasic,
-        (None, true) => AuthMethod::PrivateKeyJwt,
-        (None, false) => AuthMethod::None,
-    };
-    if let Some(secret) = secret {
-        check_secret(secret.expose(), issuer).map_err(|problem| section.wrong("client_secret", problem))?;
-    }
-    members.entry(METHOD).or_insert_with(|| default.as_str().into());
-    let metadata = ClientMetadata::read(members, Door::Configuration).map_err(|error| section.refused(error))?;
-    let method = metadata.token_endpoint_auth_method;
-    match (method.is_shared_secret(), secret) {
-        (true, None) => {
-            Err(section.wrong(METHOD, format!("\"{}\" needs a client_secret and no jwks", method.as_str())))
+    let client_id = registered_client::id(id).map_err(|error| section.refused(error))?;
+    if let Some(secret) = &secret {
+        if metadata.contains_key("jwks") {
+            return Err(section.wrong("jwks", "give either a client_secret or jwks, not both"));
         }
-        (false, Some(_)) => Err(section.wrong(METHOD, format!("\"{}\" takes no client_secret", method.as_str()))),
-        _ => Ok(metadata),
+        registered_client::secret(secret.expose(), homes.default).map_err(|error| section.refused(error))?;
     }
-}
-
-/// Only its hash is stored, without a salt, so a secret must be random: 32 bytes are 43 characters of base64url, 64 of hex.
-fn check_secret(secret: &str, issuer: &IssuerUrl) -> Result<(), String> {
-    const HOW: &str = "make one with: openssl rand -base64 32";
-    let hex = secret.bytes().all(|b| b.is_ascii_hexdigit());
-    if !is_visible(secret, 1024) {
-        return Err("it must be visible ASCII without spaces, at most 1024 characters".to_owned());
-    }
-    if secret.len() < if hex { 64 } else { 43 } {
-        return Err(format!("it is shorter than 32 random bytes (43 characters, 64 in hex); {HOW}"));
-    }
-    let mut distinct: Vec<u8> = secret.bytes().collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    // 64 random hex digits have fewer than 12 different ones less than once in a million.
-    let repeats =
-        (1..=secret.len() / 2).any(|period| secret.as_bytes()[period..] == secret.as_bytes()[..secret.len() - period]);
-    if distinct.len() < 12 || repeats {
-        return Err(format!("it repeats itself and is not random; {HOW}"));
-    }
-    if secret.starts_with(EXAMPLE) && !issuer.is_loopback() {
-        return Err(format!("it is a published example, known to everybody; {HOW}"));
-    }
-    Ok(())
-}
-
-/// A JWK Set as a table, or as JSON in a text.
-fn key_set(given: Json) -> Result<Json, &'static str> {
-    match given {
-        Json::String(text) => serde_json::from_str(&text)
-            .map_err(|_| "expected a JWK Set: an object with `keys`, as a table or as JSON in a text"),
-        set => Ok(set),
-    }
+    let read = registered_client::metadata(metadata, secret.is_some());
+    let metadata = read.map_err(|error| section.refused(error))?;
+    let policy = registered_client::policy(policy, &metadata, &home.url).map_err(|error| section.refused(error))?;
+    Ok(ClientDecl { issuer: home.id, client_id, metadata, policy, secret })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::{SECRET, accepts, load, refuses_with};
     use super::*;
-    use crate::domain::client_metadata::{AUTHORIZATION_CODE, TOKEN_EXCHANGE};
+    use crate::domain::client_metadata::{AUTHORIZATION_CODE, AuthMethod, TOKEN_EXCHANGE};
 
     /// RFC 7517 appendix A.1.
     const EC: &str = r#"{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
@@ -267,28 +188,6 @@ mod tests {
         ] {
             let error = load(&format!("{good} {rest}")).map(|_| "accepted").unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains(SECRET), "{rest}\n  gave {error}");
-        }
-    }
-
-    #[test]
-    fn secrets() {
-        let (here, public) =
-            (IssuerUrl::parse("http://localhost:1").unwrap(), IssuerUrl::parse("https://id.example").unwrap());
-        let hex = "00f1e2d3c4b5a69788796a5b4c3d2e1f0f1e2d3c4b5a69788796a5b4c3d2e1f7";
-        let example = format!("{EXAMPLE}-Xo3rW9vKq27LhYtZ5bNfUeMd8JcGpAs");
-        for (secret, issuer) in [(SECRET, &public), (hex, &public), (&example, &here)] {
-            assert_eq!(check_secret(secret, issuer), Ok(()), "{secret}");
-        }
-        for (secret, expected) in [
-            (&SECRET[..42], "shorter than 32 random bytes"),
-            (&hex[..63], "shorter than 32 random bytes"),
-            ("ababababababababababababababababababababababab-", "repeats itself"),
-            ("abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz", "repeats itself"),
-            ("Xo3rW9vKq27LhYtZ5bNfUeMd8JcGpAsQ1iTzRk4wBm E", "visible ASCII"),
-            (&example, "published example"),
-        ] {
-            let problem = check_secret(secret, &public).unwrap_err();
-            assert!(problem.contains(expected) && !problem.contains(secret), "{secret}: {problem}");
         }
     }
 

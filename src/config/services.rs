@@ -6,13 +6,10 @@ use super::issuers::Homes;
 use super::section::Section;
 use super::values::seconds;
 use super::{ConfigError, ServiceDecl};
-use crate::domain::members::{MemberError, names, quote};
+use crate::domain::members::{MemberError, quote};
 use crate::domain::notice::Format;
 use crate::domain::service::audience_of;
 use crate::domain::service_policy::{Dialect, ServicePolicy};
-
-/// What no key of its own says: it follows from the dialect, or is written in another way.
-const NOT_KEYS: [&str; 4] = ["requires_verified_contact", "client_id_source", "takes_id_jag", "max_auth_age"];
 
 /// Reads every `[[services]]` table.
 pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<ServiceDecl>, ConfigError> {
@@ -30,8 +27,9 @@ pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<
 fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, ConfigError> {
     let issuer = section.text("issuer")?;
     let given = section.text("audience")?;
-    let keys = names::<ServicePolicy>().iter().filter(|name| !NOT_KEYS.contains(name));
-    let mut members = section.members(keys.copied());
+    // With its unit, in the configuration.
+    let keys = ServicePolicy::said_by_operators().into_iter().filter(|name| *name != "max_auth_age");
+    let mut members = section.members(keys);
     let short = [
         ("revocation_uri", Format::LogoutJwt, section.text("revocation_uri")?),
         ("events_endpoint", Format::SecEvent, section.text("events_endpoint")?),
@@ -52,7 +50,6 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
         let age = seconds(&age).map_err(|problem| section.wrong("max_auth_age", problem))?;
         members.insert("max_auth_age".into(), json!(age));
     }
-    // A service that takes either of auth.md's notices speaks auth.md; of another nothing is known.
     let mut notices = members.remove("notices").unwrap_or_else(|| json!([]));
     for (key, format, endpoint) in short {
         let Some(endpoint) = endpoint else { continue };
@@ -63,15 +60,8 @@ fn service(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<ServiceDecl, 
             notices.push(json!({ "format": format, "endpoint": endpoint }));
         }
     }
-    let of_auth_md = [Format::LogoutJwt, Format::SecEvent].map(Format::as_str);
-    let dialect = match notices.as_array() {
-        Some(notices) if notices.iter().all(|n| n["format"].as_str().is_some_and(|f| !of_auth_md.contains(&f))) => {
-            Dialect::IdJag
-        }
-        _ => Dialect::AuthMd,
-    };
     members.insert("notices".into(), notices);
-    let policy = ServicePolicy::of(dialect).with(members).map_err(|error| section.refused(error))?;
+    let policy = ServicePolicy::said(members).map_err(|error| section.refused(error))?;
     let audience = audience_of(&given, &home.url).map_err(|problem| section.wrong("audience", problem))?;
     Ok(ServiceDecl { issuer: home.id, audience, policy })
 }

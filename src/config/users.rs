@@ -9,6 +9,7 @@ use super::{ConfigError, Password, UserDecl};
 use crate::domain::credentials;
 use crate::domain::ids::IssuerUrl;
 use crate::domain::members::quote;
+use crate::domain::profile::Profile;
 use crate::secret::Secret;
 
 /// Reads every `[[users]]` table.
@@ -16,8 +17,9 @@ pub(super) fn read(sections: Vec<Section<'_>>, homes: &Homes<'_>) -> Result<Vec<
     let mut users: Vec<UserDecl> = Vec::with_capacity(sections.len());
     for mut section in sections {
         let user = user(&mut section, homes)?;
-        if users.iter().any(|known| (&known.issuer, &known.email) == (&user.issuer, &user.email)) {
-            return Err(section.wrong("email", format!("{} is declared twice", quote(&user.email))));
+        let email = &user.profile.email;
+        if users.iter().any(|known| (&known.issuer, &known.profile.email) == (&user.issuer, email)) {
+            return Err(section.wrong("email", format!("{} is declared twice", quote(email))));
         }
         users.push(user);
     }
@@ -35,19 +37,11 @@ fn user(section: &mut Section<'_>, homes: &Homes<'_>) -> Result<UserDecl, Config
     let hash = section.secret("password_hash")?;
     section.finish()?;
 
-    let given = email.ok_or_else(|| section.wrong("email", "every user needs one"))?;
-    let phone_number = section.checked("phone_number", phone_number, phone)?;
-    if phone_number_verified && phone_number.is_none() {
-        return Err(section.wrong("phone_number_verified", "there is no phone_number to be verified"));
-    }
+    let email = email.ok_or_else(|| section.wrong("email", "every user needs one"))?;
+    let profile = Profile { email, email_verified, name, phone_number, phone_number_verified };
     Ok(UserDecl {
         issuer: homes.of(section, issuer.as_deref())?.id,
-        email: credentials::email_address(&given)
-            .map_err(|problem| section.wrong("email", format!("{} {problem}", quote(&given))))?,
-        email_verified,
-        name,
-        phone_number,
-        phone_number_verified,
+        profile: profile.judged().map_err(|error| section.refused(error))?,
         password: password(section, homes.default, plain, hash)?,
     })
 }
@@ -98,15 +92,6 @@ pub(crate) fn password_hash(text: &str) -> Result<(PasswordHash, Params), String
     Ok((hash, params))
 }
 
-/// E.164 (OpenID Connect Core section 5.1, `phone_number`): a plus sign and at most 15 digits.
-fn phone(text: &str) -> Result<(), String> {
-    let digits = text.strip_prefix('+').unwrap_or_default();
-    if (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') {
-        return Ok(());
-    }
-    Err(format!("{} is not in E.164 form, such as \"+15550100\"", quote(text)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{accepts, load, refuses_with};
@@ -121,8 +106,8 @@ mod tests {
              password_hash = '$argon2id$v=19$m=19456,t=2,p=1${TAIL}'"
         ));
         let user = &config.unwrap().users[0];
-        assert_eq!((user.email.as_str(), user.email_verified), ("alice@example.com", false));
-        assert!(user.phone_number_verified && matches!(user.password, Some(Password::Hash(_))));
+        assert_eq!((user.profile.email.as_str(), user.profile.email_verified), ("alice@example.com", false));
+        assert!(user.profile.phone_number_verified && matches!(user.password, Some(Password::Hash(_))));
         accepts("[[users]]\nemail = 'a@b'", &["", "password = 'x'", "name = 'Zoë'"]);
     }
 

@@ -73,11 +73,6 @@ pub(super) fn outbound_network(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// Whether a text has 1 to `max` visible ASCII characters.
-pub(super) fn is_visible(text: &str, max: usize) -> bool {
-    (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
 /// A document about us that other machines fetch or link to.
 pub(super) fn public_url(text: &str, http_too: bool) -> Result<(), String> {
     let url = ids::absolute(text).map_err(|problem| format!("{}: {problem}", quote(text)))?;

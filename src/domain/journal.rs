@@ -112,6 +112,24 @@ pub enum Event {
     /// A client may ask again.
     #[serde(rename = "client.enabled")]
     ClientEnabled(Disabled),
+    /// An administrator added a user.
+    #[serde(rename = "account.added")]
+    AccountAdded(Named),
+    /// An administrator changed what is known of a user.
+    #[serde(rename = "account.edited")]
+    AccountEdited(Named),
+    /// An administrator added a client.
+    #[serde(rename = "client.added")]
+    ClientAdded(Named),
+    /// An administrator changed a client.
+    #[serde(rename = "client.edited")]
+    ClientEdited(Named),
+    /// An administrator added a service.
+    #[serde(rename = "service.added")]
+    ServiceAdded(Named),
+    /// An administrator changed what is known of a service.
+    #[serde(rename = "service.edited")]
+    ServiceEdited(Named),
     /// Nobody declared a service, and its own metadata said what it is.
     #[serde(rename = "service.discovered")]
     ServiceDiscovered {
@@ -308,6 +326,15 @@ pub struct Notice {
     pub due_at: Timestamp,
 }
 
+/// What an administrator added or changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// The members that were given, and never what they say.
+    pub members: Vec<String>,
+}
+
 /// What was disabled, or enabled again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disabled {
@@ -375,6 +402,7 @@ mod tests {
     fn what_is_written_is_read() {
         let sid = || "s".to_owned();
         let disabled = Disabled { name: "\"}".into(), why: Why::Configuration };
+        let named = Named { name: "n".into(), members: vec!["email".into()] };
         let attempt = Attempt {
             delivery_id: "o".into(),
             number: 2,
@@ -432,6 +460,12 @@ mod tests {
             ("account.enabled", Event::AccountEnabled(disabled.clone())),
             ("client.enabled", Event::ClientEnabled(disabled.clone())),
             ("service.enabled", Event::ServiceEnabled(disabled)),
+            ("account.added", Event::AccountAdded(named.clone())),
+            ("account.edited", Event::AccountEdited(named.clone())),
+            ("client.added", Event::ClientAdded(named.clone())),
+            ("client.edited", Event::ClientEdited(named.clone())),
+            ("service.added", Event::ServiceAdded(named.clone())),
+            ("service.edited", Event::ServiceEdited(named)),
             ("service.discovered", Event::ServiceDiscovered { aud: "a".into(), shown: "s".into() }),
             (
                 "service.changed",

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde::de::value::{Error as NoValue, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::{Map, Value};
@@ -34,6 +35,17 @@ pub fn read<T: DeserializeOwned>(members: Map<String, Value>) -> Result<T, Membe
     let entries = entries.inspect(|(name, _)| current.borrow_mut().clone_from(name));
     let read = T::deserialize(MapDeserializer::<_, serde_json::Error>::new(entries));
     read.map_err(|error| MemberError { member: current.take(), problem: error.to_string() })
+}
+
+/// Members laid over those of something that is known: null takes one away.
+#[must_use]
+pub fn over(known: &impl Serialize, members: Map<String, Value>) -> Map<String, Value> {
+    let mut all = match serde_json::to_value(known) {
+        Ok(Value::Object(all)) => all,
+        other => unreachable!("what has members is an object in JSON, not {other:?}"),
+    };
+    all.extend(members);
+    all
 }
 
 /// The members of a type, by their names in JSON.

@@ -1,5 +1,6 @@
 //! Every way of saying no. It knows nothing of HTTP: the one map to codes and statuses is `http/error.rs`.
 
+use super::members::MemberError;
 use super::time::{Seconds, Timestamp};
 
 /// A question that waits for its user, as the agent is told of it.
@@ -248,6 +249,18 @@ pub enum Refusal {
     /// There is one of that id.
     #[error("there is an issuer of this id already")]
     IssuerExists,
+    /// What is to be added is there.
+    #[error("there is {0} already")]
+    Exists(&'static str),
+    /// A member of what is to be added or changed breaks a rule.
+    #[error("{0}")]
+    MemberWrong(MemberError),
+    /// The configuration says what a user, client or service is.
+    #[error("the configuration declares it, and the next start would undo this: change it there")]
+    Declared,
+    /// It was found out, not added.
+    #[error("nobody added it, so there is nothing to change but whether it is disabled: add it first")]
+    NotAdded,
     /// The configuration says what it is.
     #[error("this issuer is declared in the configuration: change it there")]
     IssuerDeclared,

@@ -13,6 +13,8 @@ vocabulary! {
     pub enum Source {
         /// The configuration's.
         Declared = "config",
+        /// An administrator's, who said what it is.
+        Added = "admin",
         /// An operator's, who let stand what was discovered.
         Pinned = "pinned",
         /// Its own, in metadata that prove whose they are.
@@ -28,6 +30,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Self::Declared => "declared",
+            Self::Added => "added",
             other => other.as_str(),
         }
     }
@@ -35,7 +38,7 @@ impl Source {
     /// Whether an operator answers for it: then nothing that the service says changes anything.
     #[must_use]
     pub fn is_operators(self) -> bool {
-        matches!(self, Self::Declared | Self::Pinned)
+        matches!(self, Self::Declared | Self::Added | Self::Pinned)
     }
 }
 
@@ -73,7 +76,7 @@ pub fn audience_of(text: &str, issuer: &IssuerUrl) -> Result<Audience, String> {
 pub struct KnownService {
     /// What it is.
     pub service: Service,
-    /// Whether it was declared, and is not any more.
+    /// Whether nobody is vouched for there.
     pub disabled: bool,
 }
 

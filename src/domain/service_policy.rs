@@ -155,16 +155,34 @@ impl ServicePolicy {
         }
     }
 
+    /// The members that an operator says; the others follow from where the service is told of withdrawals.
+    #[must_use]
+    pub fn said_by_operators() -> Vec<&'static str> {
+        const FOLLOW: [&str; 3] = ["requires_verified_contact", "client_id_source", "takes_id_jag"];
+        members::names::<Self>().iter().copied().filter(|name| !FOLLOW.contains(name)).collect()
+    }
+
+    /// What an operator says of a service. One that takes either of auth.md's notices speaks auth.md; of another nothing is known.
+    ///
+    /// # Errors
+    /// The first member that breaks a rule.
+    pub fn said(members: Map<String, Value>) -> Result<Self, MemberError> {
+        let of_auth_md = [Format::LogoutJwt, Format::SecEvent].map(Format::as_str);
+        let is_other = |notice: &Value| notice["format"].as_str().is_some_and(|format| !of_auth_md.contains(&format));
+        let dialect = match members.get("notices") {
+            None | Some(Value::Null) => Dialect::IdJag,
+            Some(Value::Array(notices)) if notices.iter().all(is_other) => Dialect::IdJag,
+            Some(_) => Dialect::AuthMd,
+        };
+        Self::of(dialect).with(members)
+    }
+
     /// Lays members over what is known, and judges the whole.
     ///
     /// # Errors
     /// The first member that breaks a rule.
     pub fn with(&self, members: Map<String, Value>) -> Result<Self, MemberError> {
-        let Ok(Value::Object(mut all)) = serde_json::to_value(self) else {
-            return Err(MemberError::new("", "a policy is a JSON object"));
-        };
-        all.extend(members);
-        let policy: Self = members::read(all)?;
+        let policy: Self = members::read(members::over(self, members))?;
         policy.validate()?;
         Ok(policy)
     }

@@ -1,21 +1,20 @@
-//! Users, clients and services under administration: disabled and enabled, by whichever door. What stood under one that is disabled is
+//! Users, clients and services under administration: listed, disabled and enabled, by whichever door. What stood under one that is disabled is
 //! withdrawn afterwards, batch by batch; nothing is minted under it from the transaction on.
 
-use super::{logout, withdraw_many};
-use crate::domain::administered::{AdministeredClient, AdministeredUser, State};
+use super::withdraw_many;
+use crate::domain::administered::{AdministeredClient, AdministeredUser};
 use crate::domain::credentials;
 use crate::domain::delegation::Removed;
-use crate::domain::ids::{Audience, ClientId, Subject};
+use crate::domain::ids::{ClientId, Subject};
 use crate::domain::issuer::Origin;
 use crate::domain::journal::{Disabled, Event, Why};
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::services::{self, Record};
 use crate::host::App;
 use crate::store::{Entry, Tx};
 
-/// What an administrator changes of a user, client or service: whether it is disabled, or nothing.
-pub type Change = Option<bool>;
+/// Whether it is disabled from now on; `None`: as it is.
+type Change = Option<bool>;
 
 /// A page of the users, by what services call them.
 ///
@@ -41,17 +40,6 @@ pub async fn user(app: &App, sub: &Subject) -> Result<AdministeredUser, Error> {
     Ok(app.store.read().await?.user(sub).await?.ok_or(Refusal::NotFound)?)
 }
 
-/// Disables or enables a user. A disabled one is signed out everywhere.
-///
-/// # Errors
-/// [`Refusal::NotFound`]; [`Refusal::NotDeclared`] for who disappeared from the configuration and is to be enabled; faults.
-pub async fn change_user(app: &App, sub: &Subject, change: Change) -> Result<AdministeredUser, Error> {
-    let found = user(app, sub).await?;
-    let id = found.account.id.clone();
-    turn(app, &Removed::User(id), &found.account.email, change).await?;
-    user(app, sub).await
-}
-
 /// A page of the clients, by their ids.
 ///
 /// # Errors
@@ -68,49 +56,20 @@ pub async fn client(app: &App, client_id: &ClientId) -> Result<AdministeredClien
     Ok(app.store.read().await?.administered_client(client_id).await?.ok_or(Refusal::NotFound)?)
 }
 
-/// Disables or enables a client. What users gave a disabled one ends: its tokens, their leave to sign them in, its open questions.
+/// Disables or enables one, or neither, in the caller's transaction. Says whether that changes anything.
 ///
 /// # Errors
-/// [`Refusal::NotFound`]; [`Refusal::NotDeclared`] for one that disappeared from the configuration and is to be enabled; faults.
-pub async fn change_client(app: &App, client_id: &ClientId, change: Change) -> Result<AdministeredClient, Error> {
-    let found = client(app, client_id).await?;
-    turn(app, &Removed::Client(found.client.key), client_id.as_str(), change).await?;
-    client(app, client_id).await
-}
-
-/// Disables or enables a service, declared or not. Nobody is vouched for at a disabled one, whatever it says of itself.
-///
-/// # Errors
-/// [`Refusal::NotFound`]; [`Refusal::NotDeclared`] for one that disappeared from the configuration and is to be enabled; faults.
-pub async fn change_service(app: &App, audience: &Audience, change: Change) -> Result<Record, Error> {
-    services::find(app, audience).await?;
-    turn(app, &Removed::Service(audience.as_str().to_owned()), audience.as_str(), change).await?;
-    services::find(app, audience).await
-}
-
-async fn turn(app: &App, what: &Removed, name: &str, change: Change) -> Result<(), Error> {
-    let Some(disabled) = change else { return Ok(()) };
-    let mut tx = app.store.begin().await?;
-    let turned = if disabled {
-        disable(app, &mut tx, what, name, Origin::Admin).await?
-    } else {
-        let State { disabled, .. } = tx.state_of(what).await?.ok_or(Refusal::NotFound)?;
-        if disabled.is_some_and(|(_, by)| by == Origin::Config) {
-            return Err(Refusal::NotDeclared.into());
-        }
-        enable(app, &mut tx, what, name).await?
-    };
-    if turned {
-        tx.commit().await?;
-        app.outbox_signal.notify_one();
-        // What it says of itself depends on its clients; other processes hear of it by its revision.
-        app.issuers.remove(&app.issuer.id);
+/// [`Refusal::NotDeclared`]; faults.
+pub(super) async fn turn(app: &App, tx: &mut Tx, what: &Removed, name: &str, change: Change) -> Result<bool, Error> {
+    match change {
+        None => Ok(false),
+        Some(true) => disable(app, tx, what, name, Origin::Admin).await,
+        Some(false) => enable(app, tx, what, name).await,
     }
-    Ok(())
 }
 
-/// Disables one, and notes that delegations stand under it, in the caller's transaction. Rows of several are locked in the order that everyone
-/// keeps: users, clients, services. `false` when it was disabled already.
+/// Disables one, and notes what stands under it, in the caller's transaction. From its end on nothing of that counts; it ends afterwards, batch
+/// by batch. `false` when whoever it is had said so already.
 ///
 /// # Errors
 /// Faults.
@@ -120,36 +79,24 @@ pub(super) async fn disable(app: &App, tx: &mut Tx, what: &Removed, name: &str, 
         return Ok(false);
     }
     let event = match what {
-        Removed::User(id) => {
-            let sessions = tx.sign_out_everywhere(id, now).await?;
-            logout::of_sessions(app, tx, &sessions).await?;
-            Event::AccountDisabled
-        }
-        Removed::Client(key) => {
-            tx.end_grants(key, now).await?;
-            Event::ClientDisabled
-        }
-        Removed::Service(audience) => {
-            tx.close_tickets_for(audience, now).await?;
-            Event::ServiceDisabled
-        }
+        Removed::User(_) => Event::AccountDisabled,
+        Removed::Client(_) => Event::ClientDisabled,
+        Removed::Service(_) => Event::ServiceDisabled,
     };
     let why = if by == Origin::Config { Why::Configuration } else { Why::Admin };
     let event = event(Disabled { name: name.to_owned(), why });
     tx.record(Entry::new(app.id(), now, event)).await?;
     if withdraw_many::stands_under(tx, what).await? {
-        tx.add_removed(what).await?;
+        tx.begin_ending(what, now).await?;
     }
     Ok(true)
 }
 
-/// Enables what an administrator disabled: nothing of before stands.
+/// Takes back that an administrator disabled it. It lives again once nothing of before stands, and unless it is declared no longer.
 async fn enable(app: &App, tx: &mut Tx, what: &Removed, name: &str) -> Result<bool, Error> {
     if !tx.enable(what).await? {
-        return Ok(false);
-    }
-    if tx.lock_removed(what).await? {
-        withdraw_many::under_one_that_is_back(app, tx, what).await?;
+        let state = tx.state_of(what).await?.ok_or(Refusal::NotFound)?;
+        return if state.undeclared_at.is_some() { Err(Refusal::NotDeclared.into()) } else { Ok(false) };
     }
     let event = match what {
         Removed::User(_) => Event::AccountEnabled,

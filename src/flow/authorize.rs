@@ -86,6 +86,13 @@ async fn issue_code(
     let code = app.rng.token();
     let (family, account_id) = (app.id(), &session.account_id);
     let mut tx = app.store.begin().await?;
+    // Whoever disables one of them, or ends the sign-in, either waits for this and ends it too, or was first.
+    if !tx.lock_account(account_id).await? {
+        return if request.prompt.none { Err(Refusal::LoginRequired.into()) } else { Ok(Step::SignIn) };
+    }
+    if !tx.lock_client(&client.key).await? {
+        return Err(Refusal::AuthorizeClientUnknown.into());
+    }
     if agreed_now {
         let consent_id = app.id();
         tx.add_signin_consent(&consent_id, account_id, &client.key, &request.scope, now).await?;
@@ -93,12 +100,10 @@ async fn issue_code(
         let entry =
             Entry { account_id: Some(account_id), client: Some(&client.key), ..Entry::new(app.id(), now, event) };
         tx.record(entry).await?;
-    } else if !client.policy.first_party {
-        // The user may be ending it at this moment: under the lock they have, and are asked again, or have not yet, and end this too.
-        tx.lock_account(account_id).await?;
-        if !tx.signin_scope(account_id, &client.key).await?.is_some_and(|agreed| request.scope.within(&agreed)) {
-            return if request.prompt.none { Err(Refusal::SignInConsentRequired.into()) } else { Ok(Step::Ask) };
-        }
+    } else if !client.policy.first_party
+        && !tx.signin_scope(account_id, &client.key).await?.is_some_and(|agreed| request.scope.within(&agreed))
+    {
+        return if request.prompt.none { Err(Refusal::SignInConsentRequired.into()) } else { Ok(Step::Ask) };
     }
     tx.add_family(&NewFamily {
         id: &family,

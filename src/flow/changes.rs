@@ -5,7 +5,6 @@ use crate::domain::administered::State;
 use crate::domain::client::Client;
 use crate::domain::delegation::Removed;
 use crate::domain::display_name::DisplayName;
-use crate::domain::issuer::Origin;
 use crate::error::Error;
 use crate::flow::declare::Gone;
 use crate::flow::plan::Plan;
@@ -22,6 +21,8 @@ pub enum Outlook {
     First,
     /// A schema that a start would bring up to date first; what is declared cannot be compared before.
     OlderSchema,
+    /// A later version has worked on the database: why there would be no start.
+    NewerSchema(String),
     /// A database in use.
     InUse {
         /// Issuers of which something would change.
@@ -101,7 +102,7 @@ async fn look(
 ) -> Result<Outlook, StartError> {
     let schema = database.read().await?.schema().await?;
     let is_empty = match schema {
-        Schema::Newer(version) => return Err(StoreError::Newer(version).into()),
+        Schema::Newer(version) => return Ok(Outlook::NewerSchema(StoreError::Newer(version).to_string())),
         Schema::Older => return Ok(Outlook::OlderSchema),
         Schema::Empty => true,
         Schema::Current => database.of(DEFAULT_ISSUER.into()).read().await?.issuer().await?.is_none(),
@@ -144,10 +145,10 @@ async fn compare(tx: &mut Tx, issuer: &str, is_new: bool, declared: &Declared<'_
         services: gone(services),
     };
     for user in &declared.users {
-        let stored = tx.account_by_email(&user.email).await?;
-        let stands = tx.user_by_email(&user.email).await?.is_some_and(|user| stays(&user.state));
+        let stored = tx.account_by_email(&user.profile.email).await?;
+        let stands = tx.user_by_email(&user.profile.email).await?.is_some_and(|user| stays(&user.state));
         let stored = stored.filter(|_| stands);
-        changes.users.note(&user.email, stored.map(|stored| same_user(user, &stored)));
+        changes.users.note(&user.profile.email, stored.map(|stored| same_user(user, &stored)));
     }
     for client in &declared.clients {
         let stored = tx.administered_client(&client.client_id).await?.filter(|stored| stays(&stored.state));
@@ -166,7 +167,7 @@ async fn compare(tx: &mut Tx, issuer: &str, is_new: bool, declared: &Declared<'_
 
 /// Whether a declaration leaves it as enabled or disabled as it is: what an administrator disabled stays so.
 fn stays(state: &State) -> bool {
-    state.disabled_by() != Some(Origin::Config)
+    state.undeclared_at.is_none()
 }
 
 fn same_user(declared: &UserDecl, stored: &StoredAccount) -> bool {
@@ -177,10 +178,10 @@ fn same_user(declared: &UserDecl, stored: &StoredAccount) -> bool {
         (declared, stored) => declared.is_some() == stored.is_some(),
     };
     password
-        && account.email_verified == declared.email_verified
-        && account.name.as_deref() == declared.name.as_ref().map(DisplayName::as_str)
-        && account.phone_number == declared.phone_number
-        && account.phone_verified == declared.phone_number_verified
+        && account.email_verified == declared.profile.email_verified
+        && account.name.as_deref() == declared.profile.name.as_ref().map(DisplayName::as_str)
+        && account.phone_number == declared.profile.phone_number
+        && account.phone_verified == declared.profile.phone_number_verified
 }
 
 fn same_client(declared: &ClientDecl, stored: &Client) -> bool {

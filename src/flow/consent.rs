@@ -72,7 +72,9 @@ async fn load(app: &App, tx: &mut Tx, account: &Account, ticket_id: &str) -> Res
     let standing = tx.consents(&account.id, &ticket.aud, &client.key).await?;
     let unseen = unseen(disclosed, standing.iter().filter(|consent| consent.mode != Mode::Denied));
     let digest = digest(&ticket, &client, (&service, understood.as_ref()), account, disclosed);
-    let open = ticket.closed_at.is_none() && ticket.expires_at > app.now();
+    // The questions of a client that is disabled are closed a moment later.
+    let lives = tx.client(&client.client_id).await?.is_some();
+    let open = lives && ticket.closed_at.is_none() && ticket.expires_at > app.now();
     Ok(Some(TicketView { ticket, client, service, understood, disclosed, unseen, digest, known, decided, open }))
 }
 

@@ -5,13 +5,12 @@ use std::collections::HashSet;
 use crate::config::{ClientDecl, Declared, Password, ServiceDecl, UserDecl};
 use crate::domain::client::Client;
 use crate::domain::delegation::Removed;
-use crate::domain::display_name::DisplayName;
 use crate::domain::ids::{AccountId, ClientId, ClientKey};
 use crate::domain::issuer::{IssuerId, Origin};
 use crate::domain::journal::Event;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flow::{administer, issuers, logout, withdraw_many};
+use crate::flow::{administer, issuers, logout};
 use crate::host::{App, DEFAULT_ISSUER, Host};
 use crate::secret::{Secret, token_hash};
 use crate::store::{Entry, NewAccount, Tx};
@@ -33,9 +32,6 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
     for service in &declared.services {
         apply_service(app, &mut tx, service, now).await?;
     }
-    for back in tx.removed_and_back().await? {
-        withdraw_many::under_one_that_is_back(app, &mut tx, &back).await?;
-    }
     let gone = Gone::of(&mut tx, declared).await?;
     remove(app, &mut tx, &gone).await?;
     tx.commit().await?;
@@ -46,7 +42,7 @@ pub(super) async fn apply(app: &App, declared: &Declared<'_>) -> Result<(), Erro
     Ok(())
 }
 
-/// What was declared before, is enabled, and is declared no longer.
+/// What was declared until now, and is no longer.
 pub(super) struct Gone {
     users: Vec<(AccountId, String)>,
     clients: Vec<(ClientKey, ClientId)>,
@@ -58,7 +54,7 @@ pub(super) struct Gone {
 impl Gone {
     /// Compares the rows with what is declared.
     pub(super) async fn of(tx: &mut Tx, declared: &Declared<'_>) -> Result<Self, Error> {
-        let users: HashSet<&str> = declared.users.iter().map(|u| u.email.as_str()).collect();
+        let users: HashSet<&str> = declared.users.iter().map(|u| u.profile.email.as_str()).collect();
         let clients: HashSet<&ClientId> = declared.clients.iter().map(|c| &c.client_id).collect();
         let services: HashSet<&str> = declared.services.iter().map(|s| s.audience.as_str()).collect();
         let mut gone = Self {
@@ -110,26 +106,23 @@ impl Gone {
 
 async fn apply_user(app: &App, tx: &mut Tx, user: &UserDecl, now: Timestamp) -> Result<(), Error> {
     let (id, sub) = (app.id().into(), app.rng.subject());
-    let new = NewAccount {
-        id: &id,
-        sub: &sub,
-        email: &user.email,
-        email_verified: user.email_verified,
-        name: user.name.as_ref().map(DisplayName::as_str),
-        phone_number: user.phone_number.as_deref(),
-        phone_verified: user.phone_number_verified,
-    };
-    tx.apply_account(&new, now).await?;
+    tx.apply_account(&NewAccount::of(&id, &sub, &user.profile), now).await?;
     match &user.password {
-        Some(Password::Hash(hash)) => set_password(app, tx, &user.email, Some(hash.expose()), now).await,
+        Some(Password::Hash(hash)) => set_password(app, tx, &user.profile.email, Some(hash.expose()), now).await,
         // Hashed later, when there is time: until then nobody signs in.
         Some(Password::Plain(_)) => Ok(()),
-        None => set_password(app, tx, &user.email, None, now).await,
+        None => set_password(app, tx, &user.profile.email, None, now).await,
     }
 }
 
 /// Whoever was signed in by another password no longer is.
-async fn set_password(app: &App, tx: &mut Tx, email: &str, hash: Option<&str>, now: Timestamp) -> Result<(), Error> {
+pub(super) async fn set_password(
+    app: &App,
+    tx: &mut Tx,
+    email: &str,
+    hash: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Error> {
     if let Some(account_id) = tx.set_password(email, hash).await? {
         let sessions = tx.sign_out_everywhere(&account_id, now).await?;
         logout::of_sessions(app, tx, &sessions).await?;
@@ -169,9 +162,13 @@ async fn remove(app: &App, tx: &mut Tx, gone: &Gone) -> Result<(), Error> {
 pub async fn hash_passwords(host: Host, users: Vec<UserDecl>) {
     for user in users {
         if let Some(Password::Plain(password)) = user.password
-            && let Err(error) =
-                hash_one(&host, user.issuer.as_ref().map_or(DEFAULT_ISSUER, IssuerId::as_str), &user.email, password)
-                    .await
+            && let Err(error) = hash_one(
+                &host,
+                user.issuer.as_ref().map_or(DEFAULT_ISSUER, IssuerId::as_str),
+                &user.profile.email,
+                password,
+            )
+            .await
         {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -169,7 +169,10 @@ async fn ask(app: &App, unanswered: &Unanswered, client: &Client, request: &Requ
     };
     let aud = request.audience.as_str();
     let mut tx = app.store.begin().await?;
-    tx.lock_account(account_id).await?;
+    // Whoever disables one of them either waits for this and closes the question, or was first: then there is nothing to ask.
+    if !tx.lock_asked(account_id, &client.key, aud).await? {
+        return Ok(None);
+    }
     // An answer references the account, so under the lock it is here or has not happened: without this look a question that was answered
     // a moment ago would be asked a second time.
     let service = services::resolve(&mut tx, &request.audience).await?;

@@ -53,7 +53,7 @@ pub async fn first(app: &App, client: &ClientKey, asked: &Audience) -> Result<Au
         let mut tx = app.store.read().await?;
         if let Some((known, source)) = tx.service_spelling(asked).await? {
             let spelling = Audience::parse(&known).map_err(|_| Error::invariant("a service's audience parses"))?;
-            if source != Source::Declared && is_slash_apart(&known, asked.as_str()) {
+            if !matches!(source, Source::Declared | Source::Added) && is_slash_apart(&known, asked.as_str()) {
                 return Ok(spelling);
             }
             return Err(Refusal::AudienceMisspelt(known).into());

@@ -36,6 +36,7 @@ pub mod message;
 pub mod notify;
 mod plan;
 pub mod refresh;
+pub mod register;
 pub mod rehearse;
 pub mod reload;
 pub mod reseal;

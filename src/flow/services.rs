@@ -1,10 +1,11 @@
 //! Who an audience is: declared, else discovered, else unknown. The one place that says so; and what operators see of services and do with
 //! them.
 
+use crate::domain::administered::AdministeredService;
 use crate::domain::ids::Audience;
 use crate::domain::journal::Event;
 use crate::domain::refusal::Refusal;
-use crate::domain::service::{KnownService, Service, Source};
+use crate::domain::service::{Service, Source};
 use crate::domain::time::Timestamp;
 use crate::domain::understood::Understood;
 use crate::error::Error;
@@ -36,8 +37,8 @@ pub async fn of_question(tx: &mut Tx, audience: &Audience) -> Result<Service, Er
 /// A service as operators see it.
 #[derive(Debug)]
 pub struct Record {
-    /// What it is.
-    pub known: KnownService,
+    /// What it is, and how it stands.
+    pub known: AdministeredService,
     /// What was understood of it, and when; none where it was declared from the start.
     pub look: Option<Look>,
 }
@@ -59,8 +60,8 @@ pub struct Look {
 ///
 /// # Errors
 /// Faults.
-pub async fn list(app: &App, after: Option<&str>, limit: i64) -> Result<Vec<KnownService>, Error> {
-    Ok(app.store.read().await?.list_services(after.unwrap_or_default(), limit).await?)
+pub async fn list(app: &App, after: Option<&str>, limit: i64) -> Result<Vec<AdministeredService>, Error> {
+    Ok(app.store.read().await?.administered_services(after.unwrap_or_default(), limit).await?)
 }
 
 /// The audience of a service, by our key.
@@ -77,7 +78,7 @@ pub async fn audience(app: &App, key: &str) -> Result<Audience, Error> {
 /// [`Refusal::NotFound`]; faults.
 pub async fn find(app: &App, audience: &Audience) -> Result<Record, Error> {
     let mut tx = app.store.read().await?;
-    let known = tx.known_service(audience.as_str()).await?.ok_or(Refusal::NotFound)?;
+    let known = tx.administered_service(audience.as_str()).await?.ok_or(Refusal::NotFound)?;
     let look = tx.discovery(audience.as_str()).await?.map(|row| Look {
         understood: row.understood,
         looked_at: row.looked_at,
@@ -105,6 +106,9 @@ pub async fn refresh(app: &App, audience: &Audience) -> Result<Record, Error> {
         Source::Declared => {
             Err(Refusal::ServiceState("the configuration declares it, so what it says changes nothing").into())
         }
+        Source::Added => {
+            Err(Refusal::ServiceState("an administrator answers for it, so what it says changes nothing").into())
+        }
         Source::Pinned => Err(Refusal::ServiceState("it is pinned, so what it says changes nothing").into()),
         Source::Discovered | Source::Unknown => {
             look::anew(app, audience).await?;
@@ -120,9 +124,10 @@ pub async fn refresh(app: &App, audience: &Audience) -> Result<Record, Error> {
 pub async fn pin(app: &App, audience: &Audience) -> Result<Record, Error> {
     match find(app, audience).await?.known.service.source {
         Source::Declared => return Err(Refusal::ServiceState("the configuration declares it already").into()),
+        Source::Added => return Err(Refusal::ServiceState("an administrator answers for it already").into()),
         Source::Pinned => return Err(Refusal::ServiceState("it is pinned already").into()),
         Source::Unknown => {
-            let why = "nothing is known of it that could be pinned: declare it in [[services]]";
+            let why = "nothing is known of it that could be pinned: declare it in [[services]], or add it";
             return Err(Refusal::ServiceState(why).into());
         }
         Source::Discovered => {}

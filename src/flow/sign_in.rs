@@ -100,7 +100,7 @@ async fn check(
     let usable = hash.is_some();
     let right = place.verify(attempt.password.clone(), hash.unwrap_or_else(|| DUMMY_HASH.to_owned())).await?;
     let Some(user) = stored.filter(|_| usable && right) else { return Err(Refusal::CredentialsWrong.into()) };
-    let session = open(app, &user.account, attempt.user_agent.as_deref(), attempt.current, counts).await?;
+    let session = open(app, user, attempt.user_agent.as_deref(), attempt.current, counts).await?;
     Ok(SignedIn { session, browser: Secret::new(attempt.browser.renewed(app, user)) })
 }
 
@@ -111,15 +111,21 @@ async fn wait_for_passwords(app: &App) {
 
 async fn open(
     app: &App,
-    account: &Account,
+    user: &StoredAccount,
     user_agent: Option<&str>,
     current: Option<&Session>,
     counts: &Counts,
 ) -> Result<Secret, Error> {
-    let now = app.now();
+    let (now, account) = (app.now(), &user.account);
     let token = app.rng.token();
     let hash = token_hash(&token);
     let mut tx = app.store.begin().await?;
+    // Whoever disables the user, or gives them another password, either waits for this and ends it too, or was first.
+    let lives = tx.lock_account(&account.id).await?;
+    let stored = tx.account_by_email(&account.email).await?;
+    if !lives || stored.is_none_or(|stored| stored.password_hash != user.password_hash) {
+        return Err(Refusal::CredentialsWrong.into());
+    }
     counts.forgive(&mut tx).await?;
     let mut opened = false;
     let same = current.filter(|s| s.account_id == account.id);
@@ -186,8 +192,7 @@ pub async fn end_session(app: &App, account: &Account, session_id: &str) -> Resu
 pub async fn end_client(app: &App, account: &Account, client: &ClientKey) -> Result<(), Error> {
     let now = app.now();
     let mut tx = app.store.begin().await?;
-    tx.lock_account(&account.id).await?;
-    if !tx.end_sign_ins(&account.id, client, now).await? {
+    if !tx.lock_account(&account.id).await? || !tx.end_sign_ins(&account.id, client, now).await? {
         return Err(Refusal::NotFound.into());
     }
     let entry = Entry::new(app.id(), now, Event::SignInEnded {});

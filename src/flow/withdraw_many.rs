@@ -10,12 +10,14 @@ use crate::domain::delegation::{Part, Removed, Selection};
 use crate::domain::journal::Why;
 use crate::error::Error;
 use crate::flow::bearer::Caller;
-use crate::flow::withdraw;
-use crate::host::{App, Host, Process};
+use crate::flow::{logout, withdraw};
+use crate::host::{App, Host};
 use crate::store::{Store, Tx};
 
 /// Delegations that one transaction ends: mints wait for its end on SQLite.
 const BATCH: u16 = 32;
+/// Sessions, token families or questions that one transaction ends.
+const GIVEN: i64 = 256;
 /// Between two of them others have so many times as long as one took.
 const PAUSE: u32 = 3;
 /// The longest that is left to them, however long one took.
@@ -139,11 +141,30 @@ impl Run<'_> {
         Ok(true)
     }
 
+    /// Ends some of what is given under it beside delegations. `false`: nothing is left of that. Nobody who mints has locked any of it before
+    /// what it stands under.
+    async fn given(&self, removed: &Removed) -> Result<bool, Error> {
+        let mut tx = self.store.begin().await?;
+        let begun = Instant::now();
+        tx.lock_what(removed).await?;
+        if !tx.lock_removed(removed).await? {
+            return Ok(false);
+        }
+        let ended = tx.end_given_under(removed, self.host.now(), GIVEN).await?;
+        logout::of_sessions(self.host, &mut tx, &ended.sessions).await?;
+        tx.commit().await?;
+        if ended.rows > 0 {
+            self.host.outbox_signal.notify_one();
+            leave_room(begun).await;
+        }
+        Ok(ended.rows > 0)
+    }
+
     /// `None`: it is not to be withdrawn any more. No key of the issuer is asked for: also one whose keys do not open withdraws.
     async fn transaction(&self, page: &[String]) -> Result<Option<u64>, Error> {
         let mut tx = self.store.begin().await?;
         let begun = Instant::now();
-        // Whoever brought it back has ended what stood, and what stands now was agreed to since.
+        // Somebody else has come to its end, and what stands now was agreed to since.
         if let Some(removed) = self.removed
             && !tx.lock_removed(removed).await?
         {
@@ -207,7 +228,7 @@ pub async fn under_removed(host: &Host) -> Result<(), Error> {
     }
 }
 
-/// Withdraws some of it, and forgets it when nothing stands any more. Says what came of it.
+/// Ends some of it, and lets it live again when nothing stands any more, unless somebody disabled it. Says what came of it.
 async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<Done, Error> {
     let store = host.database.of(issuer_id.into());
     let Some(selection) = selection(&mut store.read().await?, removed).await? else {
@@ -215,6 +236,9 @@ async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<Do
     };
     let run = Run { host, store, part: part(removed), why: Why::Configuration, removed: Some(removed) };
     let (mut after, mut done, mut turns) = (String::new(), Done::default(), 0);
+    while turns < TURN && run.given(removed).await? {
+        turns += 1;
+    }
     // What fails costs no turn: else what comes after it would wait for ever.
     while turns < TURN {
         let page = run.store.read().await?.standing(&selection, &after, BATCH.into()).await?;
@@ -228,29 +252,15 @@ async fn under_one(host: &Host, issuer_id: &str, removed: &Removed) -> Result<Do
     }
     if done.failed == 0 && turns < TURN {
         let mut tx = run.store.begin().await?;
-        if tx.lock_removed(removed).await? && tx.standing(&selection, "", 1).await?.is_empty() {
-            tx.forget_removed(removed).await?;
+        tx.lock_what(removed).await?;
+        if tx.lock_removed(removed).await? && !stands_under(&mut tx, removed).await? {
+            tx.finish_ending(removed).await?;
+            tx.commit().await?;
+            // What it says of itself depends on its clients; other processes hear of it by its revision.
+            host.issuers.remove(issuer_id);
         }
-        tx.commit().await?;
     }
     Ok(done)
-}
-
-/// The same in the caller's transaction, all at once: for what has come back meanwhile, under which nothing of before may stand.
-///
-/// # Errors
-/// Faults.
-pub async fn under_one_that_is_back(process: &Process, tx: &mut Tx, removed: &Removed) -> Result<(), Error> {
-    if let Some(selection) = selection(tx, removed).await? {
-        let mut after = String::new();
-        loop {
-            let page = tx.standing(&selection, &after, BATCH.into()).await?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(last);
-            withdraw::end(process, tx, &texts(&page), &part(removed), Why::Configuration).await?;
-        }
-    }
-    Ok(tx.forget_removed(removed).await?)
 }
 
 fn part(removed: &Removed) -> Part {
@@ -260,11 +270,14 @@ fn part(removed: &Removed) -> Part {
     }
 }
 
-/// Whether a delegation stands under it.
+/// Whether anything stands under it.
 ///
 /// # Errors
 /// Faults.
 pub async fn stands_under(tx: &mut Tx, removed: &Removed) -> Result<bool, Error> {
+    if tx.is_given_under(removed).await? {
+        return Ok(true);
+    }
     Ok(match selection(tx, removed).await? {
         Some(selection) => !tx.standing(&selection, "", 1).await?.is_empty(),
         None => false,

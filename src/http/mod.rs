@@ -90,7 +90,7 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         (Everywhere, "/api/v1/keys/{kid}/activate", post(api::keys::activate)),
         (Everywhere, "/api/v1/keys/{kid}/retire", post(api::keys::retire)),
         (Everywhere, "/api/v1/keys/{kid}/revoke", post(api::keys::revoke)),
-        (Everywhere, "/api/v1/services", get(api::services::list)),
+        (Everywhere, "/api/v1/services", get(api::services::list).post(api::services::post)),
         (Everywhere, "/api/v1/services/discover", post(api::services::discover)),
         (
             Everywhere,
@@ -99,9 +99,9 @@ fn routes() -> Vec<(Where, &'static str, MethodRouter<Host>)> {
         ),
         (Everywhere, "/api/v1/services/{id}/refresh", post(api::services::refresh)),
         (Everywhere, "/api/v1/services/{id}/pin", post(api::services::pin).delete(api::services::unpin)),
-        (Everywhere, "/api/v1/users", get(api::users::list)),
+        (Everywhere, "/api/v1/users", get(api::users::list).post(api::users::post)),
         (Everywhere, "/api/v1/users/{sub}", get(api::users::get).patch(api::users::patch).delete(api::users::delete)),
-        (Everywhere, "/api/v1/clients", get(api::clients::list)),
+        (Everywhere, "/api/v1/clients", get(api::clients::list).post(api::clients::post)),
         (
             Everywhere,
             "/api/v1/clients/{client_id}",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::json_row::{list, one_of};
-use super::record::{Record as _, Value, bind_all, declare, record};
+use super::record::{Record as _, Value, add, bind_all, declare, edit, record};
 use super::{Columns, Result, Tx, json, on};
 use crate::domain::client::{Client, ClientPolicy};
 use crate::domain::client_metadata::ClientMetadata;
@@ -53,6 +53,18 @@ pub(super) fn client(r: &impl Columns) -> Result<Client> {
         secret_hash: r.maybe_text("secret_hash")?,
         version: r.int("version")?,
     })
+}
+
+fn columns() -> Vec<&'static str> {
+    [&["secret_hash"], ClientMetadata::COLUMNS, ClientPolicy::COLUMNS].concat()
+}
+
+/// In the order of the columns.
+fn values(client: &Client) -> Vec<Value> {
+    let mut values = vec![Value::Text(client.secret_hash.clone())];
+    values.extend(client.metadata.values());
+    values.extend(client.policy.values());
+    values
 }
 
 impl Tx {
@@ -106,50 +118,52 @@ impl Tx {
     /// Writes a client of the configuration. Its key is used when there is none with this `client_id` yet; its version is ours, and grows
     /// when anything differs.
     pub async fn apply_client(&mut self, new: &Client, now: Timestamp) -> Result<()> {
-        static DECLARE: LazyLock<String> = LazyLock::new(|| {
-            declare("client", "client_id", &[&["secret_hash"], ClientMetadata::COLUMNS, ClientPolicy::COLUMNS].concat())
-        });
+        static DECLARE: LazyLock<String> = LazyLock::new(|| declare("client", "client_id", &columns()));
         let id = self.issuer.clone();
-        let mut values = vec![Value::Text(new.secret_hash.clone())];
-        values.extend(new.metadata.values());
-        values.extend(new.policy.values());
         let changed = on!(self, |c| {
             let query = sqlx::query(DECLARE.as_str()).bind(&new.key).bind(&*id).bind(&new.client_id).bind(now);
-            bind_all!(query, values).execute(c).await?.rows_affected()
+            bind_all!(query, values(new)).execute(c).await?.rows_affected()
         });
         self.wrote_client |= changed > 0;
         Ok(())
     }
 
-    /// The names of the enabled clients of the configuration, by key.
+    /// Adds a client by an administrator's word. `false` when there is one with this `client_id`.
+    pub async fn add_client(&mut self, new: &Client, now: Timestamp) -> Result<bool> {
+        static ADD: LazyLock<String> = LazyLock::new(|| add("client", "client_id", &columns(), None));
+        let id = self.issuer.clone();
+        let added = on!(self, |c| {
+            let query = sqlx::query(ADD.as_str()).bind(&new.key).bind(&*id).bind(&new.client_id).bind(now);
+            bind_all!(query, values(new)).execute(c).await?.rows_affected() == 1
+        });
+        self.wrote_client |= added;
+        Ok(added)
+    }
+
+    /// Changes a client that an administrator added.
+    pub async fn edit_client(&mut self, new: &Client) -> Result<()> {
+        static EDIT: LazyLock<String> = LazyLock::new(|| edit("client", "client_id", &columns()));
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let query = sqlx::query(EDIT.as_str()).bind(&*id).bind(&new.client_id);
+            bind_all!(query, values(new)).execute(c).await?;
+        });
+        self.wrote_client = true;
+        Ok(())
+    }
+
+    /// The names of the clients that the configuration declared last, by key.
     pub async fn configured_clients(&mut self) -> Result<Vec<(ClientKey, ClientId)>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT id, client_id FROM client WHERE issuer_id = $1 AND origin = 'config' AND disabled_at IS NULL ORDER BY id",
+                "SELECT id, client_id FROM client WHERE issuer_id = $1 AND origin = 'config' AND undeclared_at IS NULL ORDER BY id",
             )
             .bind(&*id)
             .fetch_all(c)
             .await?;
             rows.iter().map(|r| Ok((r.id("id")?, r.id("client_id")?))).collect()
         })
-    }
-
-    /// Ends what users gave a client: its tokens, their leave to sign them in, and its open questions.
-    pub async fn end_grants(&mut self, key: &ClientKey, now: Timestamp) -> Result<()> {
-        const FAMILIES: &str =
-            "UPDATE token_family SET ended_at = $3 WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL";
-        const SIGN_INS: &str =
-            "UPDATE signin_consent SET ended_at = $3 WHERE issuer_id = $1 AND client_id = $2 AND ended_at IS NULL";
-        const TICKETS: &str = "UPDATE ticket SET closed_at = $3
-              WHERE issuer_id = $1 AND client_id = $2 AND closed_at IS NULL AND expires_at > $3";
-        for sql in [FAMILIES, SIGN_INS, TICKETS] {
-            let id = self.issuer.clone();
-            on!(self, |c| {
-                sqlx::query(sql).bind(&*id).bind(key).bind(now).execute(c).await?;
-            });
-        }
-        Ok(())
     }
 
     /// Whether there is an enabled client that cannot prove who it is.

@@ -3,8 +3,9 @@
 use super::accounts::account;
 use super::clients::{client, metadata_columns, policy_columns};
 use super::json_row::list;
-use super::{Columns, Result, Tx, on, word};
-use crate::domain::administered::{AdministeredClient, AdministeredUser, State};
+use super::services::{known, service_columns};
+use super::{Columns, Result, Tx, on};
+use crate::domain::administered::{AdministeredClient, AdministeredService, AdministeredUser, State};
 use crate::domain::delegation::Removed;
 use crate::domain::ids::{ClientId, Subject};
 use crate::domain::issuer::Origin;
@@ -13,15 +14,22 @@ use crate::domain::time::Timestamp;
 /// A statement about a row of whichever table: `$1` is the issuer, `$2` what the row is named by.
 macro_rules! of {
     ($what:expr, [$($before:tt)*] [$($after:tt)*]) => {
+        of!($what, [$($before)*] [$($after)*] [""])
+    };
+    ($what:expr, [$($before:tt)*] [$($after:tt)*] [$($tail:tt)*]) => {
         match $what {
-            Removed::User(_) => concat!($($before)*, "account", $($after)*, "issuer_id = $1 AND id = $2"),
-            Removed::Client(_) => concat!($($before)*, "client", $($after)*, "issuer_id = $1 AND id = $2"),
-            Removed::Service(_) => concat!($($before)*, "service", $($after)*, "issuer_id = $1 AND audience = $2"),
+            Removed::User(_) => concat!($($before)*, "account", $($after)*, "issuer_id = $1 AND id = $2", $($tail)*),
+            Removed::Client(_) => concat!($($before)*, "client", $($after)*, "issuer_id = $1 AND id = $2", $($tail)*),
+            Removed::Service(_) => {
+                concat!($($before)*, "service", $($after)*, "issuer_id = $1 AND audience = $2", $($tail)*)
+            }
         }
     };
 }
 
-fn name(what: &Removed) -> &str {
+pub(super) use of;
+
+pub(super) fn name(what: &Removed) -> &str {
     match what {
         Removed::User(id) => id.as_str(),
         Removed::Client(key) => key.as_str(),
@@ -30,19 +38,28 @@ fn name(what: &Removed) -> &str {
 }
 
 fn state(r: &impl Columns) -> Result<State> {
-    let by = r.maybe_text("disabled_by")?.map(|_| word(r, "disabled_by", Origin::parse)).transpose()?;
     Ok(State {
-        is_declared: r.text("origin")? == Origin::Config.as_str(),
+        by_configuration: r.text("origin")? == Origin::Config.as_str(),
         created_at: r.time("created_at")?,
-        disabled: r.maybe_time("disabled_at")?.zip(by),
+        stopped_at: r.maybe_time("stopped_at")?,
+        undeclared_at: r.maybe_time("undeclared_at")?,
+        ending_at: r.maybe_time("ending_at")?,
     })
+}
+
+/// What [`state`] is read from.
+macro_rules! state_columns {
+    () => {
+        "origin, created_at, stopped_at, undeclared_at, ending_at"
+    };
 }
 
 macro_rules! users {
     ($rest:literal) => {
         concat!(
-            "SELECT id AS account_id, sub, email, email_verified_at, name, phone_number, phone_verified_at, version AS account_version,
-                    origin, created_at, disabled_at, disabled_by FROM account WHERE issuer_id = $1 AND ",
+            "SELECT id AS account_id, sub, email, email_verified_at, name, phone_number, phone_verified_at, version AS account_version, ",
+            state_columns!(),
+            " FROM account WHERE issuer_id = $1 AND ",
             $rest
         )
     };
@@ -55,7 +72,9 @@ fn user(r: &impl Columns) -> Result<AdministeredUser> {
 macro_rules! clients {
     ($rest:literal) => {
         concat!(
-            "SELECT id, client_id, secret_hash, version, origin, created_at, disabled_at, disabled_by, ",
+            "SELECT id, client_id, secret_hash, version, ",
+            state_columns!(),
+            ", ",
             metadata_columns!(list),
             ", ",
             policy_columns!(list),
@@ -69,28 +88,45 @@ fn administered(r: &impl Columns) -> Result<AdministeredClient> {
     Ok(AdministeredClient { client: client(r)?, state: state(r)? })
 }
 
+macro_rules! services {
+    ($rest:literal) => {
+        concat!(
+            "SELECT ",
+            service_columns!(list),
+            ", created_at, stopped_at, undeclared_at, ending_at FROM service WHERE issuer_id = $1 AND ",
+            $rest
+        )
+    };
+}
+
+fn service(r: &impl Columns) -> Result<AdministeredService> {
+    Ok(AdministeredService { service: known(r)?.service, state: state(r)? })
+}
+
 impl Tx {
-    /// Disables one. An administrator's word stands above that of the configuration. `false` when it was disabled already.
+    /// Disables one: an administrator stops it, or the configuration declares it no longer. `false` when whoever it is had said so already.
     pub async fn disable(&mut self, what: &Removed, by: Origin, now: Timestamp) -> Result<bool> {
-        let sql = of!(
-            what,
-            ["UPDATE "][" SET disabled_at = COALESCE(disabled_at, $4), disabled_by = $3, version = version + 1
-                           WHERE (disabled_by IS NULL OR (disabled_by = 'config' AND $3 = 'admin')) AND "]
-        );
+        let sql = match by {
+            Origin::Admin => {
+                of!(what, ["UPDATE "][" SET stopped_at = $3, version = version + 1 WHERE stopped_at IS NULL AND "])
+            }
+            Origin::Config => of!(
+                what,
+                ["UPDATE "][" SET undeclared_at = $3, version = version + 1 WHERE undeclared_at IS NULL AND "]
+            ),
+        };
         self.wrote_client |= matches!(what, Removed::Client(_));
         let id = self.issuer.clone();
         on!(self, |c| {
-            let done = sqlx::query(sql).bind(&*id).bind(name(what)).bind(by.as_str()).bind(now).execute(c).await?;
+            let done = sqlx::query(sql).bind(&*id).bind(name(what)).bind(now).execute(c).await?;
             Ok(done.rows_affected() == 1)
         })
     }
 
-    /// Enables what an administrator disabled. `false` when it was not.
+    /// Takes back that an administrator stopped it. `false` when none had.
     pub async fn enable(&mut self, what: &Removed) -> Result<bool> {
-        let sql = of!(
-            what,
-            ["UPDATE "][" SET disabled_at = NULL, disabled_by = NULL, version = version + 1 WHERE disabled_by = 'admin' AND "]
-        );
+        let sql =
+            of!(what, ["UPDATE "][" SET stopped_at = NULL, version = version + 1 WHERE stopped_at IS NOT NULL AND "]);
         self.wrote_client |= matches!(what, Removed::Client(_));
         let id = self.issuer.clone();
         on!(self, |c| {
@@ -101,7 +137,7 @@ impl Tx {
 
     /// How one stands.
     pub async fn state_of(&mut self, what: &Removed) -> Result<Option<State>> {
-        let sql = of!(what, ["SELECT origin, created_at, disabled_at, disabled_by FROM "][" WHERE "]);
+        let sql = of!(what, ["SELECT ", state_columns!(), " FROM "][" WHERE "]);
         let id = self.issuer.clone();
         on!(self, |c| {
             let row = sqlx::query(sql).bind(&*id).bind(name(what)).fetch_optional(c).await?;
@@ -154,6 +190,26 @@ impl Tx {
         on!(self, |c| {
             let rows = sqlx::query(SELECT).bind(&*id).bind(after).bind(limit).fetch_all(c).await?;
             rows.iter().map(administered).collect()
+        })
+    }
+
+    /// A service, enabled or not.
+    pub async fn administered_service(&mut self, audience: &str) -> Result<Option<AdministeredService>> {
+        const SELECT: &str = services!("audience = $2");
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let row = sqlx::query(SELECT).bind(&*id).bind(audience).fetch_optional(c).await?;
+            row.map(|r| service(&r)).transpose()
+        })
+    }
+
+    /// A page of the services, by our keys, after one.
+    pub async fn administered_services(&mut self, after: &str, limit: i64) -> Result<Vec<AdministeredService>> {
+        const SELECT: &str = services!("id > $2 ORDER BY id LIMIT $3");
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let rows = sqlx::query(SELECT).bind(&*id).bind(after).bind(limit).fetch_all(c).await?;
+            rows.iter().map(service).collect()
         })
     }
 }

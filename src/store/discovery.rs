@@ -2,9 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::json_row::list;
 use super::record::{Record as _, bind_all};
-use super::services::{known, service_columns};
 use super::{Columns, HostTx, Result, Tx, json, on};
 use crate::domain::ids::{Audience, ClientKey};
 use crate::domain::service::{KnownService, Service};
@@ -225,20 +223,6 @@ impl Tx {
             });
         }
         Ok(())
-    }
-
-    /// A page of the services, by our keys, after one.
-    pub async fn list_services(&mut self, after: &str, limit: i64) -> Result<Vec<KnownService>> {
-        const SELECT: &str = concat!(
-            "SELECT ",
-            service_columns!(list),
-            " FROM service WHERE issuer_id = $1 AND id > $2 ORDER BY id LIMIT $3"
-        );
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(SELECT).bind(&*id).bind(after).bind(limit).fetch_all(c).await?;
-            rows.iter().map(known).collect()
-        })
     }
 
     /// The audience of a service, by our key.

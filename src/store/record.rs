@@ -162,8 +162,34 @@ pub(super) fn declare(table: &str, name: &str, columns: &[&str]) -> String {
         "INSERT INTO {table} (id, issuer_id, {name}, created_at, {columns}, origin, version)
          VALUES ($1, $2, $3, $4, {parameters}, 'config', 1)
          ON CONFLICT (issuer_id, {name}) DO UPDATE
-            SET ({columns}) = ({given}), origin = 'config', disabled_at = CASE WHEN {table}.disabled_by = 'admin' THEN {table}.disabled_at END,
-                disabled_by = CASE WHEN {table}.disabled_by = 'admin' THEN 'admin' END, version = {table}.version + 1
-          WHERE ({there}) IS DISTINCT FROM ({given}) OR {table}.disabled_by = 'config' OR {table}.origin <> 'config'"
+            SET ({columns}) = ({given}), origin = 'config', undeclared_at = NULL, version = {table}.version + 1
+          WHERE ({there}) IS DISTINCT FROM ({given}) OR {table}.undeclared_at IS NOT NULL OR {table}.origin <> 'config'"
+    )
+}
+
+/// The statement that adds a row by an administrator's word, with the parameters of [`declare`]: none where there is one of that name, unless
+/// that is one `to_take_over`.
+pub(super) fn add(table: &str, name: &str, columns: &[&str], to_take_over: Option<&str>) -> String {
+    let parameters: Vec<String> = (5..).take(columns.len()).map(|n| format!("${n}")).collect();
+    let given: Vec<String> = columns.iter().map(|column| format!("excluded.{column}")).collect();
+    let (parameters, given, columns) = (parameters.join(", "), given.join(", "), columns.join(", "));
+    let conflict = match to_take_over {
+        None => "NOTHING".to_owned(),
+        Some(which) => format!(
+            "UPDATE SET ({columns}) = ({given}), origin = 'admin', version = {table}.version + 1 WHERE {table}.{which}"
+        ),
+    };
+    format!(
+        "INSERT INTO {table} (id, issuer_id, {name}, created_at, {columns}, origin, version)
+         VALUES ($1, $2, $3, $4, {parameters}, 'admin', 1) ON CONFLICT (issuer_id, {name}) DO {conflict}"
+    )
+}
+
+/// The statement that changes a row which an administrator added: `$1` the issuer, `$2` what names the row, then the columns.
+pub(super) fn edit(table: &str, name: &str, columns: &[&str]) -> String {
+    let set: Vec<String> = columns.iter().zip(3..).map(|(column, n)| format!("{column} = ${n}")).collect();
+    format!(
+        "UPDATE {table} SET {}, version = version + 1 WHERE issuer_id = $1 AND {name} = $2 AND origin = 'admin'",
+        set.join(", ")
     )
 }

@@ -1,7 +1,9 @@
-//! What was removed and still has delegations that stand under it.
+//! What was removed and still has something that stands under it.
 
+use super::disabled::of;
 use super::{Columns, HostTx, Result, StoreError, Tx, on, per_engine};
 use crate::domain::delegation::Removed;
+use crate::domain::time::Timestamp;
 
 const USER: &str = "user";
 const CLIENT: &str = "client";
@@ -25,10 +27,14 @@ fn removed(r: &impl Columns) -> Result<Removed> {
 }
 
 impl Tx {
-    /// Notes that what stands under it is to be withdrawn.
-    pub async fn add_removed(&mut self, removed: &Removed) -> Result<()> {
+    /// Notes that what stands under it is to be ended, and that it does not live before that is done.
+    pub async fn begin_ending(&mut self, removed: &Removed, now: Timestamp) -> Result<()> {
         let id = self.issuer.clone();
         let (kind, name) = columns(removed);
+        let mark = of!(removed, ["UPDATE "][" SET ending_at = COALESCE(ending_at, $3) WHERE "]);
+        on!(self, |c| {
+            sqlx::query(mark).bind(&*id).bind(name).bind(now).execute(c).await?;
+        });
         on!(self, |c| {
             sqlx::query("INSERT INTO removed (issuer_id, kind, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
                 .bind(&*id)
@@ -40,7 +46,20 @@ impl Tx {
         })
     }
 
-    /// Whether what stands under it is still to be withdrawn; nobody else decides on that before the transaction ends.
+    /// Locks the row of what was removed, before [`Tx::lock_removed`] and whatever is under it.
+    pub async fn lock_what(&mut self, removed: &Removed) -> Result<()> {
+        // SQLite has one writer anyway, and never prepares this text.
+        if self.is_postgres() {
+            let id = self.issuer.clone();
+            let sql = of!(removed, ["SELECT id FROM "][" WHERE "][" FOR NO KEY UPDATE"]);
+            on!(self, |c| {
+                sqlx::query(sql).bind(&*id).bind(columns(removed).1).execute(c).await?;
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether what stands under it is still to be ended; nobody else decides on that before the transaction ends.
     pub async fn lock_removed(&mut self, removed: &Removed) -> Result<bool> {
         let id = self.issuer.clone();
         let (kind, name) = columns(removed);
@@ -55,10 +74,15 @@ impl Tx {
         })
     }
 
-    /// Notes that nothing stands under it any more.
-    pub async fn forget_removed(&mut self, removed: &Removed) -> Result<()> {
+    /// Notes that nothing stands under it any more: unless somebody disabled it, it lives again.
+    pub async fn finish_ending(&mut self, removed: &Removed) -> Result<()> {
+        self.wrote_client |= matches!(removed, Removed::Client(_));
         let id = self.issuer.clone();
         let (kind, name) = columns(removed);
+        let mark = of!(removed, ["UPDATE "][" SET ending_at = NULL, version = version + 1 WHERE "]);
+        on!(self, |c| {
+            sqlx::query(mark).bind(&*id).bind(name).execute(c).await?;
+        });
         on!(self, |c| {
             sqlx::query("DELETE FROM removed WHERE issuer_id = $1 AND kind = $2 AND name = $3")
                 .bind(&*id)
@@ -67,25 +91,6 @@ impl Tx {
                 .execute(c)
                 .await?;
             Ok(())
-        })
-    }
-
-    /// What was removed, came back, and still has something that stood before.
-    pub async fn removed_and_back(&mut self) -> Result<Vec<Removed>> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            let rows = sqlx::query(
-                "SELECT kind, name FROM removed r WHERE r.issuer_id = $1 AND (
-                    (kind = 'user' AND EXISTS (SELECT 1 FROM account a WHERE a.id = r.name AND a.disabled_at IS NULL))
-                    OR (kind = 'client' AND EXISTS (SELECT 1 FROM client k WHERE k.id = r.name AND k.disabled_at IS NULL))
-                    OR (kind = 'service' AND EXISTS (SELECT 1 FROM service s
-                            WHERE s.issuer_id = r.issuer_id AND s.audience = r.name AND s.disabled_at IS NULL)))
-                  ORDER BY kind, name",
-            )
-            .bind(&*id)
-            .fetch_all(c)
-            .await?;
-            rows.iter().map(removed).collect()
         })
     }
 }

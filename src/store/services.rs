@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::json_row::{list, one_of};
-use super::record::{Record as _, bind_all, declare, record};
+use super::record::{Record as _, add, bind_all, declare, edit, record};
 use super::{Columns, Result, StoreError, Tx, json, on, word};
 use crate::domain::ids::Audience;
 use crate::domain::service::{KnownService, Service, Source};
@@ -116,12 +116,43 @@ impl Tx {
         })
     }
 
-    /// The audiences of the enabled services of the configuration, by our keys.
+    /// Adds a service by an administrator's word, who answers for it from then on, whatever it says of itself. `false` when somebody does already.
+    pub async fn add_service(
+        &mut self,
+        key: &str,
+        audience: &Audience,
+        policy: &ServicePolicy,
+        now: Timestamp,
+    ) -> Result<bool> {
+        static ADD: LazyLock<String> = LazyLock::new(|| {
+            let columns = [&["place", "shown"], ServicePolicy::COLUMNS].concat();
+            add("service", "audience", &columns, Some("origin IN ('discovered', 'unknown')"))
+        });
+        let (id, place) = (self.issuer.clone(), audience.place());
+        on!(self, |c| {
+            let query = sqlx::query(ADD.as_str()).bind(key).bind(&*id).bind(audience.as_str()).bind(now);
+            let query = query.bind(&place).bind(None::<String>);
+            Ok(bind_all!(query, policy.values()).execute(c).await?.rows_affected() == 1)
+        })
+    }
+
+    /// Changes a service that an administrator added.
+    pub async fn edit_service(&mut self, audience: &Audience, policy: &ServicePolicy) -> Result<()> {
+        static EDIT: LazyLock<String> = LazyLock::new(|| edit("service", "audience", ServicePolicy::COLUMNS));
+        let id = self.issuer.clone();
+        on!(self, |c| {
+            let query = sqlx::query(EDIT.as_str()).bind(&*id).bind(audience.as_str());
+            bind_all!(query, policy.values()).execute(c).await?;
+            Ok(())
+        })
+    }
+
+    /// The audiences of the services that the configuration declared last, by our keys.
     pub async fn configured_services(&mut self) -> Result<Vec<String>> {
         let id = self.issuer.clone();
         on!(self, |c| {
             let rows = sqlx::query(
-                "SELECT audience FROM service WHERE issuer_id = $1 AND origin = 'config' AND disabled_at IS NULL ORDER BY id",
+                "SELECT audience FROM service WHERE issuer_id = $1 AND origin = 'config' AND undeclared_at IS NULL ORDER BY id",
             )
             .bind(&*id)
             .fetch_all(c)

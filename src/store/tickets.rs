@@ -159,20 +159,54 @@ impl Tx {
         })
     }
 
-    /// Locks the account's row, so that two requests cannot both add the last question that is allowed. SQLite has one writer anyway.
-    pub async fn lock_account(&mut self, account_id: &AccountId) -> Result<()> {
-        if self.is_postgres() {
-            let id = self.issuer.clone();
-            on!(self, |c| {
-                // SQLite never prepares this text.
-                sqlx::query("SELECT id FROM account WHERE issuer_id = $1 AND id = $2 FOR UPDATE")
-                    .bind(&*id)
-                    .bind(account_id)
-                    .execute(c)
-                    .await?;
-            });
+    /// Locks a user's row until the transaction ends: of two requests that look before they write the second sees what the first wrote.
+    /// `false` for one that is disabled; whoever disables one waits, and ends what is made here.
+    pub async fn lock_account(&mut self, account_id: &AccountId) -> Result<bool> {
+        macro_rules! select {
+            ($lock:literal) => {
+                concat!("SELECT id FROM account WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL", $lock)
+            };
         }
-        Ok(())
+        let id = self.issuer.clone();
+        // SQLite has one writer anyway.
+        let sql = per_engine!(self, select!(""), select!(" FOR UPDATE"));
+        on!(self, |c| Ok(sqlx::query(sql).bind(&*id).bind(account_id).fetch_optional(c).await?.is_some()))
+    }
+
+    /// The same of a client, whose row many may lock at a time; after the user's.
+    pub async fn lock_client(&mut self, client: &ClientKey) -> Result<bool> {
+        macro_rules! select {
+            ($lock:literal) => {
+                concat!("SELECT id FROM client WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL", $lock)
+            };
+        }
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, select!(""), select!(" FOR SHARE"));
+        on!(self, |c| Ok(sqlx::query(sql).bind(&*id).bind(client).fetch_optional(c).await?.is_some()))
+    }
+
+    /// Locks what a question is about, in the order that everyone keeps: its user, its client, and its service, if there is a row of it. `false`
+    /// where the user or the client is disabled.
+    pub async fn lock_asked(&mut self, account_id: &AccountId, client: &ClientKey, aud: &str) -> Result<bool> {
+        macro_rules! asked {
+            ($change:literal, $share:literal) => {
+                concat!(
+                    "WITH l1 AS MATERIALIZED (SELECT id FROM account WHERE issuer_id = $1 AND id = $2 AND disabled_at IS NULL",
+                    $change,
+                    "), l2 AS MATERIALIZED (SELECT id FROM client WHERE issuer_id = $1 AND id = $3 AND disabled_at IS NULL",
+                    $share,
+                    "), l3 AS MATERIALIZED (SELECT id FROM service WHERE issuer_id = $1 AND audience = $4",
+                    $share,
+                    ") SELECT (SELECT COUNT(*) FROM l1) AS account, (SELECT COUNT(*) FROM l2) AS client, (SELECT COUNT(*) FROM l3) AS service"
+                )
+            };
+        }
+        let id = self.issuer.clone();
+        let sql = per_engine!(self, asked!("", ""), asked!(" FOR UPDATE", " FOR SHARE"));
+        on!(self, |c| {
+            let row = sqlx::query(sql).bind(&*id).bind(account_id).bind(client).bind(aud).fetch_one(c).await?;
+            Ok(row.int("account")? == 1 && row.int("client")? == 1)
+        })
     }
 
     /// Locks what a decision is made by, in the order that everyone keeps, until the transaction ends. `false` where the user, the client or
@@ -209,22 +243,6 @@ impl Tx {
             let row = sqlx::query(sql).bind(&*id).bind(account_id).bind(client).bind(session_id).bind(aud).bind(now);
             let row = row.fetch_one(c).await?;
             Ok(row.int("account")? == 1 && row.int("client")? == 1 && row.int("session")? == 1)
-        })
-    }
-
-    /// Closes the open questions about an audience.
-    pub async fn close_tickets_for(&mut self, aud: &str, now: Timestamp) -> Result<()> {
-        let id = self.issuer.clone();
-        on!(self, |c| {
-            sqlx::query(
-                "UPDATE ticket SET closed_at = $3 WHERE issuer_id = $1 AND aud = $2 AND closed_at IS NULL AND expires_at > $3",
-            )
-            .bind(&*id)
-            .bind(aud)
-            .bind(now)
-            .execute(c)
-            .await?;
-            Ok(())
         })
     }
 

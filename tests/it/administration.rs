@@ -10,14 +10,14 @@ use crate::harness::{ALICE, BOB, Engine, World, both, declarations, run, text};
 const KINDS: [&str; 3] = ["account", "client", "service"];
 
 /// Where alice, her agent and its service are.
-async fn places(world: &World) -> [String; 3] {
+pub(crate) async fn places(world: &World) -> [String; 3] {
     let one = async |sql: &str| world.database.column(sql).await.remove(0);
     let sub = one("SELECT sub FROM account WHERE email = 'alice@example.com'").await;
     let service = one(&format!("SELECT id FROM service WHERE audience = '{}'", world.service.url)).await;
     [format!("/users/{sub}"), "/clients/desk-agent".to_owned(), format!("/services/{service}")]
 }
 
-async fn turn(world: &World, place: &str, disabled: bool) -> Value {
+pub(crate) async fn turn(world: &World, place: &str, disabled: bool) -> Value {
     let answer = world.api_json("PATCH", place, &world.admin_token(), &json!({"disabled": disabled})).await;
     assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"), "{}", answer.body);
     answer.json()
@@ -81,8 +81,10 @@ both! {
             let (_, _, id, _) = world.delegated().await;
             turn(&world, &place, true).await;
             turn(&world, &place, false).await;
+            delivery::run_until_idle(&world.host).await;
             let record = world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
             assert_eq!(record["status"], "withdrawing", "{place}");
+            assert_eq!(world.api("GET", &place, &world.admin_token()).await.json()["status"], "active");
             assert_eq!(world.database.column("SELECT name FROM removed").await.len(), 0);
             world.clock.advance(Seconds(2));
         }
@@ -90,7 +92,8 @@ both! {
 }
 
 both! {
-    /// What the configuration disabled comes back with it alone, and an administrator's word stands above both.
+    /// An administrator's word and the configuration's are each taken back by themselves alone, in whatever order they were said: it lives
+    /// where neither speaks against it.
     async fn whose_word_it_is(world: World) {
         let ours = declarations(&world.service.url);
         let admin = world.admin_token();
@@ -100,25 +103,38 @@ both! {
             ours.replace(&format!("audience = \"{}\"", world.service.url), "audience = \"https://moved.example\""),
         ];
         for ((place, kind), less) in places(&world).await.iter().zip(KINDS).zip(&less) {
-            let row = async |world: &World| {
-                let table = format!("SELECT COALESCE(disabled_by, '-') FROM {kind} WHERE disabled_at IS NOT NULL");
-                world.database.column(&table).await
+            let list = &place[..place.rfind('/').unwrap()];
+            let stands = async |status: &str, (stopped, undeclared): (bool, bool)| {
+                let item = world.api("GET", place, &admin).await.json();
+                let all = world.api("GET", list, &admin).await.json();
+                let members = ["status", "declared", "disabled_at", "undeclared_at"];
+                let listed = all["items"].as_array().unwrap().iter().find(|one| members.iter().all(|name| one[name] == item[name]));
+                assert!(listed.is_some(), "{kind} {item} {all}");
+                let said = (item["status"].as_str(), item["declared"] == true, item["disabled_at"].is_string(), item["undeclared_at"].is_string());
+                assert_eq!(said, (Some(status), !undeclared, stopped, undeclared), "{kind} {item}");
             };
-            declared_again(&world, less).await;
-            assert_eq!(row(&world).await, ["config"], "{kind}");
-            let refused = world.api_json("PATCH", place, &admin, &json!({"disabled": false})).await;
-            problem(&refused, 409, "not_declared", place);
-            declared_again(&world, &ours).await;
-            // What had to be declared in its place is gone by now.
-            let others = row(&world).await.len();
-            assert_eq!(world.api("GET", place, &admin).await.json()["status"], "active", "{kind}");
-
-            declared_again(&world, less).await;
-            turn(&world, place, true).await;
-            declared_again(&world, &ours).await;
-            assert_eq!(world.api("GET", place, &admin).await.json()["status"], "disabled", "{kind}");
-            assert_eq!(turn(&world, place, false).await["status"], "active");
-            assert_eq!(row(&world).await.len(), others);
+            for (first, back) in [("admin", "admin"), ("config", "admin"), ("admin", "config"), ("config", "config")] {
+                for who in [first, if first == "admin" { "config" } else { "admin" }] {
+                    if who == "admin" {
+                        turn(&world, place, true).await;
+                    } else {
+                        declared_again(&world, less).await;
+                    }
+                }
+                stands("disabled", (true, true)).await;
+                if back == "admin" {
+                    turn(&world, place, false).await;
+                    stands("disabled", (false, true)).await;
+                    let refused = world.api_json("PATCH", place, &admin, &json!({"disabled": false})).await;
+                    problem(&refused, 409, "not_declared", place);
+                    declared_again(&world, &ours).await;
+                } else {
+                    declared_again(&world, &ours).await;
+                    stands("disabled", (true, false)).await;
+                    turn(&world, place, false).await;
+                }
+                stands("active", (false, false)).await;
+            }
         }
     }
 }
@@ -131,7 +147,7 @@ both! {
         let sub = found["sub"].as_str().unwrap();
         let expected = json!({"sub": sub, "email": ALICE, "email_verified": true, "name": found["name"], "phone_number": found["phone_number"],
             "phone_number_verified": found["phone_number_verified"], "status": "active", "declared": true,
-            "created_at": found["created_at"], "disabled_at": null, "disabled_by": null});
+            "created_at": found["created_at"], "disabled_at": null, "undeclared_at": null});
         assert_eq!(found, expected);
         let items = world.api("GET", &format!("/users?email={}", ALICE.to_uppercase()), &admin).await.json();
         assert_eq!(items, json!({"items": [found], "next": null}));
@@ -200,6 +216,8 @@ both! {
         tx.commit().await.unwrap();
         assert_eq!(ask().await["error"], "invalid_target");
         turn(&world, &format!("/services/{id}"), false).await;
+        assert_eq!(ask().await["error"], "invalid_target", "the question of before is still open");
+        delivery::run_until_idle(&world.host).await;
         assert_eq!(ask().await["error"], "consent_required");
     }
 }

@@ -10,7 +10,7 @@ use crate::api::{problem, seven, user_token};
 use crate::harness::{BOB, Engine, World, avouch, both, eventually, run, text};
 use crate::process::{leave, leave_as_it_is};
 
-async fn count(world: &World, of: &str) -> i64 {
+pub(crate) async fn count(world: &World, of: &str) -> i64 {
     world.database.column(&format!("SELECT COUNT(*) FROM {of}")).await[0].parse().unwrap()
 }
 

@@ -16,7 +16,8 @@ use crate::harness::{Database, Engine, NOW};
 use crate::store::{AUD, issuer_record, open, tx};
 
 /// What no member fills.
-const OURS: [&str; 7] = ["id", "issuer_id", "origin", "version", "created_at", "disabled_at", "disabled_by"];
+const OURS: [&str; 9] =
+    ["id", "issuer_id", "origin", "version", "created_at", "stopped_at", "undeclared_at", "ending_at", "disabled_at"];
 
 /// Everything that a client says, in two ways.
 fn clients() -> [Value; 2] {
@@ -98,7 +99,7 @@ async fn apply_service(store: &Store, said: &Value) -> (i64, Value) {
 
 async fn columns(database: &Database, engine: Engine, table: &str) -> BTreeSet<String> {
     let sql = match engine {
-        Engine::Sqlite => format!("SELECT name FROM pragma_table_info('{table}')"),
+        Engine::Sqlite => format!("SELECT name FROM pragma_table_xinfo('{table}')"),
         Engine::Postgres => format!(
             "SELECT column_name::text FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = '{table}'"
         ),

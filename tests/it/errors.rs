@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use avouch::domain::members::MemberError;
 use avouch::domain::refusal::{OpenQuestion, Refusal as R};
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::http::error::code_and_status;
@@ -193,6 +194,14 @@ every_refusal! {
         Api, "the id is taken", "choose another";
     R::IssuerDeclared => R::IssuerDeclared;
         Api, "the issuer is declared in the configuration", "change it there, then SIGHUP";
+    R::Exists(_) => R::Exists("a user with this e-mail address");
+        Api, "what is to be added is there", "change it, or choose another name";
+    R::MemberWrong(_) => R::MemberWrong(MemberError::new("redirect_uris", "it has more than 32 entries"));
+        Api, "a member of what is to be added or changed breaks a rule", "mend what the detail names";
+    R::Declared => R::Declared;
+        Api, "the user, client or service is the configuration's", "change it there, then SIGHUP";
+    R::NotAdded => R::NotAdded;
+        Api, "the service was discovered or named by an agent, and nobody added it", "`POST /services`, then change it";
     R::NotDeclared => R::NotDeclared;
         Api, "what is to be enabled disappeared from the configuration", "declare it there again, then SIGHUP";
     R::IssuerDefault => R::IssuerDefault;

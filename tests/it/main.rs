@@ -1,5 +1,6 @@
 //! Every test that needs more than one function: one binary, so that it is linked once. Run it with `tests/run`.
 
+mod added;
 mod administration;
 mod again;
 mod agent;
@@ -20,6 +21,7 @@ mod crossing;
 mod deliveries;
 mod delivery;
 mod demo;
+mod disabled;
 mod disclosure;
 mod discover;
 mod discovery;

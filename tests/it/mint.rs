@@ -260,8 +260,8 @@ struct Change {
 const CHANGES: [Change; 13] = [
     Change {
         name: "user disabled",
-        sql: "UPDATE account SET disabled_at = 1 WHERE email = 'alice@example.com' RETURNING id",
-        undo: "UPDATE account SET disabled_at = NULL WHERE email = 'alice@example.com' RETURNING id",
+        sql: "UPDATE account SET stopped_at = 1 WHERE email = 'alice@example.com' RETURNING id",
+        undo: "UPDATE account SET stopped_at = NULL WHERE email = 'alice@example.com' RETURNING id",
         answer: (400, "invalid_grant"),
     },
     Change {
@@ -290,8 +290,8 @@ const CHANGES: [Change; 13] = [
     },
     Change {
         name: "client disabled",
-        sql: "UPDATE client SET disabled_at = 1 WHERE client_id = 'desk-agent' RETURNING id",
-        undo: "UPDATE client SET disabled_at = NULL WHERE client_id = 'desk-agent' RETURNING id",
+        sql: "UPDATE client SET stopped_at = 1 WHERE client_id = 'desk-agent' RETURNING id",
+        undo: "UPDATE client SET stopped_at = NULL WHERE client_id = 'desk-agent' RETURNING id",
         answer: (401, "invalid_client"),
     },
     Change {

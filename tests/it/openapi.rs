@@ -31,8 +31,11 @@ fn assert_described(document: &Value, schema: &Value, value: &Value, at: &str) {
         return;
     }
     if let Value::Object(members) = value {
-        let parts = schema["allOf"].as_array().map_or_else(|| vec![schema], |all| all.iter().collect());
-        let parts: Vec<_> = parts.into_iter().map(|part| resolved(document, part)).collect();
+        let mut parts = vec![schema];
+        while let Some(at) = parts.iter().position(|part| part["allOf"].is_array()) {
+            let all = parts.remove(at)["allOf"].as_array().into_iter().flatten();
+            parts.extend(all.map(|part| resolved(document, part)));
+        }
         for (name, member) in members {
             let described = parts.iter().map(|part| &part["properties"][name]).find(|s| s.is_object());
             let described = described.unwrap_or_else(|| panic!("{at}.{name} is not described"));

@@ -145,7 +145,10 @@ async fn check_config_says_what_a_start_would_change_and_changes_nothing() {
             SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1 RETURNING description";
         database.column(insert).await;
         let (code, said) = check(&declared);
-        assert!(code == Some(0) && said.contains("a newer avouch"), "{said}");
+        assert!(
+            code == Some(3) && said.contains("a start would be refused") && said.contains("a newer avouch"),
+            "{said}"
+        );
         let output = run(database.path("").as_path(), &["serve", "--port", "0"]);
         let said = text(&output.stderr);
         assert!(output.status.code() == Some(3) && said.contains("made or migrated by a newer avouch"), "{said}");

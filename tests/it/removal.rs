@@ -123,6 +123,7 @@ both! {
             world.ended_after_start(less).await;
             assert_eq!(world.database.column("SELECT name FROM removed").await.len(), 1);
             world.ended_after_start(&ours).await;
+            withdraw_many::under_removed(&world.host).await.unwrap();
             world.clock.advance(Seconds(2));
             let record = world.api("GET", &format!("/delegations/{id}"), &world.admin_token()).await.json();
             assert_eq!(record["status"], "withdrawing", "{record}");
@@ -169,6 +170,14 @@ both! {
             let told = count("journal WHERE kind = 'withdrawal'").await;
             assert_eq!((count("removed").await, count("delegation WHERE ended_at IS NULL").await.as_str()), ("1".into(), "31"));
             world.ended_after_start(&ours).await;
+            assert_eq!((count("removed").await, count("delegation WHERE ended_at IS NULL").await.as_str()), ("1".into(), "31"));
+            let (browser, place) = (world.signed_in(ALICE).await, "/clients/desk-agent");
+            if less.contains("desk-two") {
+                assert_eq!(world.api("GET", place, &admin).await.json()["status"], "withdrawing", "a start waits for nothing");
+                assert_eq!(browser.get(&World::authorize_path("desk-agent", &[])).await.status, 400, "and gives nothing");
+            }
+            withdraw_many::under_removed(&world.host).await.unwrap();
+            assert_eq!(world.api("GET", place, &admin).await.json()["status"], "active");
             assert_eq!((count("removed").await, count("delegation WHERE ended_at IS NULL").await), ("0".into(), "0".into()));
             assert_eq!(count("journal WHERE kind = 'withdrawal'").await, (told.parse::<i64>().unwrap() + 31).to_string());
 

@@ -439,9 +439,8 @@ async fn discoveries(all: &store::Database, store: &Store) {
         assert!(tx.unused_services(&key_of("c"), 1).await.unwrap().is_empty());
         assert_eq!(tx.service_audience("s").await.unwrap().as_ref(), Some(&audience));
         assert!(tx.service_audience("nobody").await.unwrap().is_none());
-        assert!(
-            !tx.list_services("", 9).await.unwrap().is_empty() && tx.list_services("z", 9).await.unwrap().is_empty()
-        );
+        assert!(tx.administered_services("", 9).await.unwrap().iter().any(|one| one.service.audience == audience));
+        assert!(tx.administered_services("z", 9).await.unwrap().is_empty());
     });
     let due = all.read().await.unwrap().due_looks(NOW, 9).await.unwrap();
     assert_eq!((due.len(), due[0].is_used), (1, false));
@@ -480,10 +479,17 @@ async fn people_and_clients(store: &Store) {
         assert_eq!(tx.configured_services().await.unwrap(), ["https://b.example"]);
         let service = Removed::Service("https://b.example".into());
         for (by, first) in
-            [(Origin::Config, true), (Origin::Config, false), (Origin::Admin, true), (Origin::Config, false)]
+            [(Origin::Config, true), (Origin::Config, false), (Origin::Admin, true), (Origin::Admin, false)]
         {
-            assert_eq!(tx.disable(&service, by, NOW).await.unwrap(), first, "an administrator's word stands above");
+            assert_eq!(tx.disable(&service, by, NOW).await.unwrap(), first, "each says it once");
         }
+        assert!(tx.enable(&service).await.unwrap() && !tx.enable(&service).await.unwrap());
+        tx.begin_ending(&service, NOW).await.unwrap();
+        tx.lock_what(&service).await.unwrap();
+        let state = tx.administered_service("https://b.example").await.unwrap().unwrap().state;
+        assert_eq!((state.stopped_at, state.undeclared_at, state.ending_at), (None, Some(NOW), Some(NOW)));
+        tx.finish_ending(&service).await.unwrap();
+        assert_eq!(tx.state_of(&service).await.unwrap().unwrap().ending_at, None);
         assert!(tx.service("https://b.example").await.unwrap().is_none());
         assert!(tx.known_service("https://b.example").await.unwrap().unwrap().disabled);
         assert_eq!(tx.client(&id_of("c")).await.unwrap().unwrap().version, 1);
@@ -493,8 +499,10 @@ async fn people_and_clients(store: &Store) {
         tx.set_password("a1@example.com", Some("phc")).await.unwrap();
         let stored = tx.account_by_email("a1@example.com").await.unwrap().unwrap();
         assert_eq!(tx.set_password("a1@example.com", Some("phc")).await.unwrap(), None, "nothing differs");
-        tx.end_grants(&key_of("nobody"), NOW).await.unwrap();
-        tx.close_tickets_for(AUD, NOW).await.unwrap();
+        for nobody in [Removed::User("nobody".into()), Removed::Client(key_of("nobody")), service] {
+            assert!(!tx.is_given_under(&nobody).await.unwrap());
+            assert_eq!(tx.end_given_under(&nobody, NOW, 9).await.unwrap().rows, 0);
+        }
         assert_eq!(
             tx.service_spelling(&Audience::parse("https://b.example/").unwrap()).await.unwrap(),
             None,
@@ -583,7 +591,9 @@ async fn sign_ins(store: &Store) {
 
 async fn agreed(all: &store::Database, store: &Store) {
     tx!(store, |tx| {
-        tx.lock_account(&account_key(1)).await.unwrap();
+        assert!(tx.lock_account(&account_key(1)).await.unwrap() && tx.lock_client(&key_of("c")).await.unwrap());
+        assert!(!tx.lock_account(&"nobody".into()).await.unwrap() && !tx.lock_client(&key_of("nobody")).await.unwrap());
+        assert!(tx.lock_asked(&account_key(1), &key_of("c"), AUD).await.unwrap());
         assert!(tx.add_ticket(&ticket(1)).await.unwrap());
         assert!(!tx.add_ticket(&Ticket { id: "t2".into(), ..ticket(1) }).await.unwrap(), "the same question");
         tx.polled("t1", NOW + Seconds(5)).await.unwrap();

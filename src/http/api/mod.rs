@@ -10,20 +10,23 @@ pub(super) mod services;
 pub(super) mod users;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
 use super::error::Problem;
 use super::form::{Pairs, whole};
+use super::reply::private_json;
 use crate::domain::Vocabulary;
-use crate::domain::administered::State;
-use crate::domain::issuer::Origin;
+use crate::domain::administered::{Standing, State};
 use crate::domain::refusal::Refusal;
-use crate::flow::administer;
+use crate::domain::time::Timestamp;
 use crate::flow::bearer::Caller;
+use crate::flow::register::Members;
+use crate::host::App;
 
 /// Rows of a page, unless `limit` says less or more.
 const USUAL: usize = 50;
@@ -38,45 +41,55 @@ struct List<'a, T> {
     next: Option<&'a str>,
 }
 
-/// What may change of a user, client or service.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = StateChange)]
-#[serde(deny_unknown_fields)]
-struct Change {
-    /// Left out, it stays as it is.
-    #[serde(default)]
-    disabled: Option<bool>,
+/// Reads what is said of a user, client or service that is added or changed.
+async fn members(headers: &HeaderMap, body: Body) -> Result<Members, Refusal> {
+    const MAX: usize = 64 * 1024;
+    json(headers, body, MAX).await
 }
 
-/// Reads that.
-async fn change(headers: &HeaderMap, body: Body) -> Result<administer::Change, Refusal> {
-    const MAX: usize = 1024;
-    json::<Change>(headers, body, MAX).await.map(|change| change.disabled)
+/// That it is disabled, said as a change.
+fn disabled() -> Members {
+    [("disabled".to_owned(), true.into())].into_iter().collect()
+}
+
+/// The answer to what was added, at its own address.
+fn added(app: &App, path: &str, name: &str, item: &impl Serialize) -> Response {
+    let mut response = private_json(StatusCode::CREATED, item);
+    // A space would be a plus in a form; there is none in any of these names.
+    let location: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    if let Ok(location) = HeaderValue::try_from(app.issuer.url.at(&format!("/api/v1/{path}/{location}"))) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// How a user, client or service stands.
 #[derive(Serialize, ToSchema)]
 struct StateItem {
-    /// `active` or `disabled`.
+    /// `active`; `disabled` where `disabled_at` or `undeclared_at` says so; `withdrawing` where neither does any more, and what stood under it is
+    /// still being withdrawn: it is active as soon as that is done.
+    #[schema(schema_with = word_of::<Standing>)]
     status: &'static str,
-    /// Whether the configuration declares it, or did last.
+    /// Whether the configuration declares it.
     declared: bool,
     #[schema(format = DateTime)]
     created_at: String,
+    /// Since when an administrator has it disabled, who alone enables it again.
     #[schema(format = DateTime)]
     disabled_at: Option<String>,
-    /// `config`: it disappeared from the configuration, and comes back with it. `admin`: an administrator enables it again.
-    disabled_by: Option<&'static str>,
+    /// Since when the configuration declares it no longer; it comes back with that alone.
+    #[schema(format = DateTime)]
+    undeclared_at: Option<String>,
 }
 
 impl StateItem {
     fn of(state: &State) -> Self {
         Self {
-            status: state.word(),
-            declared: state.is_declared,
+            status: state.standing().as_str(),
+            declared: state.is_declared(),
             created_at: state.created_at.rfc3339(),
-            disabled_at: state.disabled.map(|(at, _)| at.rfc3339()),
-            disabled_by: state.disabled_by().map(Origin::as_str),
+            disabled_at: state.stopped_at.map(Timestamp::rfc3339),
+            undeclared_at: state.undeclared_at.map(Timestamp::rfc3339),
         }
     }
 }

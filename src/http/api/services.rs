@@ -1,5 +1,7 @@
 //! `/api/v1/services`: what is known of relying services, for the issuer's administrator.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::RawQuery;
 use axum::http::{HeaderMap, StatusCode};
@@ -10,18 +12,20 @@ use utoipa::ToSchema;
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::{Change, List, Refused, admin_only, and_one, change, cursor, json, known, limit, word_of};
+use super::{
+    List, Refused, StateItem, added, admin_only, and_one, cursor, disabled, json, known, limit, members, word_of,
+};
+use crate::domain::administered::AdministeredService;
 use crate::domain::display_name::DisplayName;
 use crate::domain::ids::Audience;
 use crate::domain::notice::Format;
 use crate::domain::refusal::Refusal;
-use crate::domain::service::KnownService;
 use crate::domain::service_policy::NoticeEndpoint;
 use crate::domain::time::Timestamp;
 use crate::domain::understood::{Dialect, Takes, Understood, Verdict};
 use crate::error::Error;
-use crate::flow::administer;
 use crate::flow::bearer::Caller;
+use crate::flow::register;
 use crate::flow::services::{self, Record};
 use crate::host::App;
 
@@ -65,6 +69,18 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     let next = (rows.len() > limit).then(|| rows[limit - 1].service.id.as_deref().unwrap_or_default());
     let items: Vec<_> = rows.iter().take(limit).map(ServiceItem::of).collect();
     Ok(private_json(StatusCode::OK, &List { items, next }))
+}
+
+/// Adds a service, which an administrator answers for from then on, whatever it says of itself.
+#[utoipa::path(
+    post, path = "/api/v1/services", tag = "services", operation_id = "add_service",
+    request_body = NewService,
+    responses((status = 201, body = ServiceRecord), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn post(app: App, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let record = register::add_service(&app, members(&headers, body).await?).await?;
+    Ok(added(&app, "services", record.known.service.id.as_deref().unwrap_or_default(), &ServiceRecord::of(&record)))
 }
 
 /// One service, with what was understood of it.
@@ -111,12 +127,12 @@ pub(in crate::http) async fn unpin(app: App, caller: Caller, Segment(id): Segmen
     Ok(shown(&services::unpin(&app, &services::audience(&app, &id).await?).await?))
 }
 
-/// Disables or enables a service, declared or not. Nobody is vouched for at a disabled one, and what users agreed to there is withdrawn; that
+/// Changes what it names and nothing else, of a service that was added; null takes something away. Any service is disabled and enabled. Nobody is vouched for at a disabled one, and what users agreed to there is withdrawn; that
 /// holds until it is enabled again, whatever the configuration declares, and what was withdrawn does not come back.
 #[utoipa::path(
     patch, path = "/api/v1/services/{id}", tag = "services", operation_id = "change_service",
     params(("id" = String, Path)),
-    request_body = Change,
+    request_body = ServiceChange,
     responses((status = 200, body = ServiceRecord), (status = "default", response = Refused)),
 )]
 pub(in crate::http) async fn patch(
@@ -128,7 +144,7 @@ pub(in crate::http) async fn patch(
 ) -> Result<Response, Error> {
     admin_only(&caller)?;
     let audience = services::audience(&app, &id).await?;
-    Ok(shown(&administer::change_service(&app, &audience, change(&headers, body).await?).await?))
+    Ok(shown(&register::change_service(&app, &audience, members(&headers, body).await?).await?))
 }
 
 /// Disables a service. What is on record of it is kept, and it can be enabled again.
@@ -140,19 +156,11 @@ pub(in crate::http) async fn patch(
 pub(in crate::http) async fn delete(app: App, caller: Caller, Segment(id): Segment) -> Result<Response, Error> {
     admin_only(&caller)?;
     let audience = services::audience(&app, &id).await?;
-    Ok(shown(&administer::change_service(&app, &audience, Some(true)).await?))
+    Ok(shown(&register::change_service(&app, &audience, disabled()).await?))
 }
 
 fn shown(record: &Record) -> Response {
-    let look = record.look.as_ref();
-    let item = ServiceRecord {
-        service: ServiceItem::of(&record.known),
-        looked_at: look.map(|look| look.looked_at.rfc3339()),
-        fresh_until: look.map(|look| look.fresh_until.rfc3339()),
-        missed_at: look.and_then(|look| look.missed_at).map(Timestamp::rfc3339),
-        understood: look.map(|look| &look.understood),
-    };
-    private_json(StatusCode::OK, &item)
+    private_json(StatusCode::OK, &ServiceRecord::of(record))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -160,10 +168,8 @@ fn shown(record: &Record) -> Response {
 struct ServiceItem<'a> {
     id: &'a str,
     audience: &'a str,
-    /// Whose word it is: `declared` (the configuration's), `pinned` (an operator's), `discovered` (its own), `unknown` (nobody's).
+    /// Whose word it is: `declared` (the configuration's), `added` (an administrator's), `pinned` (an operator's), `discovered` (its own), `unknown` (nobody's).
     source: &'static str,
-    /// `active`, or `disabled` where the configuration declares it no longer or an administrator disabled it.
-    status: &'static str,
     name: Option<&'a str>,
     takes_id_jags: bool,
     /// What leaves about a user.
@@ -173,6 +179,8 @@ struct ServiceItem<'a> {
     scopes: &'a [String],
     /// Where it is told of withdrawals.
     notices: Vec<NoticeItem<'a>>,
+    #[serde(flatten)]
+    state: StateItem,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -204,9 +212,69 @@ struct ServiceRecord<'a> {
     understood: Option<&'a Understood>,
 }
 
+impl<'a> ServiceRecord<'a> {
+    fn of(record: &'a Record) -> Self {
+        let look = record.look.as_ref();
+        Self {
+            service: ServiceItem::of(&record.known),
+            looked_at: look.map(|look| look.looked_at.rfc3339()),
+            fresh_until: look.map(|look| look.fresh_until.rfc3339()),
+            missed_at: look.and_then(|look| look.missed_at).map(Timestamp::rfc3339),
+            understood: look.map(|look| &look.understood),
+        }
+    }
+}
+
+/// What an administrator says of a service.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands for its members, which `flow::register` reads")]
+struct NewService {
+    /// Its issuer identifier, byte for byte.
+    audience: String,
+    name: Option<String>,
+    /// None: those at its own origin.
+    resources: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
+    /// A client's id at the service, by its id here.
+    client_ids: Option<BTreeMap<String, String>>,
+    /// What leaves about a user.
+    claims: Option<Vec<String>>,
+    /// Seconds: an older sign-in is refused.
+    max_auth_age: Option<i64>,
+    /// Where it is told of withdrawals. One that takes `logout+jwt` or `secevent+jwt` speaks auth.md.
+    notices: Option<Vec<NewNotice>>,
+    /// `ES256` unless said, or `RS256`.
+    signing_alg: Option<String>,
+}
+
+/// The same, but for the audience, and whether the service is disabled.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands for its members, which `flow::register` reads")]
+struct ServiceChange {
+    name: Option<String>,
+    resources: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
+    client_ids: Option<BTreeMap<String, String>>,
+    claims: Option<Vec<String>>,
+    max_auth_age: Option<i64>,
+    notices: Option<Vec<NewNotice>>,
+    signing_alg: Option<String>,
+    disabled: Option<bool>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands for its members, which `flow::register` reads")]
+struct NewNotice {
+    #[schema(schema_with = word_of::<Format>)]
+    format: String,
+    endpoint: String,
+    event: Option<String>,
+    unproven: Option<bool>,
+}
+
 impl<'a> ServiceItem<'a> {
-    fn of(known: &'a KnownService) -> Self {
-        let KnownService { service, disabled } = known;
+    fn of(known: &'a AdministeredService) -> Self {
+        let AdministeredService { service, state } = known;
         let policy = &service.policy;
         let notice = |n: &'a NoticeEndpoint| NoticeItem {
             format: n.format.as_str(),
@@ -218,13 +286,13 @@ impl<'a> ServiceItem<'a> {
             id: service.id.as_deref().unwrap_or_default(),
             audience: service.audience.as_str(),
             source: service.source.name(),
-            status: if *disabled { "disabled" } else { "active" },
             name: policy.name.as_ref().map(DisplayName::as_str),
             takes_id_jags: policy.takes_id_jag,
             claims: policy.claims.iter().map(|claim| claim.as_str()).collect(),
             resources: &policy.resources,
             scopes: &policy.scopes,
             notices: policy.notices.iter().map(notice).collect(),
+            state: StateItem::of(state),
         }
     }
 }

@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 use super::super::extract::Segment;
 use super::super::form::Pairs;
 use super::super::reply::private_json;
-use super::{Change, List, Refused, StateItem, admin_only, and_one, change, known, limit};
+use super::{List, Refused, StateItem, added, admin_only, and_one, disabled, known, limit, members};
 use crate::domain::administered::AdministeredUser;
 use crate::domain::ids::Subject;
 use crate::domain::refusal::Refusal;
 use crate::error::Error;
-use crate::flow::administer;
 use crate::flow::bearer::Caller;
+use crate::flow::{administer, register};
 use crate::host::App;
 
 /// The users of the issuer, by `sub`.
@@ -43,6 +43,18 @@ pub(in crate::http) async fn list(app: App, caller: Caller, RawQuery(query): Raw
     Ok(private_json(StatusCode::OK, &List { items, next }))
 }
 
+/// Adds a user. With neither `password` nor `password_hash` nobody signs in as them by a password.
+#[utoipa::path(
+    post, path = "/api/v1/users", tag = "users", operation_id = "add_user",
+    request_body = NewUser,
+    responses((status = 201, body = UserItem), (status = "default", response = Refused)),
+)]
+pub(in crate::http) async fn post(app: App, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Error> {
+    admin_only(&caller)?;
+    let user = register::add_user(&app, members(&headers, body).await?).await?;
+    Ok(added(&app, "users", user.account.sub.as_str(), &UserItem::of(&user)))
+}
+
 /// One user.
 #[utoipa::path(
     get, path = "/api/v1/users/{sub}", tag = "users", operation_id = "get_user",
@@ -55,12 +67,13 @@ pub(in crate::http) async fn get(app: App, caller: Caller, Segment(sub): Segment
     Ok(private_json(StatusCode::OK, &UserItem::of(&user)))
 }
 
-/// Disables or enables a user. A disabled one is signed out and vouched for no more, and what they agreed to is withdrawn; that holds until
+/// Changes what it names and nothing else; null takes something away. What the configuration declares is changed there, disabling aside. Another
+/// password signs the user out everywhere. A disabled one is signed out and vouched for no more, and what they agreed to is withdrawn; that holds until
 /// they are enabled again, whatever the configuration declares, and what was withdrawn does not come back.
 #[utoipa::path(
     patch, path = "/api/v1/users/{sub}", tag = "users", operation_id = "change_user",
     params(("sub" = String, Path)),
-    request_body = Change,
+    request_body = UserChange,
     responses((status = 200, body = UserItem), (status = "default", response = Refused)),
 )]
 pub(in crate::http) async fn patch(
@@ -71,7 +84,7 @@ pub(in crate::http) async fn patch(
     body: Body,
 ) -> Result<Response, Error> {
     admin_only(&caller)?;
-    let user = administer::change_user(&app, &named(sub)?, change(&headers, body).await?).await?;
+    let user = register::change_user(&app, &named(sub)?, members(&headers, body).await?).await?;
     Ok(private_json(StatusCode::OK, &UserItem::of(&user)))
 }
 
@@ -83,12 +96,50 @@ pub(in crate::http) async fn patch(
 )]
 pub(in crate::http) async fn delete(app: App, caller: Caller, Segment(sub): Segment) -> Result<Response, Error> {
     admin_only(&caller)?;
-    let user = administer::change_user(&app, &named(sub)?, Some(true)).await?;
+    let user = register::change_user(&app, &named(sub)?, disabled()).await?;
     Ok(private_json(StatusCode::OK, &UserItem::of(&user)))
 }
 
 fn named(sub: String) -> Result<Subject, Refusal> {
     Subject::try_from(sub).map_err(|_| Refusal::NotFound)
+}
+
+/// What is known of a user (OpenID Connect Core section 5.1), as it is given.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands for its members, which `flow::register` reads")]
+struct NewUser {
+    email: String,
+    #[schema(required = false)]
+    email_verified: bool,
+    name: Option<String>,
+    /// In E.164 form.
+    phone_number: Option<String>,
+    #[schema(required = false)]
+    phone_number_verified: bool,
+    /// Hashed at once, and kept nowhere else.
+    #[schema(write_only)]
+    password: Option<String>,
+    /// In its place: argon2id in PHC string form, as `avouch user hash-password` prints it.
+    #[schema(write_only)]
+    password_hash: Option<String>,
+}
+
+/// The same, but for the e-mail address, and whether the user is disabled.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "stands for its members, which `flow::register` reads")]
+struct UserChange {
+    #[schema(required = false)]
+    email_verified: bool,
+    name: Option<String>,
+    phone_number: Option<String>,
+    #[schema(required = false)]
+    phone_number_verified: bool,
+    #[schema(write_only)]
+    password: Option<String>,
+    #[schema(write_only)]
+    password_hash: Option<String>,
+    #[schema(required = false)]
+    disabled: bool,
 }
 
 #[derive(Serialize, ToSchema)]
