@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::Failure;
 use crate::config::shell_variable;
 use crate::lab::probe::report::terminal::Look;
 
@@ -86,6 +87,58 @@ impl Place {
                 fresh(beside)?.write_all(text.as_bytes())?;
                 fs::rename(&*beside, path)
             }
+        }
+    }
+}
+
+/// The files of a run, each with how it is written. Every path is tried before anything is sent to anybody, and no two are one.
+pub(super) struct Places<Form>(Vec<(Form, Place)>);
+
+impl<Form> Places<Form> {
+    /// Sees that each path that an option names can be written.
+    pub(super) fn open<'a>(
+        options: impl IntoIterator<Item = (&'static str, &'a Option<PathBuf>, Form)>,
+    ) -> Result<Self, Failure> {
+        let (mut places, mut taken) = (Vec::new(), Vec::<(&str, PathBuf)>::new());
+        for (option, path, form) in options {
+            let Some(path) = path else { continue };
+            let wrong = |problem: String| Failure::Usage(format!("{option} {}: {problem}", path.display()));
+            let place = Place::open(path).map_err(|problem| wrong(problem.to_string()))?;
+            if let Some((other, _)) = taken.iter().find(|(_, other)| other == place.path()) {
+                return Err(wrong(format!("{other} writes there as well")));
+            }
+            taken.push((option, place.path().to_owned()));
+            places.push((form, place));
+        }
+        Ok(Self(places))
+    }
+
+    /// Takes the first one out that is written so.
+    pub(super) fn take(&mut self, wanted: impl Fn(&Form) -> bool) -> Option<Place> {
+        let at = self.0.iter().position(|(form, _)| wanted(form))?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Whether standard output is among them: what is for people goes to standard error then.
+    fn takes_stdout(&self) -> bool {
+        self.0.iter().any(|(_, place)| matches!(place, Place::Stdout))
+    }
+
+    /// Writes them all, each whole or not at all. Called again it replaces what it wrote, other than on standard output.
+    pub(super) fn write(&mut self, text: impl Fn(&Form) -> String) -> Result<(), Failure> {
+        for (form, place) in &mut self.0 {
+            let written = place.write(&text(form));
+            written.map_err(|problem| Failure::Unable(format!("{}: {problem}", place.path().display())))?;
+        }
+        Ok(())
+    }
+
+    /// Tells people, who may want colours where they read.
+    pub(super) fn tell(&self, text: impl Fn(Look) -> String) {
+        if self.takes_stdout() {
+            say!("{}", text(look(&std::io::stderr())).trim_end());
+        } else {
+            out!("{}", text(look(&std::io::stdout())).trim_end());
         }
     }
 }

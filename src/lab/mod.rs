@@ -11,4 +11,6 @@ pub mod mint;
 pub mod pages;
 pub mod probe;
 pub mod sandbox;
+#[cfg(test)]
+mod testing;
 pub mod vectors;

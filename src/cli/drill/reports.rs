@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::super::Failure;
-use super::super::files::{Place, look, text_of};
+use super::super::files::{Place, Places, text_of};
 use crate::lab::drill::Keep;
 use crate::lab::drill::report::Report;
 use crate::lab::drill::view::{Outcome, html, json, junit, outcome, terminal};
@@ -13,7 +13,7 @@ use crate::lab::drill::view::{Outcome, html, json, junit, outcome, terminal};
 #[derive(clap::Args)]
 #[group(id = "DrillReports", multiple = true)]
 pub(super) struct Arguments {
-    /// Write the report as JSON; - is standard output
+    /// Write the report as JSON (docs/drill-report.schema.json); - is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write it as JUnit XML
@@ -32,9 +32,9 @@ pub(super) struct Arguments {
 
 type Form = fn(&Report, bool) -> String;
 
-/// The files of a run.
+/// The files of a run; what was reached is kept in one that is written meanwhile.
 pub(super) struct Reports {
-    files: Vec<(Form, Place)>,
+    files: Places<Option<Form>>,
     state: Option<Arc<Mutex<Place>>>,
     reached: Option<Report>,
     strict: bool,
@@ -49,20 +49,10 @@ impl Reports {
             ("--html", &arguments.html, Some(|report, _| html::render(report))),
             ("--state", &arguments.state, None),
         ];
-        let (mut files, mut state, mut reached) = (Vec::new(), None, None);
-        let mut taken: Vec<(&str, PathBuf)> = Vec::new();
-        for (option, path, form) in forms {
-            let Some(path) = path else { continue };
-            let wrong = |problem: String| Failure::Usage(format!("{option} {}: {problem}", path.display()));
-            let place = Place::open(path).map_err(|problem| wrong(problem.to_string()))?;
-            if let Some((other, _)) = taken.iter().find(|(_, other)| other == place.path()) {
-                return Err(wrong(format!("{other} writes there as well")));
-            }
-            taken.push((option, place.path().to_owned()));
-            if let Some(form) = form {
-                files.push((form, place));
-                continue;
-            }
+        let mut files = Places::open(forms)?;
+        let (mut state, mut reached) = (None, None);
+        if let (Some(place), Some(path)) = (files.take(Option::is_none), &arguments.state) {
+            let wrong = |problem: String| Failure::Usage(format!("--state {}: {problem}", path.display()));
             if !matches!(place, Place::File { .. }) {
                 return Err(wrong("what was reached is kept in a file".to_owned()));
             }
@@ -94,20 +84,12 @@ impl Reports {
     /// Writes them all, each whole or not at all.
     pub(super) fn write(&mut self, report: &Report) -> Result<(), Failure> {
         (self.keeper())(report);
-        for (form, place) in &mut self.files {
-            let written = place.write(&form(report, self.strict));
-            written.map_err(|problem| Failure::Unable(format!("{}: {problem}", place.path().display())))?;
-        }
-        Ok(())
+        self.files.write(|form| form.map_or_else(String::new, |form| form(report, self.strict)))
     }
 
     /// Tells people, and how the run ends.
     pub(super) fn conclude(&self, report: &Report) -> Result<(), Failure> {
-        if self.files.iter().any(|(_, place)| matches!(place, Place::Stdout)) {
-            say!("{}", terminal::render(report, look(&std::io::stderr())).trim_end());
-        } else {
-            out!("{}", terminal::render(report, look(&std::io::stdout())).trim_end());
-        }
+        self.files.tell(|look| terminal::render(report, look));
         match outcome(report, self.strict) {
             Outcome::Fine => Ok(()),
             Outcome::Short(why) => Err(Failure::Short(why)),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use super::super::files::{Place, look, text_of};
+use super::super::files::{Places, look, text_of};
 use crate::lab::probe::report::baseline::{self, Baseline};
 use crate::lab::probe::report::compare;
 use crate::lab::probe::report::terminal;
@@ -68,9 +68,7 @@ impl Reading {
 type Form = fn(&View<'_>) -> String;
 
 /// The files of a run.
-pub(super) struct Reports {
-    files: Vec<(Form, Place)>,
-}
+pub(super) struct Reports(Places<Form>);
 
 impl Reports {
     /// Sees that each path can be written, and that no two are one.
@@ -84,45 +82,18 @@ impl Reports {
                 Baseline::of(view.report, view.strict, view.baseline)
             }),
         ];
-        let (mut files, mut taken): (_, Vec<(&str, PathBuf)>) = (Vec::new(), Vec::new());
-        for (option, path, form) in forms {
-            let Some(path) = path else { continue };
-            let wrong = |problem: String| Failure::Usage(format!("{option} {}: {problem}", path.display()));
-            let place = Place::open(path).map_err(|problem| wrong(problem.to_string()))?;
-            if let Some((other, _)) = taken.iter().find(|(_, other)| other == place.path()) {
-                return Err(wrong(format!("{other} writes there as well")));
-            }
-            taken.push((option, place.path().to_owned()));
-            files.push((form, place));
-        }
-        Ok(Self { files })
+        Places::open(forms).map(Self)
     }
 
-    /// Whether standard output is taken, and what is for people goes to standard error.
-    pub(super) fn take_stdout(&self) -> bool {
-        self.files.iter().any(|(_, place)| matches!(place, Place::Stdout))
-    }
-
-    /// Writes them all, each whole or not at all. Called again it replaces what it wrote, other than on standard output.
+    /// Writes them all, each whole or not at all.
     pub(super) fn write(&mut self, report: &Report, reading: &Reading) -> Result<(), Failure> {
-        for (form, place) in &mut self.files {
-            let text = form(&reading.view(report));
-            let written = place.write(&text);
-            written.map_err(|problem| Failure::Unable(format!("{}: {problem}", place.path().display())))?;
-        }
-        Ok(())
+        self.0.write(|form| form(&reading.view(report)))
     }
 
     /// Tells people, and how the run ends.
     pub(super) fn conclude(&self, report: &Report, reading: &Reading) -> Result<(), Failure> {
         let view = reading.view(report);
-        if self.take_stdout() {
-            let text = terminal::render(&view, look(&std::io::stderr()));
-            say!("{}", text.trim_end());
-        } else {
-            let text = terminal::render(&view, look(&std::io::stdout()));
-            out!("{}", text.trim_end());
-        }
+        self.0.tell(|look| terminal::render(&view, look));
         match view.outcome() {
             Outcome::Fine => Ok(()),
             Outcome::Short(why) => Err(Failure::Short(why)),

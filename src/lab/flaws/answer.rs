@@ -93,6 +93,13 @@ impl Dialect {
         }
     }
 
+    /// What JSON names, as a person would call it.
+    #[must_use]
+    pub fn title_of(name: &str) -> &str {
+        let known = Self::ALL.into_iter().find(|dialect| dialect.as_str() == name);
+        if let Some(known) = known { known.title() } else { name }
+    }
+
     /// As JSON names it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

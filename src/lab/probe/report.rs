@@ -9,6 +9,7 @@ use crate::lab::flaws::Dialect;
 pub mod advice;
 pub mod baseline;
 pub mod compare;
+pub(in crate::lab) mod exchange;
 pub mod grade;
 pub mod html;
 pub mod json;
@@ -163,9 +164,7 @@ impl Report {
     /// How it talks, as a person would call it.
     #[must_use]
     pub fn speaks(&self) -> Option<String> {
-        let name = self.dialect.as_ref()?;
-        let known = Dialect::ALL.into_iter().find(|dialect| dialect.as_str() == name);
-        Some(known.map_or_else(|| name.clone(), |dialect| dialect.title().to_owned()))
+        self.dialect.as_deref().map(|name| Dialect::title_of(name).to_owned())
     }
 
     /// How many checks came to a verdict.

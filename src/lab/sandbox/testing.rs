@@ -7,10 +7,9 @@ use std::time::Duration;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use url::Url;
 
-use super::{Client, Options, Sandbox, new};
+use super::{Options, Sandbox};
 use crate::clock::Clock;
 use crate::domain::claims::{ID_JAG, LOGOUT, REVOKED_EVENT};
 use crate::domain::ids::IssuerUrl;
@@ -18,9 +17,9 @@ use crate::domain::rotation::SigningAlg;
 use crate::domain::time::{Seconds, Timestamp};
 use crate::jose::{SealingKey, SigningKey};
 use crate::lab::flaws::Dialect;
-use crate::net::{Method, Net, Policy, Request, Response};
+use crate::lab::testing::{a_sandbox, client, net, serve};
+use crate::net::{Method, Net, Request, Response};
 use crate::rng::Rng;
-use crate::secret::Secret;
 
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000);
 
@@ -35,15 +34,6 @@ pub(super) fn signed(key: &SigningKey, typ: &str, claims: &(impl serde::Serializ
         Poll::Ready(token) => token.unwrap(),
         Poll::Pending => panic!("the key is not in memory"),
     }
-}
-
-/// A router on a free port for as long as the test's runtime lives; the router is made when the origin is known.
-pub(super) async fn serve(router: impl FnOnce(&str) -> axum::Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    let router = router(&origin);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    origin
 }
 
 /// Publishes documents by path and counts what is fetched.
@@ -108,12 +98,11 @@ impl World {
     pub(super) async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let clock = Clock::fixed(NOW);
         let mut options = Options::strict(clock.clone(), Rng::seeded(2));
-        options.clients = vec![Client { id: "c".into(), secret: Secret::new("s") }];
+        options.clients = vec![client("c")];
         change(&mut options);
-        let mut made = None;
-        let aud = serve(|origin| made.insert(new(origin.to_owned(), options).unwrap()).router()).await;
-        let net = Net::new(Policy { allow_private_addresses: true, ..Policy::default() }).unwrap();
-        Self { sandbox: made.unwrap(), provider: Provider::start().await, clock, aud, net, rng: Rng::seeded(3) }
+        let (aud, sandbox) = a_sandbox(options).await;
+        let net = net();
+        Self { sandbox, provider: Provider::start().await, clock, aud, net, rng: Rng::seeded(3) }
     }
 
     /// The claims of a good assertion, with others; a null takes one away.

@@ -1,17 +1,15 @@
 //! A report as one page that people show each other: a single file, nothing fetched, nothing run, everything in it escaped.
 
 use askama::Template;
-use serde_json::Value;
 
-use super::text::{self, block, clip, line};
+use super::exchange::{Exchange, class};
+use super::text::{self, block, line};
 use super::view::View;
 use super::{Checked, Ending, Evidence, Group, Report, Verdict};
 use crate::lab::pages::Frame;
 
 /// Thousandths, of which the bar is made.
 const WHOLE: usize = 1000;
-/// Most characters of an answer on the line that says what came.
-const ANSWER: usize = 160;
 
 #[derive(Template)]
 #[template(path = "probe.html")]
@@ -85,21 +83,7 @@ struct Row {
     expected: String,
     received: Option<String>,
     reason: String,
-    evidence: Vec<Sent>,
-}
-
-struct Sent {
-    what: String,
-    open: bool,
-    curl: String,
-    token: Option<Token>,
-    came: String,
-    body: String,
-}
-
-struct Token {
-    header: String,
-    claims: String,
+    evidence: Vec<Exchange>,
 }
 
 /// The page.
@@ -137,14 +121,6 @@ pub fn render(view: &View<'_>) -> String {
         groups: groups(view),
     };
     page.render().unwrap_or_default()
-}
-
-/// As the stylesheet calls it.
-fn class(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::CouldNotRun => "could-not-run",
-        other => other.title(),
-    }
 }
 
 fn share(report: &Report) -> Vec<Share> {
@@ -241,29 +217,8 @@ fn row(view: &View<'_>, check: &Checked) -> Row {
         expected: line(&check.expected),
         received: decisive.map(super::terminal::received),
         reason: line(&check.reason),
-        evidence: check.evidence.iter().map(|evidence| sent(evidence, is_decisive(evidence))).collect(),
+        evidence: check.evidence.iter().map(|evidence| Exchange::of(evidence, is_decisive(evidence))).collect(),
     }
-}
-
-fn sent(evidence: &Evidence, decisive: bool) -> Sent {
-    let took = text::duration(evidence.took_ms);
-    let token = evidence.token.as_ref();
-    let token = token.map(|token| Token { header: pretty(&token.header), claims: pretty(&token.claims) });
-    let (came, body) = match (&evidence.answer, &evidence.failure) {
-        (Some(answer), _) => {
-            let code = answer.code.as_ref().map(|code| format!(" {}", clip(code, ANSWER))).unwrap_or_default();
-            (format!("Answer after {took}: {}{code}", answer.status), block(&answer.body))
-        }
-        (None, failure) => {
-            let why = failure.as_deref().map_or("nothing came".to_owned(), |failure| clip(failure, ANSWER));
-            (format!("No answer in {took}: {why}"), String::new())
-        }
-    };
-    Sent { what: line(&evidence.what), open: decisive, curl: line(&evidence.curl), token, came, body }
-}
-
-fn pretty(value: &Value) -> String {
-    block(&serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
 #[cfg(test)]

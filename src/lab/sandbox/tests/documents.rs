@@ -22,8 +22,9 @@ use tower_service::Service as _;
 use crate::domain::ids::Jti;
 use crate::lab::flaws::{Answer, Cast, Document, Flaw, Level, Response as Way, Terms, all};
 use crate::lab::issuer::LabIssuer;
-use crate::lab::sandbox::testing::{NOW, serve};
+use crate::lab::sandbox::testing::NOW;
 use crate::lab::sandbox::*;
+use crate::lab::testing::serve;
 use crate::secret::Secret;
 
 const ORIGIN: &str = "http://127.0.0.1:8000";
