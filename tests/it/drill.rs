@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::harness::{Answer, Serving, both, client, run, text};
 use crate::keys::look;
+use crate::probe_reports::are_as_the_schema_says;
 
 /// Exit code, standard output and standard error.
 fn drill(folder: &Path, args: &[&str]) -> (i32, String, String) {
@@ -48,8 +49,10 @@ fn what_is_wrong_is_told_before_anything_is_sent() {
     assert_eq!(drill(folder.path(), &["rotation"]).0, 2, "no service");
     let (code, out, _) = drill(folder.path(), &["rotation", "--list"]);
     assert!(code == 0 && out.contains("rfc7517/5/jwks-kty-unknown"), "{out}");
-    let (code, out, _) = drill(folder.path(), &["compromise", "--service", &service, "--listen", "127.0.0.1:0"]);
+    let args = ["compromise", "--service", &service, "--listen", "127.0.0.1:0", "--json", "r.json"];
+    let (code, out, _) = drill(folder.path(), &args);
     assert!(code == 3 && out.contains("unknown"), "{out}");
+    are_as_the_schema_says("drill-report", &[folder.path().join("r.json")]);
 }
 
 #[tokio::test]
@@ -103,6 +106,7 @@ async fn three_services_side_by_side_of_which_one_is_deaf() {
         assert!(!page.contains(key["d"].as_str().unwrap()) && !page.contains("Bearer ey"), "{page}");
     }
     assert!(read("r.html").contains("<svg") && read("r.xml").contains("<testsuite"));
+    are_as_the_schema_says("drill-report", &["r.json", "kept.json"].map(|name| folder.path().join(name)));
 
     // What was reached is kept: the same drill sends nothing any more, and another one is refused.
     let events = async || {
@@ -217,6 +221,7 @@ async fn no_flaw_is_ever_served_by_an_issuer_at_work() {
     assert!(code == 0 && !out.contains("a new key is published"), "{out}{said}");
     let report: Value = serde_json::from_str(&fs::read_to_string(folder.path().join("r.json")).unwrap()).unwrap();
     assert_eq!((&report["live"], &report["issuer"]), (&true.into(), &url.as_str().into()));
+    are_as_the_schema_says("drill-report", &[folder.path().join("r.json")]);
     let set = text(&run(folder.path(), &["keys", "export"]).stdout);
     let published: Value = serde_json::from_str(&set).unwrap();
     assert_eq!(published["keys"].as_array().unwrap().len(), 2, "{set}");

@@ -1,14 +1,16 @@
 //! A report as one page: a single file, nothing fetched, nothing run, everything in it escaped.
 
 use askama::Template;
-use serde_json::json;
 
 use super::line::{Line, draw, sentence};
+use super::terminal::skipped;
 use crate::lab::drill::report::{self, Report, Service, Standing};
-use crate::lab::examine::found::{Evidence, Verdict};
+use crate::lab::examine::found::Verdict;
+use crate::lab::flaws::Dialect;
 use crate::lab::pages::Frame;
+use crate::lab::probe::report::exchange::{Exchange, class};
 use crate::lab::probe::report::terminal::received;
-use crate::lab::probe::report::text::{self, block, line};
+use crate::lab::probe::report::text::{self, line};
 
 #[derive(Template)]
 #[template(path = "drill.html")]
@@ -34,6 +36,7 @@ struct Shown {
     line: Option<Line>,
     moments: Vec<(String, String)>,
     steps: Vec<Row>,
+    left_out: Vec<LeftOut>,
 }
 
 struct Row {
@@ -49,15 +52,13 @@ struct Row {
     at: Option<String>,
     measured: Option<String>,
     received: Option<String>,
-    evidence: Vec<Sent>,
+    evidence: Vec<Exchange>,
 }
 
-struct Sent {
-    what: String,
-    curl: String,
-    token: Option<String>,
-    came: String,
-    body: String,
+/// Steps that were not taken, for one and the same reason.
+struct LeftOut {
+    why: String,
+    steps: Vec<(String, String)>,
 }
 
 /// The page.
@@ -90,11 +91,10 @@ pub fn render(report: &Report) -> String {
 }
 
 fn shown(n: usize, service: &Service) -> Shown {
-    let known = [
-        ("Known as", &service.audience),
-        ("Speaks", &service.dialect),
-        ("Vouched for by", &Some(service.issuer.clone())),
-    ];
+    let speaks = service.dialect.as_deref().map(|name| Dialect::title_of(name).to_owned());
+    let taken = service.steps.iter().filter(|step| step.verdict != Verdict::Skipped);
+    let known =
+        [("Known as", &service.audience), ("Speaks", &speaks), ("Vouched for by", &Some(service.issuer.clone()))];
     let count = |verdict: &Verdict| (service.count(*verdict), verdict.title());
     let counts = Verdict::ALL.iter().map(count).filter(|(n, _)| *n > 0).map(|(n, title)| format!("{n} {title}"));
     Shown {
@@ -109,7 +109,8 @@ fn shown(n: usize, service: &Service) -> Shown {
         remarks: service.remarks.iter().map(|remark| line(remark)).collect(),
         line: draw(service),
         moments: service.moments.iter().map(|moment| (text::duration(moment.at_ms), line(&sentence(moment)))).collect(),
-        steps: service.steps.iter().map(|step| row(n, step)).collect(),
+        steps: taken.map(|step| row(n, step)).collect(),
+        left_out: skipped(service).into_iter().map(left_out).collect(),
     }
 }
 
@@ -122,12 +123,8 @@ fn standing_class(standing: Standing) -> &'static str {
     }
 }
 
-/// As the stylesheet calls it.
-fn class(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::CouldNotRun => "could-not-run",
-        other => other.title(),
-    }
+fn left_out((why, steps): (&str, Vec<&report::Step>)) -> LeftOut {
+    LeftOut { why: line(why), steps: steps.iter().map(|step| (line(&step.id), line(&step.meaning))).collect() }
 }
 
 fn row(service: usize, step: &report::Step) -> Row {
@@ -144,20 +141,6 @@ fn row(service: usize, step: &report::Step) -> Row {
         at: step.at_ms.map(text::duration),
         measured: step.measured_ms.map(text::duration),
         received: step.evidence.last().map(received),
-        evidence: step.evidence.iter().map(sent).collect(),
+        evidence: step.evidence.iter().map(|evidence| Exchange::of(evidence, false)).collect(),
     }
-}
-
-fn sent(evidence: &Evidence) -> Sent {
-    let took = text::duration(evidence.took_ms);
-    let token = evidence.token.as_ref().map(|token| {
-        let both = json!({"header": token.header, "claims": token.claims});
-        block(&serde_json::to_string_pretty(&both).unwrap_or_default())
-    });
-    let came = match &evidence.answer {
-        Some(_) => format!("Answer after {took}: {}", received(evidence)),
-        None => format!("No answer in {took}: {}", received(evidence)),
-    };
-    let body = evidence.answer.as_ref().map(|answer| block(&answer.body)).unwrap_or_default();
-    Sent { what: line(&evidence.what), curl: line(&evidence.curl), token, came, body }
 }

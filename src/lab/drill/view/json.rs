@@ -1,4 +1,4 @@
-//! A report as JSON, which a later run can go on from.
+//! A report as JSON, for programs, and for a later run to go on from: `docs/drill-report.schema.json` says what is in it.
 
 use crate::lab::drill::report::{Report, SCHEMA};
 use crate::lab::probe::report::json::pretty;

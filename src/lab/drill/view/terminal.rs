@@ -47,7 +47,8 @@ pub fn render(report: &Report, look: Look) -> String {
                 put(&line);
             }
         }
-        for (reason, names) in skipped(service) {
+        for (reason, steps) in skipped(service) {
+            let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
             for (n, words) in
                 wrap(&format!("{}: {}", line(reason), names.join(", ")), width - INDENT).iter().enumerate()
             {
@@ -95,12 +96,13 @@ fn about(step: &report::Step, look: Look, width: usize) -> Vec<String> {
     lines
 }
 
-fn skipped(service: &Service) -> Vec<(&str, Vec<&str>)> {
-    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+/// Steps that were not taken, by the reason.
+pub(super) fn skipped(service: &Service) -> Vec<(&str, Vec<&report::Step>)> {
+    let mut reasons: Vec<(&str, Vec<&report::Step>)> = Vec::new();
     for step in service.steps.iter().filter(|step| step.verdict == Verdict::Skipped) {
         match reasons.iter_mut().find(|(reason, _)| *reason == step.reason) {
-            Some((_, names)) => names.push(&step.name),
-            None => reasons.push((&step.reason, vec![&step.name])),
+            Some((_, steps)) => steps.push(step),
+            None => reasons.push((&step.reason, vec![step])),
         }
     }
     reasons
