@@ -91,7 +91,7 @@ steps! {
         AuthMd "Verifying ID-JAGs", Must No [];
     REVOKED "revoked-key-is-refused"
         "Once the service has seen a key set without the revoked key, it takes nothing more by that."
-        Rfc7517 "4.5", Must No ["never-refetch-jwks" "ignore-kid"];
+        Rfc7517 "4.5", Must No ["never-refetch-jwks"];
     NOTICE_BY_NEW "notice-by-the-new-key-counts"
         "A notice of withdrawal by the new key ends a credential that an assertion by the revoked one gave."
         AuthMd "Revocation", Must No ["ignore-revocation"];
