@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::blocks::Tried;
-use super::check::{FEW_FETCHES, REFETCHES, SURVIVES};
+use super::check::{Check, FEW_FETCHES, REFETCHES, SURVIVES};
 use super::examiner::Probe;
 use super::report::{Evidence, Verdict};
 use crate::domain::rotation::SigningAlg;
@@ -38,6 +38,12 @@ impl Probe {
             return Ok(());
         }
         self.how_often_it_fetches();
+        let late = [self.late(Kind::Assertion)?, self.late(Kind::Notice)?];
+        let effects = [&REFETCHES, &SURVIVES].map(Check::Effect);
+        let is_wanted = effects.iter().any(|effect| self.options.selection.has(effect));
+        if !is_wanted && self.wanted(Kind::Jwks).is_empty() && late.iter().all(Vec::is_empty) {
+            return Ok(());
+        }
         let user = self.stage.user.clone();
         let credential = match first {
             Some(_) => self.signed_in(&user).await?.ok(),
@@ -70,20 +76,23 @@ impl Probe {
                 self.keep(flaw, Tried { verdict: Verdict::Void, why: why.into(), evidence: Vec::new() }, None);
             }
         }
-        let mut late = [Vec::new(), Vec::new()];
-        for (kind, late) in [Kind::Assertion, Kind::Notice].into_iter().zip(&mut late) {
-            for flaw in self.wanted(kind) {
-                if self.waits_for_new_keys(flaw)? {
-                    late.push(flaw);
-                }
-            }
-        }
         let [assertions, notices] = late;
         self.in_blocks(&assertions).await?;
         if self.stage.target.notices.is_some() && !self.stopped() {
             self.notices_in_blocks(&notices).await?;
         }
         Ok(())
+    }
+
+    /// Flaws of a kind that only a key shows that the service has to fetch.
+    fn late(&mut self, kind: Kind) -> Result<Vec<&'static Flaw>, JoseError> {
+        let mut late = Vec::new();
+        for flaw in self.wanted(kind) {
+            if self.waits_for_new_keys(flaw)? {
+                late.push(flaw);
+            }
+        }
+        Ok(late)
     }
 
     fn has_fetched_since(&self, when: Instant) -> bool {

@@ -30,7 +30,7 @@ pub async fn outline(options: Options) -> Result<Vec<Planned>, String> {
     let target = Target::read(&understood, &known, &talk).await?;
     let cast = cast(issuer, key, &clock, &rng).map_err(|error| error.to_string())?;
     let mut stage = Stage { cast, hosted, target, talk, user, client, clock, rng };
-    let wanted = all().into_iter().filter(|check| selection.has(check));
+    let wanted = all().iter().copied().filter(|check| selection.has(check));
     Ok(wanted.map(|check| planned(&mut stage, check)).collect())
 }
 

@@ -1,38 +1,24 @@
-//! The probe against the sandbox: it passes a strict one in every dialect without a warning, and of one that does not keep a rule it finds
-//! exactly that.
+//! The probe against the sandbox, which it passes in every dialect without a warning, and against services that behave badly.
+
+mod matrix;
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::report::{self, Checked, Ending, Report, Verdict};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::ids::{Audience, IssuerUrl};
-use crate::flow::discover::discover;
+use crate::domain::ids::IssuerUrl;
 use crate::jose::LabKey;
 use crate::lab::flaws::{Answer, Broken, Class, Dialect, Rule};
 use crate::lab::hosted::Hosted;
 use crate::lab::sandbox::{self, Sandbox};
-use crate::net::{Documents, Net, Policy};
+use crate::lab::testing::{a_sandbox, client, net, serve, understood};
 use crate::rng::Rng;
 use crate::secret::Secret;
 
 const NOBODY: &str = "nobody@lab.invalid";
-
-fn net() -> Net {
-    Net::new(Policy { allow_private_addresses: true, ..Policy::default() }).unwrap()
-}
-
-/// A router on a free port for as long as the test's runtime lives; the router is made when the origin is known.
-async fn serve(router: impl FnOnce(&str) -> axum::Router) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
-    let router = router(&origin);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    origin
-}
 
 /// Who vouches, with what it publishes.
 struct Issuer {
@@ -49,32 +35,26 @@ impl Issuer {
     }
 
     async fn sandbox(&self, dialect: Dialect, broken: Broken) -> (String, Sandbox) {
-        let client = |id: &str| sandbox::Client { id: id.into(), secret: Secret::new("s") };
         let strict = sandbox::Options::strict(Clock::System, Rng::seeded(1));
         let clients = vec![client("c"), client("other")];
         let denied = vec![NOBODY.into()];
         let trust = vec![self.url.clone()];
-        let options = sandbox::Options { trust, dialect, broken, clients, denied, ..strict };
-        let mut made = None;
-        let origin = serve(|origin| made.insert(sandbox::new(origin.to_owned(), options).unwrap()).router()).await;
-        (origin, made.unwrap())
+        a_sandbox(sandbox::Options { trust, dialect, broken, clients, denied, ..strict }).await
     }
 
     async fn options(&self, origin: &str, dialect: Dialect, sandbox: Sandbox) -> Options {
-        let asked = Audience::parse(origin).unwrap();
-        let found = discover(&Documents::new(net()), &asked, Clock::System.now(), true).await;
         let user = |name: &str| User { sub: name.into(), email: Some(format!("{name}@lab.invalid")) };
         let plain = dialect == Dialect::Plain;
         Options {
             named: origin.to_owned(),
-            understood: found.understood,
+            understood: understood(origin).await,
             known: Known { dialect: Some(dialect), ..Known::default() },
             issuer: self.url.clone(),
             key: LabKey::of_seed(&[7]).unwrap(),
             hosted: self.hosted.clone(),
             user: user("probe"),
             other_user: user("other"),
-            client: plain.then(|| Client { id: "c".into(), secret: Secret::new("s") }),
+            client: plain.then(|| Client { id: "c".into(), secret: Some(Secret::new("s")) }),
             other_client: plain.then(|| "other".into()),
             selection: Selection::default(),
             passive: false,
@@ -119,67 +99,6 @@ async fn a_strict_one_passes_in_every_dialect_without_a_warning() {
     }
 }
 
-async fn without_each_rule(dialect: Dialect) {
-    let issuer = Issuer::new().await;
-    let mut wrong = Vec::new();
-    for rule in Broken::all().rules() {
-        // Nobody is asked for proofs there, so there is nothing to be too lenient with.
-        if rule == Rule::AcceptAnyDpopProof && dialect != Dialect::Plain {
-            continue;
-        }
-        let (origin, sandbox) = issuer.sandbox(dialect, [rule].into_iter().collect()).await;
-        let mut options = issuer.options(&origin, dialect, sandbox).await;
-        // These wait for time-outs; the strict one was shown them.
-        let slow = ["cimd-hangs", "cimd-drips", "cimd-slow"].map(str::to_owned);
-        options.selection = Selection::new(Vec::new(), slow.to_vec()).unwrap();
-        let report = Box::pin(run(options)).await.unwrap();
-        for checked in &report.checks {
-            let check = all().into_iter().find(|check| check.id() == checked.id).unwrap();
-            // What the dialect leaves open, or takes whatever rule is kept, shows nothing of a rule.
-            if let Check::Flaw(flaw) = check
-                && !matches!(flaw.answer(dialect), Answer::Refuse { .. })
-                && flaw.class != Class::Tolerated
-            {
-                continue;
-            }
-            // Clients are registered there, and no document of theirs is looked at.
-            let of_documents = matches!(rule, Rule::AcceptAnyIssuer | Rule::IgnoreJwksUriOfDocument);
-            if dialect == Dialect::Plain && of_documents && checked.name == "client-id-of-a-stranger" {
-                continue;
-            }
-            let names_it = check.counterparts().contains(&rule.name());
-            let found = matches!(checked.verdict, Verdict::Fail | Verdict::Warning);
-            // Whoever does not fetch a key set shows nothing of what is in it.
-            let unseen = checked.verdict == Verdict::Void && checked.group == report::Group::KeySet;
-            let shown = checked.verdict != Verdict::Skipped && !unseen;
-            if found != names_it && shown || checked.verdict == Verdict::CouldNotRun {
-                wrong.push(format!("{dialect:?} {}: {}", rule.name(), line(checked)));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-#[tokio::test]
-async fn without_each_rule_in_v01() {
-    without_each_rule(Dialect::V01).await;
-}
-
-#[tokio::test]
-async fn without_each_rule_flat() {
-    without_each_rule(Dialect::Flat).await;
-}
-
-#[tokio::test]
-async fn without_each_rule_nested() {
-    without_each_rule(Dialect::Nested).await;
-}
-
-#[tokio::test]
-async fn without_each_rule_plain() {
-    without_each_rule(Dialect::Plain).await;
-}
-
 /// A service that answers whatever it likes, whoever comes with whatever.
 struct Odd {
     origin: String,
@@ -219,7 +138,7 @@ impl Odd {
         let mut options = issuer.options(&self.origin, Dialect::V01, nobody).await;
         // Of each sort one; the documents of clients would wait for time-outs.
         let only = ["rfc7515", "a-bad-request-is-answered", "one-assertion-one-credential"].map(str::to_owned);
-        options.selection = Selection::new(only.to_vec(), Vec::new()).unwrap();
+        options.selection = Selection::new(&only, &[]).unwrap();
         change(&mut options);
         Box::pin(run(options)).await.unwrap()
     }
@@ -252,7 +171,7 @@ async fn who_changes_its_mind_shows_nothing() {
     // The first control is taken, and nothing after it.
     let report = Odd::new(|n| if n == 0 { (200, GIVEN) } else { (400, REFUSED) }).await;
     let report = report.probe(|options| {
-        options.selection = Selection::new(vec!["rfc7515".into()], Vec::new()).unwrap();
+        options.selection = Selection::new(&["rfc7515".into()], &[]).unwrap();
     });
     let report = report.await;
     assert_eq!(verdicts(&report), [Verdict::Skipped, Verdict::Void]);
@@ -299,6 +218,58 @@ async fn metadata_alone_are_read_where_nothing_is_to_be_sent() {
         "{:?}",
         report.remarks
     );
+}
+
+/// A server that takes whatever a client of its own brings, and an API that has no answer to a GET.
+async fn of_another_shape(method: &'static str, believes_assertions: bool) -> String {
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::{get, post};
+    let token = move |headers: HeaderMap, body: String| async move {
+        let form: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        let has = |name: &str, value: &str| form.iter().any(|(n, v)| n == name && v == value);
+        let proven = method == "none" || has("client_secret", "s");
+        if has("client_id", "c") && proven && !headers.contains_key("authorization") {
+            (StatusCode::OK, r#"{"access_token": "let-me-in", "token_type": "Bearer"}"#)
+        } else {
+            (StatusCode::UNAUTHORIZED, r#"{"error": "invalid_client"}"#)
+        }
+    };
+    let api = move |headers: HeaderMap| async move {
+        let bearer = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let is_in = bearer.is_some_and(|it| it == "let-me-in" || believes_assertions && it.starts_with("ey"));
+        if is_in { StatusCode::NOT_ACCEPTABLE } else { StatusCode::UNAUTHORIZED }
+    };
+    serve(move |origin| {
+        let metadata = serde_json::json!({"issuer": origin, "token_endpoint": format!("{origin}/token"),
+            "grant_types_supported": ["urn:ietf:params:oauth:grant-type:jwt-bearer"],
+            "token_endpoint_auth_methods_supported": [method]});
+        axum::Router::new()
+            .route(
+                "/.well-known/oauth-authorization-server",
+                get(move || async move { ([("content-type", "application/json")], metadata.to_string()) }),
+            )
+            .route("/token", post(token))
+            .route("/mcp", get(api))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_comes_as_the_service_wants_it_and_an_api_may_want_more_than_a_get() {
+    for (method, believes) in [("none", false), ("client_secret_post", true)] {
+        let origin = of_another_shape(method, believes).await;
+        let issuer = Issuer::new().await;
+        let (_, nobody) = issuer.sandbox(Dialect::V01, Broken::default()).await;
+        let mut options = issuer.options(&origin, Dialect::Plain, nobody).await;
+        let secret = (method != "none").then(|| Secret::new("s"));
+        options.client = Some(Client { id: "c".into(), secret });
+        options.known.api = format!("{origin}/mcp").parse().ok();
+        options.selection = Selection::new(&["as-a-credential".into()], &[]).unwrap();
+        let report = Box::pin(run(options)).await.unwrap();
+        let seen = report.checks.iter().find(|checked| checked.name == "as-a-credential").unwrap();
+        let expected = if believes { Verdict::Fail } else { Verdict::Pass };
+        assert_eq!(seen.verdict, expected, "{method}: {} {:?}", line(seen), report.remarks);
+    }
 }
 
 /// A service in another language, by somebody who knew the protocol's text alone, and mended by the report alone: `tests/strangers`.
