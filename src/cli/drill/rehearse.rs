@@ -71,8 +71,8 @@ pub(super) struct Arguments {
         conflicts_with = "live"
     )]
     other_user: String,
-    /// Who presents the assertions, where clients are registered: once for all services, or for each in their order
-    #[arg(long, value_name = "ID:SECRET", conflicts_with = "live")]
+    /// Who presents the assertions, where clients are registered; a public client has no secret: once for all services, or for each in their order
+    #[arg(long, value_name = "ID[:SECRET]", conflicts_with = "live")]
     client: Vec<String>,
     /// Scope of a good assertion, likewise [default: the first that the metadata name]
     #[arg(long, conflicts_with = "live")]

@@ -66,8 +66,8 @@ pub(super) struct Arguments {
     /// Somebody else, whom nothing shall happen to
     #[arg(long, value_name = "SUB[,EMAIL]")]
     other_user: Option<String>,
-    /// Who presents the assertions, where clients are registered [default: a client that is named by its document]
-    #[arg(long, value_name = "ID:SECRET")]
+    /// Who presents the assertions, where clients are registered; a public client has no secret [default: a client that is named by its document]
+    #[arg(long, value_name = "ID[:SECRET]")]
     client: Option<String>,
     /// Another client that the service knows
     #[arg(long, value_name = "ID")]
@@ -189,7 +189,7 @@ type Prepared = (Options, Option<tokio::net::TcpListener>);
 
 async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -> Result<Prepared, Failure> {
     let asked = Audience::parse(url).map_err(|problem| Failure::Usage(format!("{url}: {problem}")))?;
-    let selection = Selection::new(arguments.only.clone(), arguments.skip.clone()).map_err(Failure::Usage)?;
+    let selection = Selection::new(&arguments.only, &arguments.skip).map_err(Failure::Usage)?;
     let user = user("user", arguments.user.as_deref().unwrap_or("avouch-probe,avouch-probe@lab.invalid"))?;
     let other = arguments.other_user.as_deref().unwrap_or("avouch-probe-other,avouch-probe-other@lab.invalid");
     let other_user = self::user("other-user", other)?;
@@ -250,11 +250,13 @@ async fn prepare(url: &str, arguments: Arguments, stop: watch::Receiver<bool>) -
 
 /// An API may name a server elsewhere that guards it; that one is examined when it is named itself.
 pub(in crate::cli) fn is_the_one_named(asked: &Audience, understood: &Understood) -> Result<(), Failure> {
-    let Some(guard) = understood.guarded_by().and_then(|guard| Audience::parse(guard).ok()) else { return Ok(()) };
-    if guard.host() == asked.host() {
-        return Ok(());
-    }
-    let (guard, asked) = (guard.as_str(), asked.as_str());
+    is_guarded_from_there(asked, understood.guarded_by())
+}
+
+fn is_guarded_from_there(asked: &Audience, guard: Option<&str>) -> Result<(), Failure> {
+    let host = |url: &str| Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let asked = asked.as_str();
+    let Some(guard) = guard.filter(|guard| host(guard) != host(asked)) else { return Ok(()) };
     Err(Failure::Usage(format!(
         "{asked} is guarded by {guard}, at another host: to examine that one, run avouch probe {guard}"
     )))
@@ -267,12 +269,17 @@ pub(in crate::cli) fn user(option: &str, text: &str) -> Result<User, Failure> {
 }
 
 pub(in crate::cli) fn client(text: &str) -> Result<Client, Failure> {
-    match text.split_once(':') {
-        Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
-            Ok(Client { id: id.to_owned(), secret: Secret::new(secret) })
-        }
-        _ => Err(Failure::Usage("--client is an id and a secret with a colon between them".into())),
+    // An id that is a URL has colons of its own before its path.
+    let path = text.find("://").map_or(0, |at| text[at + 3..].find('/').map_or(text.len(), |slash| at + 3 + slash));
+    let (id, secret) = match text[path..].split_once(':') {
+        Some((rest, secret)) => (&text[..path + rest.len()], Some(secret)),
+        None => (text, None),
+    };
+    if id.is_empty() || secret.is_some_and(str::is_empty) {
+        let why = "--client is an id, and a secret after a colon unless the client is a public one";
+        return Err(Failure::Usage(why.to_owned()));
     }
+    Ok(Client { id: id.to_owned(), secret: secret.map(Secret::new) })
 }
 
 /// What the service has to be told first, in every form that services ask for it.
@@ -337,4 +344,32 @@ fn restart(command: String, url: &str) -> Result<Restart, Failure> {
             waited.map_err(|_| format!("it does not take connections {} s after --restart", RESTART.as_secs()))
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_is_examined_with_who_guards_it_at_the_same_host() {
+        let asked = Audience::parse("https://notes.example/mcp").unwrap();
+        for there in [None, Some("https://notes.example/"), Some("https://notes.example:8443/auth")] {
+            assert!(is_guarded_from_there(&asked, there).is_ok(), "{there:?}");
+        }
+        let elsewhere = is_guarded_from_there(&asked, Some("https://login.example/"));
+        assert!(elsewhere.is_err_and(|failure| failure.text().contains("run avouch probe https://login.example/")));
+    }
+
+    #[test]
+    fn a_client_has_a_secret_or_is_a_public_one() {
+        let read = |text: &str| client(text).ok().map(|c| (c.id, c.secret.map(|secret| secret.expose().to_owned())));
+        let known = |id: &str, secret: Option<&str>| Some((id.to_owned(), secret.map(str::to_owned)));
+        assert_eq!(read("desk:s:e:c"), known("desk", Some("s:e:c")));
+        assert_eq!(read("desk"), known("desk", None));
+        assert_eq!(read("https://desk.example:8443/c.json"), known("https://desk.example:8443/c.json", None));
+        assert_eq!(read("https://desk.example/c:sec/ret"), known("https://desk.example/c", Some("sec/ret")));
+        for wrong in ["", ":", "desk:", ":secret"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 }

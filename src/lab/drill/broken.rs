@@ -229,16 +229,8 @@ impl Drill {
 
     /// Takes the API away where it lets in whoever comes: nothing could be seen there.
     pub(super) async fn look_for_the_api(&mut self) {
-        use crate::lab::examine::talk::Call;
-        let Some(api) = self.stage.target.api.clone() else { return };
-        let call = Call::new(crate::net::Method::Get, api.clone());
-        let said = self.stage.talk.send("the API, without a credential", &call, None).await;
-        if !said.reply.is_ok_and(|reply| reply.status == 401) {
-            self.stage.target.api = None;
-            let remark = format!(
-                "{api} does not answer 401 to whoever has no credential, so nothing can be seen there: name another place with --api."
-            );
-            self.written.with(|service| service.remarks.push(remark));
+        if let Some((_, Some(why))) = self.stage.look_for_the_api().await {
+            self.written.with(|service| service.remarks.push(format!("{why}.")));
         }
     }
 }

@@ -293,8 +293,8 @@ impl Drill {
         }
         let credential = self.stage.credential(&shown.json).await.map(|(credential, _)| credential);
         let Ok(credential) = credential else { return Ok(credential) };
-        let (lives, _) = self.stage.lives("the API, with the credential", &credential.bearer).await;
-        Ok(if lives == Some(true) { Ok(credential) } else { Err("no API is known that takes the credential".into()) })
+        let seen = self.stage.lets_in(&credential.bearer).await;
+        Ok(if seen { Ok(credential) } else { Err("no API is known that takes the credential".into()) })
     }
 
     /// Whether a credential has ended within the time that it has for that, and how long it took.

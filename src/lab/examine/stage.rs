@@ -41,8 +41,8 @@ pub struct User {
 pub struct Client {
     /// Its `client_id`.
     pub id: String,
-    /// Its secret.
-    pub secret: Secret,
+    /// Its secret; a public client has none.
+    pub secret: Option<Secret>,
 }
 
 /// Everybody, and everything that they say.
@@ -202,16 +202,25 @@ impl Stage {
         Ok(proof.into_iter().fold(call, |call, proof| call.header("dpop", proof)))
     }
 
-    /// A request for an access token (RFC 7523 section 2.1), by a client that proves who it is where clients do that.
+    /// A request for an access token (RFC 7523 section 2.1), by a client that proves who it is where clients do that: with its secret, if it
+    /// has one, as the service wants it (RFC 6749 section 2.3.1); with a key (RFC 7523 section 2.2) where the service knows it by a document.
     fn redeeming(&self, url: &Url, assertion: &str, content_type: &str) -> Result<Call, JoseError> {
         let call = Call::new(Method::Post, url.clone());
         let mut form = vec![("grant_type", JWT_BEARER), ("assertion", assertion)];
         if self.target.dialect != Dialect::Plain {
             return Ok(call.form(content_type, &form));
         }
-        if let Some(client) = &self.client {
+        if let Some(Client { id, secret: None }) = &self.client {
+            form.push(("client_id", id));
+            return Ok(call.form(content_type, &form));
+        }
+        if let Some(Client { id, secret: Some(secret) }) = &self.client {
+            if self.target.secret_in_form {
+                form.extend([("client_id", id.as_str()), ("client_secret", secret.expose())]);
+                return Ok(call.form(content_type, &form).hiding(secret.expose(), "CLIENT_SECRET"));
+            }
             let escaped = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            let pair = STANDARD.encode(format!("{}:{}", escaped(&client.id), escaped(client.secret.expose())));
+            let pair = STANDARD.encode(format!("{}:{}", escaped(id), escaped(secret.expose())));
             let call = call.header("authorization", format!("Basic {pair}")).hiding(&pair, "CLIENT_ID_AND_SECRET");
             return Ok(call.form(content_type, &form));
         }
@@ -231,7 +240,11 @@ impl Stage {
             Err(error) => return silent(what, &error.to_string()),
         };
         let said = self.talk.send(what, &call.0, Some(draft)).await;
-        (hear(call.1, &said.reply), said)
+        let heard = match hear(call.1, &said.reply) {
+            Heard::Refused { status, .. } if call.1 == At::Api && self.target.let_in == Some(status) => Heard::Taken,
+            heard => heard,
+        };
+        (heard, said)
     }
 
     /// What lets a user in, by what an assertion was answered with.
@@ -260,6 +273,43 @@ impl Stage {
         Ok(self.talk.send("the service's own assertion, for an access token", &call, None).await)
     }
 
+    /// Looks at the API without a credential, and takes it away where that is not answered by 401: nothing could be seen there then, and why is
+    /// said. Nothing where no API is known.
+    pub(in crate::lab) async fn look_for_the_api(&mut self) -> Option<(Said, Option<String>)> {
+        let api = self.target.api.clone()?;
+        let said = self.talk.send("the API, without a credential", &Call::new(Method::Get, api.clone()), None).await;
+        let status = said.reply.as_ref().map(|reply| reply.status);
+        if status == Ok(401) {
+            return Some((said, None));
+        }
+        self.target.api = None;
+        let what = status.map_or_else(|silence| format!("{silence:?}"), |status| status.to_string());
+        let why = format!(
+            "{api} does not answer 401 to whoever has no credential ({what}), so nothing can be seen there: name another place with --api"
+        );
+        Some((said, Some(why)))
+    }
+
+    /// Whether the API is seen to let in whoever has a credential that lives. Some want more of a request than a GET, as the endpoint of an MCP
+    /// server does: what they say to it tells as much, where they say 401 to a credential that nobody gave (RFC 6750 section 3.1).
+    pub(in crate::lab) async fn lets_in(&mut self, credential: &str) -> bool {
+        let Some(api) = self.target.api.clone() else { return false };
+        let status = async |what, credential: &str| {
+            let call = bearer(&api, credential).hiding(credential, "CREDENTIAL");
+            self.talk.send(what, &call, None).await.reply.map(|reply| reply.status)
+        };
+        match status("the API, with the credential", credential).await {
+            Ok(200..=299) => true,
+            Ok(said @ (400 | 404 | 405 | 406 | 415 | 422)) => {
+                let of_nobody = self.rng.token();
+                let tells = status("the API, with a credential that nobody gave", &of_nobody).await == Ok(401);
+                self.target.let_in = tells.then_some(said);
+                tells
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a credential lives; nothing where that cannot be seen.
     pub(in crate::lab) async fn lives(&self, what: &str, credential: &str) -> (Option<bool>, Option<Evidence>) {
         let Some(api) = &self.target.api else { return (None, None) };
@@ -268,6 +318,7 @@ impl Stage {
         let lives = match said.reply.as_ref().map(|reply| reply.status) {
             Ok(200..=299) => Some(true),
             Ok(401) => Some(false),
+            Ok(said) if self.target.let_in == Some(said) => Some(true),
             _ => None,
         };
         (lives, Some(said.evidence))

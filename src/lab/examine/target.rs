@@ -20,10 +20,14 @@ pub(in crate::lab) struct Target {
     pub(in crate::lab) assertions: Url,
     /// Where its own assertions go for access tokens, in the dialects that have those.
     pub(in crate::lab) token: Option<Url>,
+    /// Whether a client's secret goes into the form: the service takes it so, and not by HTTP Basic.
+    pub(in crate::lab) secret_in_form: bool,
     /// Where it is told of withdrawals, and by which kind of token.
     pub(in crate::lab) notices: Option<(&'static str, Url)>,
     /// What answers 401 to whoever has no credential.
     pub(in crate::lab) api: Option<Url>,
+    /// What that answers to whoever it lets in, where it is no 2xx.
+    pub(in crate::lab) let_in: Option<u16>,
     /// What an assertion is for.
     pub(in crate::lab) resource: Option<String>,
     /// What it is to allow.
@@ -63,7 +67,7 @@ impl Target {
         };
         let dialect =
             known.dialect.or(said).ok_or("its metadata name nothing that an assertion could be brought to")?;
-        let own = token_endpoint(understood, talk).await;
+        let (own, secret_in_form) = token_endpoint(understood, talk).await.unzip();
         let assertions = match dialect {
             Dialect::Plain => own.clone().or_else(|| understood.endpoint.value.as_deref().and_then(url)),
             _ => understood.endpoint.value.as_deref().and_then(url),
@@ -79,9 +83,11 @@ impl Target {
             audience,
             dialect,
             assertions,
+            secret_in_form: secret_in_form == Some(true),
             token: own.filter(|_| matches!(dialect, Dialect::Flat | Dialect::Nested)),
             notices: notices.filter(|_| dialect != Dialect::Plain),
             api: known.api.clone().or_else(|| resource.as_deref().and_then(url).filter(|api| is_at(api, &own_address))),
+            let_in: None,
             scope: known.scope.clone().or_else(|| understood.scopes.value.first().cloned()),
             resource,
             credential_type: if keys.is_empty() || keys.iter().any(|key| key == "api_key") {
@@ -110,21 +116,28 @@ fn unnamed(understood: &Understood) -> String {
     )
 }
 
-/// The token endpoint, which only the documents that prove themselves say (RFC 8414 section 2), and which is at the service itself.
-async fn token_endpoint(understood: &Understood, talk: &Talk) -> Option<Url> {
+/// The token endpoint, which only the documents that prove themselves say (RFC 8414 section 2), and which is at the service itself; and whether
+/// it takes secrets in the form alone.
+async fn token_endpoint(understood: &Understood, talk: &Talk) -> Option<(Url, bool)> {
     let issuer = Url::parse(understood.issuer.as_deref()?).ok()?;
     let proving = understood.documents.iter().filter(|document| document.verdict == Verdict::Proves);
     for document in proving {
         let call = Call::new(Method::Get, Url::parse(&document.document).ok()?);
         let said = talk.send("its metadata", &call, None).await;
-        let found =
-            said.reply.as_ref().ok().and_then(|reply| reply.json.get("token_endpoint")?.as_str().map(str::to_owned));
-        let url = found.and_then(|text| Url::parse(&text).ok());
+        let Ok(reply) = said.reply else { continue };
+        let url = reply.json.get("token_endpoint").and_then(|url| Url::parse(url.as_str()?).ok());
         if let Some(url) = url.filter(|url| is_at(url, &issuer)) {
-            return Some(url);
+            return Some((url, takes_secrets_in_the_form_alone(&reply.json)));
         }
     }
     None
+}
+
+/// HTTP Basic is what a service takes that names nothing (RFC 8414 section 2, `token_endpoint_auth_methods_supported`).
+fn takes_secrets_in_the_form_alone(metadata: &serde_json::Value) -> bool {
+    let named = metadata.get("token_endpoint_auth_methods_supported").and_then(serde_json::Value::as_array);
+    let has = |method: &str| named.is_some_and(|named| named.iter().any(|one| one == method));
+    has("client_secret_post") && !has("client_secret_basic")
 }
 
 /// Whether an address is at a host or one below it.

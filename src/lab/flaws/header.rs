@@ -110,7 +110,7 @@ flaws! { Assertion Token;
             d.head("lab-extension", true);
         };
     "crit-empty" "The header demands a list of extensions that is empty."
-        Rfc7515 "4.1.11", Must Malformed Library ["header.crit"] unless "ignore-crit" except UNREADABLE => |d, _| {
+        Rfc7515 "4.1.11", Should Malformed Library ["header.crit"] unless "ignore-crit" except UNREADABLE => |d, _| {
             d.head("crit", json!([]));
         };
     "b64-false" "The header says that the claims are not encoded, as those of no JWT may be."

@@ -75,12 +75,12 @@ flaws! { Jwks Document;
             with_keys(d, |keys| keys[0] = private.unwrap_or_default());
         };
     "jwks-key-for-encryption" "The key that signs is published for encryption only."
-        Rfc7517 "4.2", Must Signature Library ["members.keys"]
+        Rfc7517 "4.2", Should Signature Library ["members.keys"]
         unless "ignore-key-use" or "ignore-signature" => |d, _| {
             change(d, "use", json!("enc"));
         };
     "jwks-key-for-signing-only" "The operations of the key do not include verifying."
-        Rfc7517 "4.3", Must Signature Library ["members.keys"]
+        Rfc7517 "4.3", Should Signature Library ["members.keys"]
         unless "ignore-key-use" or "ignore-signature" => |d, _| {
             change(d, "key_ops", json!(["sign"]));
         };

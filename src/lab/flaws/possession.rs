@@ -34,7 +34,7 @@ flaws! { Assertion Token;
             d.set("cnf", json!({"lab": "unknown"}));
         };
     "sub-id-malformed" "The second name of the user (sub_id) has no format."
-        IdJag "3.2.2", Must Malformed Profile ["claims.sub_id"] unless "ignore-sub-id" => |d, _| {
+        IdJag "3.2.2", Should Malformed Profile ["claims.sub_id"] unless "ignore-sub-id" => |d, _| {
             d.set("sub_id", json!({"id": "lab"}));
         };
     "sub-id-of-an-unknown-format" "The second name of the user has a format that nobody knows."

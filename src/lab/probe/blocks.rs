@@ -7,7 +7,7 @@ use crate::domain::understood::is_slash_apart;
 use crate::jose::JoseError;
 use crate::lab::examine::hear::{Heard, judge};
 use crate::lab::examine::stage::User;
-use crate::lab::flaws::{Answer, Dialect, Draft, Flaw, Kind, Level, Presented, Signer, all};
+use crate::lab::flaws::{Answer, Class, Dialect, Draft, Flaw, Kind, Level, Presented, Signer, all};
 
 /// Most checks between two good assertions.
 pub(super) const BLOCK: usize = 10;
@@ -140,8 +140,14 @@ impl Probe {
         }
         let (heard, said) = self.stage.present("the one with the flaw", flaw.kind, &bad, &token).await;
         self.look_at_a_refusal(&heard, &said);
-        evidence.push(said.evidence);
-        let (verdict, why) = judge(flaw, self.stage.target.dialect, &heard);
+        evidence.push(said.evidence.clone());
+        let (verdict, why) = match &said.reply {
+            // To pass over a scope is as good as to refuse it (RFC 6749 section 3.3).
+            Ok(reply) if flaw.class == Class::Scope && heard == Heard::Taken && grants_no_scope(&reply.json) => {
+                (Verdict::Pass, "it is taken, and no scope is granted".to_owned())
+            }
+            _ => judge(flaw, self.stage.target.dialect, &heard),
+        };
         Ok(Tried { verdict, why, evidence })
     }
 
@@ -174,4 +180,9 @@ impl Probe {
     pub(super) fn other_user(&self) -> User {
         self.options.other_user.clone()
     }
+}
+
+/// Whether an answer says that what it gives allows nothing at all (RFC 6749 section 5.1).
+fn grants_no_scope(answer: &serde_json::Value) -> bool {
+    answer.get("scope").is_some_and(|scope| scope.as_str().is_some_and(|scope| scope.trim().is_empty()))
 }

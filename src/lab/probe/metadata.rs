@@ -5,9 +5,7 @@ use super::examiner::Probe;
 use super::report::{Checked, Verdict};
 use super::results::Results;
 use crate::domain::understood::{self, Takes, UNREACHABLE, Understood};
-use crate::lab::examine::talk::Call;
 use crate::lab::flaws::Level;
-use crate::net::Method;
 
 /// Judges what was understood of the metadata. Nothing is sent.
 pub(super) fn judge(understood: &Understood, selection: &Selection, results: &mut Results) {
@@ -71,22 +69,15 @@ pub(super) fn in_a_sentence(understood: &Understood) -> String {
 impl Probe {
     /// Whether there is an API that a credential can be tried at: one that takes nobody without.
     pub(super) async fn look_for_the_api(&mut self) {
-        let Some(api) = self.stage.target.api.clone() else {
-            self.effect(&CHALLENGE, Verdict::Skipped, "no API is known: name one with --api", Vec::new());
-            return;
+        let said = match self.stage.look_for_the_api().await {
+            None => {
+                return self.effect(&CHALLENGE, Verdict::Skipped, "no API is known: name one with --api", Vec::new());
+            }
+            Some((said, Some(why))) => {
+                return self.effect(&CHALLENGE, Verdict::Skipped, why, vec![said.evidence]);
+            }
+            Some((said, None)) => said,
         };
-        let call = Call::new(Method::Get, api.clone());
-        let said = self.stage.talk.send("the API, without a credential", &call, None).await;
-        let status = said.reply.as_ref().map(|reply| reply.status);
-        if status != Ok(401) {
-            let what = status.map_or_else(|silence| format!("{silence:?}"), |status| status.to_string());
-            self.stage.target.api = None;
-            let why = format!(
-                "{api} does not answer 401 to whoever has no credential ({what}): name another place with --api"
-            );
-            self.effect(&CHALLENGE, Verdict::Skipped, why, vec![said.evidence]);
-            return;
-        }
         let header =
             said.reply.as_ref().ok().and_then(|reply| reply.headers.get("www-authenticate").map(str::to_owned));
         let (verdict, why) = match &header {

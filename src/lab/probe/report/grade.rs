@@ -41,10 +41,14 @@ pub fn danger(check: &Checked) -> Danger {
         | "jwks-without-the-key"
         | "cimd-of-another-client"
         | "cimd-with-other-keys"
+        // The issuer did say it to the service, and to somebody else as well.
+        | "aud-with-a-foreign-one"
         // An address that is not proven leads to somebody else's account as silently as a subject that is not known.
         | "email-unverified"
         | "email-verified-in-text"
         | "email-verified-missing" => return Danger::Lasting,
+        // Against the rule, and yet nobody else has the name that it is taken for.
+        "aud-with-a-slash" | "iss-with-a-slash" => return Danger::Rule,
         _ => {}
     }
     let Ok(flaw) = flaws::find(&check.name) else { return Danger::Rule };
@@ -153,6 +157,7 @@ mod tests {
             ("as-a-credential", Grade::F),
             ("notice-unsigned", Grade::F),
             ("a-refusal-gives-no-credential", Grade::F),
+            ("aud-with-a-foreign-one", Grade::D),
             ("jti-replayed", Grade::D),
             ("expired", Grade::D),
             ("revocation-ends-the-credential", Grade::D),
@@ -163,6 +168,8 @@ mod tests {
             ("email-unverified", Grade::D),
             ("jwks-without-the-key", Grade::D),
             ("exp-in-text", Grade::C),
+            ("aud-with-a-slash", Grade::C),
+            ("iss-with-a-slash", Grade::C),
             ("jwks-key-for-encryption", Grade::C),
             ("cnf-without-proof", Grade::C),
         ] {
