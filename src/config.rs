@@ -44,6 +44,7 @@ mod log;
 mod notices;
 mod section;
 mod services;
+mod spellings;
 /// The cluster that `tests/run` starts.
 #[cfg(test)]
 pub(crate) fn postgresql_for_tests() -> String {
@@ -269,6 +270,7 @@ impl Config {
         let source = Source::merge(name, &mut table, environment)?;
         let mut config = Self::read(Section::root(&source, table))?;
         config.warnings = source.warnings();
+        config.warnings.extend(spellings::warnings(&config.clients, &config.services));
         Ok(config)
     }
 
