@@ -53,6 +53,10 @@ mod tests {
                 ("refresh_retry = '301s'", "grants.refresh_retry: it is longer than 5 minutes"),
                 ("refresh_retry = '10'", "grants.refresh_retry: \"10\" is not a duration"),
                 ("refresh_retry = 10", "grants.refresh_retry: expected a time with its unit, in quotes: \"10s\""),
+                (
+                    "refresh_retry = 1.5",
+                    "grants.refresh_retry: expected a time with its unit, in quotes: as in \"15m\"",
+                ),
                 ("refresh_retri = '10s'", "the nearest known one is `refresh_retry`"),
             ],
         );

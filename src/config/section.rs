@@ -178,11 +178,13 @@ impl<'a> Section<'a> {
 
     /// A span of time as it stands, such as `15m`: whoever writes a bare number is shown how.
     pub(super) fn span(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
-        if let Some(Value::Integer(n)) = self.table.get(key) {
-            let how = "expected a time with its unit, in quotes:";
-            return Err(self.wrong(key, format!("{how} \"{n}s\" for seconds, or as in \"15m\", \"1h\", \"30d\"")));
-        }
-        self.text(key)
+        let seconds = match self.table.get(key) {
+            None | Some(Value::String(_)) => return self.text(key),
+            Some(Value::Integer(n)) => format!("\"{n}s\" for seconds, or "),
+            Some(_) => String::new(),
+        };
+        let how = "expected a time with its unit, in quotes:";
+        Err(self.wrong(key, format!("{how} {seconds}as in \"15m\", \"1h\", \"30d\"")))
     }
 
     /// A yes or no.
