@@ -12,6 +12,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection as _, Sqlite, Transaction};
+use tokio::sync::Mutex;
 
 use super::error::Outage;
 use super::{Result, StoreError, migrator};
@@ -51,16 +52,24 @@ impl FileLock {
 pub(super) struct File {
     write: SqlitePool,
     read: SqlitePool,
+    /// Asks nothing. As long as it is open, the log is one file, whichever of the others are closed.
+    keeper: Arc<Mutex<Option<SqliteConnection>>>,
     place: Arc<Place>,
 }
 
 /// Which file was opened.
 struct Place {
     path: PathBuf,
-    /// Device and inode. As long as a connection has it open, no other file gets that number.
-    identity: (u64, u64),
+    identity: Identity,
     /// Where commits go first.
-    wal: Option<PathBuf>,
+    wal: Option<(PathBuf, Identity)>,
+}
+
+/// Device and inode. As long as a connection has it open, no other file gets that number.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 impl File {
@@ -77,7 +86,7 @@ impl File {
             .foreign_keys(true);
         keep_private(path).map_err(|error| StoreError::Unreachable(error.into()))?;
         let first = options.clone().create_if_missing(true);
-        let first = SqliteConnection::connect_with(&first).await.map_err(StoreError::Unreachable)?;
+        let mut keeper = SqliteConnection::connect_with(&first).await.map_err(StoreError::Unreachable)?;
         // From here on a file that is not there must not be made: it would be another, and empty. A file does not hang up, so that a
         // connection that was well when it was given back needs no look before it is used.
         let write = SqlitePoolOptions::new()
@@ -89,11 +98,15 @@ impl File {
             .after_release(|connection, _| Box::pin(has_ended(connection)));
         let write = write.connect_with(options.clone()).await.map_err(StoreError::Unreachable)?;
         migrator().run(&write).await.map_err(StoreError::of_schema)?;
-        first.close().await?;
+        // Only who has read something holds on to the log.
+        sqlx::query("SELECT name FROM sqlite_schema LIMIT 1")
+            .execute(&mut keeper)
+            .await
+            .map_err(StoreError::Unreachable)?;
         let read = SqlitePoolOptions::new().max_connections(4).acquire_timeout(ACQUIRE).test_before_acquire(false);
         let read = read.connect_lazy_with(options.read_only(true));
         let place = Place::of(path).map_err(|error| StoreError::Unreachable(error.into()))?;
-        Ok(Self { write, read, place: Arc::new(place) })
+        Ok(Self { write, read, keeper: Arc::new(Mutex::new(Some(keeper))), place: Arc::new(place) })
     }
 
     /// Opens a file that is there for reading, and changes nothing about it. `None` when there is none.
@@ -107,7 +120,7 @@ impl File {
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE);
         let read = pool.connect_with(options).await.map_err(StoreError::Unreachable)?;
         let place = Place::of(path).map_err(|error| StoreError::Unreachable(error.into()))?;
-        Ok(Some(Self { write: read.clone(), read, place: Arc::new(place) }))
+        Ok(Some(Self { write: read.clone(), read, keeper: Arc::default(), place: Arc::new(place) }))
     }
 
     /// Writes a consistent copy into a new file, whoever works on this one meanwhile.
@@ -155,6 +168,9 @@ impl File {
     pub(super) async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+        if let Some(keeper) = self.keeper.lock().await.take() {
+            let _ = keeper.close().await;
+        }
     }
 }
 
@@ -188,20 +204,21 @@ async fn has_ended(connection: &mut SqliteConnection) -> std::result::Result<boo
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize()?;
-        let found = fs::metadata(&path)?;
         let wal = beside(&path, "-wal");
-        Ok(Self { identity: (found.dev(), found.ino()), wal: wal.exists().then_some(wal), path })
+        let wal = identity(&wal).ok().map(|identity| (wal, identity));
+        Ok(Self { identity: identity(&path)?, wal, path })
     }
 
-    /// Whether the file still has its name. Inside a transaction its log has to be there as well; outside of one it comes and goes
-    /// with the connections.
+    /// Whether the file still has its name, and for a transaction its log as well: what is read is right without. Another log of that name,
+    /// as a command makes it that is run where there is none, is none of ours.
     fn check(&self, in_transaction: bool) -> Result<()> {
         let lost = |cause: &Path| StoreError::unavailable(Outage::Gone, cause.display().to_string());
-        if fs::metadata(&self.path).ok().map(|found| (found.dev(), found.ino())) != Some(self.identity) {
+        let is_there = |path: &Path, known: Identity| identity(path).is_ok_and(|found| found == known);
+        if !is_there(&self.path, self.identity) {
             return Err(lost(&self.path));
         }
         match &self.wal {
-            Some(wal) if in_transaction && !wal.exists() => Err(lost(wal)),
+            Some((wal, known)) if in_transaction && !is_there(wal, *known) => Err(lost(wal)),
             _ => Ok(()),
         }
     }

@@ -218,6 +218,9 @@ async fn a_locked_file() {
     not_ready(&before.world, "the database is locked").await;
     let (status, body) = before.world.exchange("desk-agent", &before.tokens, &[]).await;
     assert_eq!((status, &body["error"]), (503, &json!("temporarily_unavailable")), "{body}");
+    let path = format!("/delegations/{}", before.delegation);
+    let withdrawal = before.world.api("DELETE", &path, &before.world.admin_token()).await;
+    assert_eq!((withdrawal.status, withdrawal.header("retry-after")), (503, "1"), "{}", withdrawal.body);
     let page = before.browser.get("/connections").await;
     assert_eq!(page.status, 200, "reading goes on");
     held.rollback().await.unwrap();
@@ -229,7 +232,7 @@ async fn a_locked_file() {
 async fn a_file_that_is_gone() {
     type Lose = fn(&Path);
     let away = |path: &Path| path.with_extension("away");
-    let ways: [(&str, bool, Lose); 4] = [
+    let ways: [(&str, bool, Lose); 5] = [
         ("deleted", true, |path| std::fs::remove_file(path).unwrap()),
         ("moved", true, |path| std::fs::rename(path, path.with_extension("away")).unwrap()),
         ("replaced", true, |path| {
@@ -237,6 +240,10 @@ async fn a_file_that_is_gone() {
             std::fs::rename(path.with_extension("away"), path).unwrap();
         }),
         ("its log deleted", false, |path| std::fs::remove_file(path.with_extension("db-wal")).unwrap()),
+        ("its log replaced, as by a command that finds none", false, |path| {
+            std::fs::copy(path.with_extension("db-wal"), path.with_extension("away")).unwrap();
+            std::fs::rename(path.with_extension("away"), path.with_extension("db-wal")).unwrap();
+        }),
     ];
     for (what, reads, lose) in ways {
         let before = Before::of(World::start(Engine::Sqlite).await).await;
