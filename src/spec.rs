@@ -90,7 +90,7 @@
 //! | ID-JAG §4.3.3 ceiling, resource, scope; 8707 §2 | [`domain::exchange::decide`](crate::domain::exchange::decide) | `domain::exchange::tests::every_rule_says_no`, `exchange::scope_and_resource_in_the_answer` |
 //! | ID-JAG §9.3 an issuer is no audience of its own, another one of this server only where it is declared | [`domain::exchange::decide`](crate::domain::exchange::decide), [`Audience::names`](crate::domain::ids::Audience::names) | `domain::exchange::tests::issuers_of_this_server`, `domain::ids::tests::spellings_of_an_issuer`, `issuers::an_issuer_of_this_server_as_audience` |
 //! | ID-JAG §4.3.3 never more than the user was shown, is verified and the service still has | [`disclosed`](crate::domain::disclosure::disclosed), [`Request::answered_by`](crate::domain::exchange::Request::answered_by) | `domain::disclosure::tests`, `disclosure::a_claim_that_was_not_shown_is_asked_for`, `disclosure::what_is_not_verified_stays_here`, `disclosure::what_a_service_no_longer_has_is_no_longer_granted` |
-//! | 8693 §2.2.2 `invalid_target`, with the spelling that is known here; 3986 ASCII alone | [`Client::spelling_of`](crate::domain::client::Client::spelling_of), [`Audience::place`](crate::domain::ids::Audience::place) | `disclosure::a_service_by_another_name` |
+//! | 8693 §2.2.2 `invalid_target`, with the spelling that is known here; 3986 ASCII alone | [`Client::spelling_of`](crate::domain::client::Client::spelling_of), [`Audience::place`](crate::domain::ids::Audience::place) | `disclosure::a_service_by_another_name`, `config::spellings::tests` |
 //! | ID-JAG §3.1 claims, checked before they leave | [`IdJag::check`](crate::domain::claims::IdJag::check), [`keyring::sign_assertion`](crate::flow::keyring::sign_assertion) | `domain::claims::tests::the_last_look` |
 //! | ID-JAG §4.3.4 `N_A`, `issued_token_type`, no refresh token | `http::token` | `exchange::an_assertion_says_what_the_contract_says` |
 //! | ID-JAG §7.1 metadata; §9.1 no public clients | `http::discovery`, [`ClientMetadata::validate`](crate::domain::client_metadata::ClientMetadata::validate) | `discovery::the_metadata_is_what_clients_rely_on`, `config::clients::tests::rules` |
@@ -170,7 +170,7 @@
 //! | 7239 §4 `Forwarded`, from trusted proxies | `http::client_address` | `http::client_address::tests::only_what_our_own_proxies_wrote_counts` |
 //! | 9112 §3.2 one `Host`; a page opened at another host leads to the issuer's | `http::named_host` | `edge::a_request_names_one_host`, `edge::a_page_opened_at_another_host_is_the_issuers`, `edge::an_https_page_opened_at_another_host_is_the_issuers` |
 //! | 6797 §6.1, §7.1 HSTS for an https issuer | `http::edge` | `edge::an_https_issuer_is_only_ever_asked_by_https` |
-//! | 9112 §9.3, §9.6 connections that are kept, and how they end | [`http::serve`](crate::http::serve) | `serve` |
+//! | 9112 §9.3, §9.6 connections that are kept, and how they end | [`http::serve`](crate::http::serve) | `serve`, `http::serve::connections::tests` |
 //! | 9110 §10.2.3 `Retry-After`, seconds or a date | [`Response::retry_after`](crate::net::Response::retry_after) | `net::message::tests::when_to_come_back`, `delivery::retry_after_stretches_the_plan_and_no_more` |
 //! | 9110 §9.3.2 HEAD; §15.5.6 `Allow`, §15.5.14, §15.5.16 | `http::edge`, `http::form` | `edge::head_has_no_effects`, `edge::a_method_that_is_none_of_the_path`, `edge::a_body_that_is_no_form_or_too_large` |
 //! | Fetch §3.3 CORS for public documents and the token endpoint, never for pages and API | `http::cors` | `edge::other_origins_reach_what_needs_no_cookie_and_nothing_else` |
@@ -221,10 +221,10 @@
 //! | what is counted names nobody, at the root only | [`meters`](crate::meters) | `metrics::what_happened_is_counted_and_nothing_of_it_names_anybody`, `metrics::what_is_on_its_way_is_measured` |
 //! | a rotated admin token is dead everywhere | [`flow::admin_token`](crate::flow::admin_token) | `operate::a_rotated_admin_token_is_the_only_one` |
 //! | a notice goes to the endpoint of the moment | [`flow::notify::tell`](crate::flow::notify::tell) | `delivery::a_mended_endpoint_is_told_what_was_owed_before` |
-//! | services that hang hold up nobody | [`Lanes`](crate::flow::lanes::Lanes) | `flow::lanes::tests`, `delivery::hosts_that_hang_take_no_place_for_long`, `delivery::a_service_that_hangs_holds_up_nobody_else` |
+//! | services that hang hold up nobody | [`Lanes`](crate::flow::lanes::Lanes) | `flow::lanes::tests`, `delivery::a_host_that_hung_is_known_by_that`, `delivery::hosts_that_hang_take_no_place_for_long`, `delivery::a_service_that_hangs_holds_up_nobody_else` |
 //! | one server to a SQLite file | [`flow::start::open_alone`](crate::flow::start::open_alone) | `outage::a_second_server_on_a_file_does_not_start` |
 //! | one bad neighbour costs the others nothing; with few descriptors notices still leave | [`http::serve::Limits`](crate::http::serve::Limits) | `serve::one_address_takes_only_its_share`, `serve::the_longest_idle_make_room`, `ending::few_descriptors_are_enough_for_a_withdrawal` |
-//! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending` |
+//! | the process ends when it is told to, whatever hangs | `cli::stop`, `cli::log` | `ending`, `cli::log::tests` |
 //! | a line in the log for each event and each failed sign-in, none for what was rolled back | `store::journal`, [`flow::sign_in`](crate::flow::sign_in) | `logs` |
 //! | the sealing key is another while servers run: both are there, every server has the new one before it seals, and what was cut short is gone on with | [`flow::reseal`](crate::flow::reseal), [`SealingKeys`](crate::jose::SealingKeys) | `reseal::everything_goes_on_under_another_sealing_key`, `reseal::nothing_is_sealed_by_a_key_that_a_server_lacks`, `killed_keys::resealing_killed_midway_on_postgres`, `killed_keys::resealing_killed_anywhere_on_sqlite` |
 //! | a sealing key from a command, and none is made in its place | [`flow::start::open`](crate::flow::start::open) | `sealing_command::a_command_gives_the_sealing_key`, `sealing_command::a_command_that_gives_no_key_stops_the_start` |

@@ -124,3 +124,23 @@ impl Write for Lines {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_whoever_reads() {
+        let (lines, unread) = sync_channel(1);
+        let (written, all) = sync_channel(1);
+        thread::spawn(move || {
+            let mut lines = Lines(lines);
+            for _ in 0..3 {
+                lines.write_all(b"a line\n").unwrap();
+            }
+            written.send(LOST.swap(0, Ordering::Relaxed)).unwrap();
+        });
+        assert_eq!(all.recv_timeout(Duration::from_secs(10)), Ok(2), "what nobody takes is lost and counted");
+        assert_eq!(unread.iter().count(), 1);
+    }
+}

@@ -200,6 +200,18 @@ mod tests {
     type Case<'a> = (&'a str, Mode, &'a str, &'a str, Option<&'a str>, &'a [String], bool);
 
     #[test]
+    fn how_long_a_denial_keeps_its_client_away() {
+        let denied = [consent("1", Mode::Denied, "api.read", "")];
+        for (now, left) in [(99, Some(3600)), (3698, Some(1)), (3699, None), (-7101, Some(3600))] {
+            assert_eq!(denied_lately(&denied, Timestamp(now)), left.map(Seconds), "at {now}");
+        }
+        let mut over = denied;
+        over[0].ended_at = Some(Timestamp(99));
+        assert_eq!(denied_lately(&over, Timestamp(99)), None, "the user lets it ask again");
+        assert_eq!(denied_lately(&[consent("1", Mode::Always, "api.read", "api.read")], Timestamp(99)), None);
+    }
+
+    #[test]
     fn what_covers_what() {
         let r = vec!["https://r.example/".to_owned()];
         let other = vec!["https://s.example/".to_owned()];

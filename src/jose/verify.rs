@@ -149,7 +149,8 @@ impl<'a> Unverified<'a> {
 mod tests {
     use serde_json::json;
 
-    use super::super::{SealingKey, SigningKey};
+    use super::super::lab::compact;
+    use super::super::{LabKey, SealingKey, SigningKey};
     use super::*;
     use crate::domain::rotation::SigningAlg;
     use crate::rng::Rng;
@@ -202,6 +203,20 @@ mod tests {
         ];
         for (name, token) in cases {
             assert!(verify(&token).is_err(), "{name}");
+        }
+        // The key has signed these as well, and yet they are not what is expected.
+        for typ in ["JWT", "y+jwt", "X+JWT", "x+jwt ", ""] {
+            let other = key.sign(typ, &json!({"sub": "u"})).await.unwrap();
+            assert_eq!(verify(&other).map(|claims| claims.sub), Err(JoseError("its typ is not the one expected here")));
+        }
+        let lab = LabKey::generate(SigningAlg::Es256, &Rng::seeded(2)).unwrap();
+        let of_lab = PublicKey::from_jwk(&lab.public_jwk()).unwrap();
+        for (alg, is_taken) in [("ES256", true), ("ES384", false), ("RS256", false), ("none", false), ("es256", false)]
+        {
+            let signed = compact(&json!({"alg": alg, "typ": "x+jwt"}).to_string(), r#"{"sub": "u"}"#);
+            let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(lab.sign(signed.as_bytes()).unwrap()));
+            let verified = Unverified::parse(&token).unwrap().verify::<Claims>(&of_lab, Some("x+jwt"));
+            assert_eq!(verified.is_ok(), is_taken, "{alg}");
         }
         assert!(verify(&key.sign("x+jwt", &Twice).await.unwrap()).is_err(), "repeated claim");
         let other = PublicKey::from_jwk(&serde_json::to_value(self::key().public_jwk()).unwrap()).unwrap();

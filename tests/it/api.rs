@@ -228,6 +228,12 @@ async fn who_may_call() {
     let page = browser.get("/connections").await;
     browser.submit(&page, "/logout", &[]).await;
     problem(&world.api("GET", "/delegations", token).await, 401, "invalid_token", "signed out");
+
+    // Nor is a token of a client that is the platform's own no longer.
+    let token = user_token(&world, ALICE, "openid delegations").await;
+    assert_eq!(world.api("GET", "/delegations", &token).await.status, 200);
+    world.replica(&declarations(&world.service.url).replace("first_party = true", "first_party = false")).await;
+    problem(&world.api("GET", "/delegations", &token).await, 403, "insufficient_scope", "a client like any other");
     let record = world.api("GET", &format!("/delegations/{id}"), &admin).await.json();
     assert_eq!(record["status"], "active", "none of this changed anything");
 }

@@ -89,7 +89,12 @@ async fn nothing_is_sent_where_it_may_not_go() {
         ),
     ];
     for (name, changes) in cases {
-        a_page(&browser.get(&World::authorize_path("console", changes)).await, name);
+        let answer = browser.get(&World::authorize_path("console", changes)).await;
+        a_page(&answer, name);
+        // A person is told what to do, and whoever wrote the request what was wrong with it.
+        let (said, folded) = answer.body.split_once("<details><summary>Technical details</summary>").expect(name);
+        assert!(said.contains("The agent or link that sent you here made a mistake."), "{name}: {said}");
+        assert!(!said.contains("redirect_uri") && folded.contains("<code>"), "{name}: {folded}");
         a_page(&world.browser().get(&World::authorize_path("console", changes)).await, name);
     }
     assert_eq!(codes(&world).await, 0);

@@ -147,6 +147,15 @@ both! {
         assert_eq!(error(&world, &tokens, &[]).await, "access_denied");
         assert_eq!(browser.submit(&page, &revise, &[]).await.status, 303);
         assert_eq!(error(&world, &tokens, &[]).await, "consent_required", "asked again");
+        world.clock.advance(Seconds(5));
+        let path = asked(&world, &tokens, &[]).await;
+        answered(&browser, &path, "deny").await;
+        let new = [("scope", "api.write"), ("agent_context_id", "chat 3")];
+        assert_eq!(error(&world, &tokens, &new).await, "access_denied");
+        let page = browser.get("/connections").await;
+        let consent = world.database.column("SELECT id FROM consent WHERE ended_at IS NULL").await.remove(0);
+        browser.submit(&page, &format!("/connections/denials/{consent}/revise"), &[]).await;
+        assert_eq!(error(&world, &tokens, &new).await, "consent_required", "within the hour, since the user lets it");
     }
 }
 

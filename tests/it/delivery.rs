@@ -9,7 +9,7 @@ use avouch::domain::ids::{Subject, authority};
 use avouch::domain::notice::{Format, Round};
 use avouch::domain::time::{Seconds, Timestamp};
 use avouch::flow::issuers_admin;
-use avouch::flow::lanes::Place;
+use avouch::flow::lanes::{Lanes, Place};
 use avouch::flow::notify::{self, Cursor};
 use avouch::host::Host;
 use avouch::store::NewDelivery;
@@ -349,6 +349,29 @@ async fn a_service_that_hangs_holds_up_nobody_else() {
     let delivered = || world.database.column("SELECT COUNT(*) FROM delivery WHERE state = 'delivered'");
     eventually("their end", async || delivered().await == ["50"]).await;
     worker.abort();
+}
+
+/// Whoever hung has no place among the others until they answer.
+#[tokio::test]
+async fn a_host_that_hung_is_known_by_that() {
+    let world = World::start(Engine::Sqlite).await;
+    world.delegated().await;
+    let lanes = Lanes::new();
+    let claim = async |but: &[String]| notify::claim(&world.host, "one", 1, &mut Cursor::default(), but).await.unwrap();
+    let tell = async || {
+        let mut place = lanes.enter().unwrap();
+        notify::tell(&world.host, &claim(&[]).await[0], "one", &mut place).await.unwrap();
+    };
+    world.service.behave(Behaviour::Hang);
+    owe(&world, &format!("{}/revoke", world.service.url), 1).await;
+    tell().await;
+    let hung = lanes.hung();
+    assert!(hung.len() == 1 && world.service.url.ends_with(&hung[0]), "{hung:?}");
+    world.clock.advance(Seconds(60));
+    assert!(claim(&hung).await.is_empty(), "it is due, and left alone");
+    world.service.behave(Behaviour::Status(200));
+    tell().await;
+    assert_eq!(lanes.hung(), [] as [&str; 0]);
 }
 
 /// At most one notice at a time is under way to a host.

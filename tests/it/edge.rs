@@ -6,13 +6,15 @@ use serde_json::json;
 use crate::harness::{ALICE, Answer, Engine, World, both};
 
 /// A path, and what it may be asked with.
-const PROTOCOL: [(&str, &str); 6] = [
+const PROTOCOL: [(&str, &str); 8] = [
     ("/.well-known/openid-configuration", "GET,HEAD"),
     ("/.well-known/oauth-authorization-server", "GET,HEAD"),
     ("/.well-known/jwks.json", "GET,HEAD"),
     ("/jwks.json", "GET,HEAD"),
     ("/agent-auth.json", "GET,HEAD"),
     ("/token", "POST"),
+    ("/userinfo", "GET,HEAD,POST"),
+    ("/revoke", "POST"),
 ];
 const PAGES: [(&str, &str); 6] = [
     ("/authorize", "GET,HEAD,POST"),
@@ -136,7 +138,9 @@ async fn other_origins_reach_what_needs_no_cookie_and_nothing_else() {
                 assert_eq!(answer.header("access-control-allow-credentials"), "", "{method} {at}");
             }
         }
-        for (path, _) in PAGES.into_iter().chain(API).chain([("/nothing", "")]) {
+        for (path, _) in
+            PAGES.into_iter().chain(API).chain(["/introspect", "/end_session", "/nothing"].map(|path| (path, "")))
+        {
             for method in ["OPTIONS", "GET", "POST"] {
                 let answer = send(&world, method, &format!("{base}{path}"), &preflight, "").await;
                 let shared = answer.headers.keys().any(|name| name.as_str().starts_with("access-control-"));

@@ -1,17 +1,21 @@
 //! A process whose surroundings are bad to it: nobody reads what it says, the database hangs, there are few descriptors. It goes on, and
 //! it ends when it is told to.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::harness::{Answer, Engine, Serving, avouch, client, eventually};
 use crate::process::{prepared, serve, serve_as, withdraw};
@@ -122,6 +126,26 @@ async fn a_database_that_hangs_does_not_keep_the_process() {
     });
     assert_eq!(answer.unwrap(), 503);
     assert_eq!(server.ended().await, Some(0));
+}
+
+/// Whatever hangs: here everything, by a configuration that is read again and never ends, where there is one thread.
+#[tokio::test]
+async fn what_hangs_for_good_is_cut_off() {
+    const NONBLOCK: i32 = 0o4000;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("avouch.toml");
+    let mut server = Serving::start_as(folder.path(), "export TOKIO_WORKER_THREADS=1", &["serve", "--port", "0"]);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    server.signal("HUP");
+    let mut nobody_writes = None;
+    eventually("it is read", async || {
+        nobody_writes = File::options().write(true).custom_flags(NONBLOCK).open(&path).ok();
+        nobody_writes.is_some()
+    })
+    .await;
+    server.signal("TERM");
+    let ended = tokio::task::spawn_blocking(move || server.child.wait().unwrap().code());
+    assert_eq!(timeout(Duration::from_mins(1), ended).await.expect("it has ended").unwrap(), Some(0));
 }
 
 /// With few descriptors and two hundred connections that nobody uses, a withdrawal is answered, and the service is told.

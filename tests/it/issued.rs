@@ -108,6 +108,14 @@ both! {
         for name in ["access_token", "refresh_token"] {
             assert_eq!(introspect(&world, &text(&second, name)).await, inactive, "signed out: {name}");
         }
+        // It outlives the session, and no more than its thirty days.
+        let browser = world.signed_in(ALICE).await;
+        let code = world.code(&browser, "desk-agent", &[("scope", "openid offline_access")]).await;
+        let (_, offline) = world.token("desk-agent", &code_grant(&code)).await;
+        world.clock.advance(Seconds(30 * 24 * 3600 - 1));
+        assert_eq!(introspect(&world, &text(&offline, "refresh_token")).await["active"], true);
+        world.clock.advance(Seconds(1));
+        assert_eq!(introspect(&world, &text(&offline, "refresh_token")).await, inactive, "expired");
         // The client first, and never one that cannot prove who it is.
         let at = format!("{}/introspect", world.url);
         for form in [vec![("token", "x")], vec![("token", "x"), ("client_id", "public-app")]] {

@@ -1,6 +1,7 @@
 //! What every page must be, whatever is on it: within a telephone's width in both schemes, with the headers that protect it, silent on the
 //! console, and harmless with the names that others chose.
 
+use avouch::domain::time::Seconds;
 use serde_json::json;
 
 use crate::browser::BrowserError;
@@ -221,6 +222,14 @@ both! {
         world.settle().await;
         let page = alice.get("/connections").await.body;
         assert!(page.contains(": it answered 503<") && page.contains("next try; we go on until 22 Jan 2027"), "{page}");
+        world.service.behave(Behaviour::Status(200));
+        world.clock.advance(Seconds(60));
+        world.settle().await;
+        // What is still to come is no reason to wait.
+        let page = alice.get("/connections").await.body;
+        let (state, details) = page.split_once("<summary>What the service was told</summary>").expect("it was told");
+        assert!(state.contains("<span>Stopped and confirmed</span>"), "{state}");
+        assert!(details.contains("is told a second time"), "{details}");
 
         // What nobody used has nothing to be told of, and the page promises nothing else.
         world.agree(&alice, "desk-agent", &tokens, "always", &[("audience", "https://other.example")]).await;

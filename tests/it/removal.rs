@@ -5,7 +5,7 @@ use avouch::flow::withdraw_many;
 use serde_json::{Value, json};
 
 use crate::bulk::others;
-use crate::harness::{ALICE, PASSWORD, World, answer_form, both, declarations};
+use crate::harness::{ALICE, PASSWORD, World, answer_form, both, code_grant, declarations};
 
 /// Replicas look at a client again after two seconds.
 async fn again(world: &World, declared: &str) -> World {
@@ -71,16 +71,36 @@ both! {
     async fn whoever_signed_in_by_another_password_no_longer_is(world: World) {
         let ours = declarations(&world.service.url);
         let (browser, tokens, ..) = world.delegated().await;
+        let code = world.code(&browser, "desk-agent", &[("scope", "openid offline_access")]).await;
+        let (_, away) = world.token("desk-agent", &code_grant(&code)).await;
         assert_eq!(browser.get("/connections").await.status, 200);
         world.replica(&ours).await;
         assert_eq!(browser.get("/connections").await.status, 200, "the same password changes nothing");
         world.replica(&ours.replacen(PASSWORD, "another password altogether", 1)).await;
         assert_eq!(browser.get("/connections").await.status, 303);
-        let (status, body) = world.token("desk-agent", &refresh(&tokens)).await;
-        assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{body}");
-        assert_eq!(world.exchange("desk-agent", &tokens, &[]).await.1["error"], "invalid_grant");
+        for tokens in [&tokens, &away] {
+            let (status, body) = world.token("desk-agent", &refresh(tokens)).await;
+            assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{body}");
+            assert_eq!(world.exchange("desk-agent", tokens, &[]).await.1["error"], "invalid_grant");
+        }
         let told = world.database.column("SELECT account_id FROM journal WHERE kind = 'account.password_changed'").await;
         assert!(told.len() >= 2, "the first passwords, and the change: {told:?}");
+    }
+}
+
+both! {
+    /// Another server may not have heard yet that the client is disabled, and gives it something meanwhile.
+    async fn what_a_client_is_given_too_late_is_worth_nothing(world: World) {
+        let (_, tokens, ..) = world.delegated().await;
+        let user_info = async || {
+            let request = world.http.get(format!("{}/userinfo", world.url)).bearer_auth(tokens["access_token"].as_str().unwrap());
+            request.send().await.unwrap().status()
+        };
+        assert_eq!(user_info().await, 200);
+        world.database.column("UPDATE client SET disabled_at = 1 WHERE client_id = 'desk-agent' RETURNING id").await;
+        assert_eq!(user_info().await, 401);
+        let (status, body) = world.token("desk-agent", &refresh(&tokens)).await;
+        assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{body}");
     }
 }
 

@@ -293,6 +293,20 @@ async fn at_the_end_everybody_is_answered_once_more() {
     server.ended.await.unwrap();
 }
 
+/// The system has connected them, and nobody has let them in: this thread is the server's as well.
+#[tokio::test]
+async fn at_the_end_who_is_at_the_door_is_answered() {
+    let server = Server::start(patient()).await;
+    server.connect().await.ask().await.unwrap();
+    let at_the_door: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(server.address).unwrap()).collect();
+    server.stop.send_replace(true);
+    for peer in at_the_door {
+        peer.set_nonblocking(true).unwrap();
+        assert!(Peer(TcpStream::from_std(peer).unwrap()).ask().await.is_some());
+    }
+    server.ended.await.unwrap();
+}
+
 #[tokio::test]
 async fn at_the_end_the_idle_are_closed_and_what_hangs_is_cut_off() {
     let server = Server::start(Limits { last_request: SOON, ..patient() }).await;

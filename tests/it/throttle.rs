@@ -166,6 +166,9 @@ both! {
         assert_eq!(alices.cookie("avouch-known-browser").unwrap().split('.').count(), 8, "each once");
         // A copy of what it kept guesses by itself.
         assert!(!alices.cookie("avouch-known-browser").unwrap().contains(name));
+        world.clock.advance(Seconds(400 * 86_400));
+        guess(&world.browser(), ALICE).await;
+        assert_eq!(attempt(&alices, ALICE, PASSWORD).await.status, 429, "nor is it known for ever");
     }
 }
 

@@ -143,7 +143,15 @@ fn audiences_keep_every_byte() {
     let with = Audience::parse("https://auth.example/").unwrap();
     let without = Audience::parse("https://auth.example").unwrap();
     assert_ne!(with, without);
-    assert_eq!(with.host(), "auth.example");
+    for (audience, shown) in [
+        ("https://auth.example/", "auth.example"),
+        ("https://AUTH.example:443", "auth.example"),
+        ("https://auth.example/acme", "auth.example/acme"),
+        ("https://auth.example:8443/acme/", "auth.example:8443/acme"),
+        ("https://xn--bcher-kva.example", "xn--bcher-kva.example"),
+    ] {
+        assert_eq!(Audience::parse(audience).unwrap().host(), shown);
+    }
     for bad in
         ["/relative", "auth.example", "https://a.example#f", "https://a.example?q=1", "http://a.example", "urn:x:y"]
     {

@@ -356,6 +356,13 @@ fn consent_gives_the_advice_that_applies() {
     assert!(!page(false, false, true).contains("end the agent's access there as well"), "promises what cannot be kept");
 }
 
+/// A break at the hyphens of punycode would show half a name.
+#[test]
+fn addresses_break_at_dots_and_slashes_alone() {
+    let pieces: Vec<_> = super::breakable("xn--bcher-kva.example:8443/a-b/c_d").collect();
+    assert_eq!(pieces, ["xn--bcher-kva.", "example:8443/", "a-b/", "c_d"]);
+}
+
 #[test]
 fn what_a_name_is_worth_stands_beside_it() {
     let page = |known| {

@@ -381,4 +381,23 @@ mod tests {
         assert_eq!(order(None, Spared::TheYoung), [6, 2, 1, 4, 5], "nobody is there yet who needs the room");
         assert_eq!(order("192.0.2.2".parse().ok(), Spared::Nobody), [1, 5, 7]);
     }
+
+    /// A proxy keeps connections for its next requests, and does not know yet that this server ends.
+    #[tokio::test]
+    async fn at_the_end_who_was_idle_for_long_may_still_ask() {
+        let second = Duration::from_secs(1);
+        let limits = Limits { idle: second * 3600, last_request: second * 30, ..Limits::default() };
+        let mut connections = Connections::new(&limits);
+        Arc::get_mut(&mut connections).unwrap().began -= second * 60;
+        let place = connections.enter(None).unwrap();
+        connections.started(place.number(), tokio::spawn(std::future::pending::<()>()).abort_handle());
+        let idle_for_a_minute = || place.slot().state.store(State::new(Phase::Idle, 1).0, Ordering::Relaxed);
+        idle_for_a_minute();
+        connections.stop();
+        connections.end_the_late(&limits);
+        assert_eq!(place.phase(), Phase::Idle);
+        idle_for_a_minute();
+        connections.end_the_late(&limits);
+        assert_eq!(place.phase(), Phase::Ended, "who has not asked after that is not waited for");
+    }
 }
