@@ -97,7 +97,7 @@ both! {
             request.send().await.unwrap().status()
         };
         assert_eq!(user_info().await, 200);
-        world.database.column("UPDATE client SET disabled_at = 1 WHERE client_id = 'desk-agent' RETURNING id").await;
+        world.database.column("UPDATE client SET stopped_at = 1 WHERE client_id = 'desk-agent' RETURNING id").await;
         assert_eq!(user_info().await, 401);
         let (status, body) = world.token("desk-agent", &refresh(&tokens)).await;
         assert_eq!((status, &body["error"]), (400, &json!("invalid_grant")), "{body}");
