@@ -15,11 +15,11 @@ use crate::host::{App, Host};
 use crate::store::{Store, Tx};
 
 /// Delegations that one transaction ends: mints wait for its end on SQLite.
-const BATCH: u16 = 32;
+const BATCH: u16 = 16;
 /// Sessions, token families or questions that one transaction ends.
 const GIVEN: i64 = 256;
 /// Between two of them others have so many times as long as one took.
-const PAUSE: u32 = 3;
+const PAUSE: u32 = 5;
 /// The longest that is left to them, however long one took.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// Transactions after which the next one's turn comes, of what was removed.
