@@ -15,7 +15,7 @@ use crate::host::{App, Host};
 use crate::store::{Store, Tx};
 
 /// Delegations that one transaction ends: mints wait for its end on SQLite.
-const BATCH: u16 = 16;
+pub const BATCH: u16 = 16;
 /// Sessions, token families or questions that one transaction ends.
 const GIVEN: i64 = 256;
 /// Between two of them others have so many times as long as one took.

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use avouch::flow::withdraw_many::BATCH;
 use serde_json::{Value, json};
 
 use crate::api::{problem, seven, user_token};
@@ -196,7 +197,7 @@ async fn killed_in_the_middle(engine: Engine) {
     child.kill().unwrap();
     child.wait().unwrap();
     let ended = assert_whole(&world).await;
-    assert!(ended > 0 && (ended % 32 == 0 || ended == all), "batch after batch: {ended}");
+    assert!(ended > 0 && (ended % i64::from(BATCH) == 0 || ended == all), "batch after batch: {ended}");
 
     let left = all - ended;
     let done = withdraw(folder, &["--everything"], &format!("{left}\n"));
