@@ -15,7 +15,7 @@ use crate::flow::{administer, register};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Add a client, as [[clients]] would declare it; with --secret its secret is printed, once
+    /// Add a client, as the configuration would declare it; with --secret its secret is printed, once
     #[command(after_help = super::help!("avouch client add desk-agent --name \"Desk Agent\" --secret --redirect-uri https://agent.example/cb --grant authorization_code --grant refresh_token --grant urn:ietf:params:oauth:grant-type:token-exchange --audience https://auth.service.example", "With neither --secret nor --secret-hash nor --jwks it is a public client. What was added here stays whatever the configuration declares."))]
     Add(Box<New>),
     /// List the clients

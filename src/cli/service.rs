@@ -33,7 +33,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Add a service, as [[services]] would declare it: whatever it says of itself changes nothing from then on
+    /// Add a service, as the configuration would declare it: whatever it says of itself changes nothing from then on
     #[command(after_help = super::help!("avouch service add https://auth.service.example --notice logout+jwt=https://auth.service.example/revoke", "One that takes logout+jwt or secevent+jwt speaks auth.md. What was added here stays whatever the configuration declares."))]
     Add {
         /// Its issuer identifier, byte for byte

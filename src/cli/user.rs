@@ -22,7 +22,7 @@ pub(super) enum Command {
     /// Ask for a password, or read it from standard input, and print its hash for `password_hash` in the configuration
     #[command(after_help = super::help!("avouch user hash-password < password.txt"))]
     HashPassword,
-    /// Add a user, as [[users]] would declare them
+    /// Add a user, as the configuration would declare them
     #[command(after_help = super::help!("avouch user add alice@example.com --name Alice --email-verified --password", "Without --password or --password-hash nobody signs in as them by a password. What was added here stays whatever the configuration declares."))]
     Add {
         /// Their e-mail address
