@@ -160,6 +160,10 @@ fn registered(
         registered_client::secret_hash(hash).map_err(Refusal::MemberWrong)?;
     }
     let wants_new = before.is_some() && flag(&mut members, "new_secret")? == Some(true);
+    if wants_new && hash.is_some() {
+        let problem = "give either new_secret or a client_secret_hash, not both";
+        return Err(Refusal::MemberWrong(MemberError::new("new_secret", problem)));
+    }
     let (metadata, policy): (Members, Members) =
         members.into_iter().partition(|(name, _)| !names::<ClientPolicy>().contains(&name.as_str()));
     known(&metadata, names::<ClientMetadata>())?;

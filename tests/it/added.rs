@@ -106,6 +106,12 @@ both! {
         let (client, item) = add(&world, "/clients", &body).await;
         let first = item["client_secret"].as_str().unwrap().to_owned();
         assert!(!world.api("GET", &client, &admin).await.body.contains(&first));
+        let both = json!({"new_secret": true, "client_secret_hash": "a".repeat(43)});
+        let both = world.api_json("PATCH", &client, &admin, &both).await;
+        assert!(both.status == 422 && both.body.contains("not both"), "{}", both.body);
+        let twice = world.http.post(format!("{}/api/v1/clients", world.url)).bearer_auth(&admin).header("content-type", "application/json");
+        let twice = crate::harness::Answer::read(twice.body(r#"{"client_id": "a", "client_id": "b"}"#).send().await.unwrap()).await;
+        assert!(twice.status == 400 && twice.body.contains("duplicate field"), "{}", twice.body);
         let second = change(&client, json!({"new_secret": true, "client_name": "New"})).await;
         assert_eq!(second["client_name"], "New");
         let second = second["client_secret"].as_str().unwrap().to_owned();

@@ -9,11 +9,13 @@ pub(super) mod openapi;
 pub(super) mod services;
 pub(super) mod users;
 
+use std::fmt;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use utoipa::openapi::{Object, ObjectBuilder, Type};
 use utoipa::{ToResponse, ToSchema};
 
@@ -22,6 +24,7 @@ use super::form::{Pairs, whole};
 use super::reply::private_json;
 use crate::domain::Vocabulary;
 use crate::domain::administered::{Standing, State};
+use crate::domain::members::quote;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::flow::bearer::Caller;
@@ -44,7 +47,36 @@ struct List<'a, T> {
 /// Reads what is said of a user, client or service that is added or changed.
 async fn members(headers: &HeaderMap, body: Body) -> Result<Members, Refusal> {
     const MAX: usize = 64 * 1024;
-    json(headers, body, MAX).await
+    let Once(members) = json(headers, body, MAX).await?;
+    Ok(members)
+}
+
+/// Members of which each stands there once: who else reads the body might take the other one (RFC 8259 section 4).
+struct Once(Members);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Once, A::Error> {
+                let mut members = Members::new();
+                while let Some((name, value)) = access.next_entry::<String, serde_json::Value>()? {
+                    if members.contains_key(&name) {
+                        return Err(A::Error::custom(format_args!("duplicate field {}", quote(&name))));
+                    }
+                    members.insert(name, value);
+                }
+                Ok(Once(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
 }
 
 /// That it is disabled, said as a change.
