@@ -63,6 +63,7 @@ pub async fn run(
     let (registered, mut unspent) = client.into_parts();
     let mut client = registered.client.clone();
     let mut app = app.clone();
+    // What seldom happens is on the heap: a mint would hold ten kilobytes for it.
     for _ in 0..TRIES {
         let ring = &app.issuer.ring;
         let mint = Mint {
@@ -81,10 +82,10 @@ pub async fn run(
         match app.store.mint(mint, unspent.take()).await? {
             Outcome::Minted(claims, alg) => return minted(&app, ring.signer(alg), &request, &claims).await,
             Outcome::Refused(refusal) => {
-                return Err(said_better(&app, refusal, &subject, (&client, &request)).await?.into());
+                return Err(Box::pin(said_better(&app, refusal, &subject, (&client, &request))).await?.into());
             }
             Outcome::Unknown => {
-                let spelling = look::first(&app, &client.key, &request.audience).await?;
+                let spelling = Box::pin(look::first(&app, &client.key, &request.audience)).await?;
                 if spelling != request.audience {
                     let asked_as = Some(request.audience.clone());
                     request = Arc::new(Request { audience: spelling, asked_as, ..(*request).clone() });
@@ -93,19 +94,19 @@ pub async fn run(
             }
             Outcome::Ask(unanswered) if !looked && !unanswered.is_declared => {
                 looked = true;
-                if !look::before_asking(&app, &client.key, &request.audience).await?
-                    && let Some(refusal) = ask(&app, &unanswered, &client, &request).await?
+                if !Box::pin(look::before_asking(&app, &client.key, &request.audience)).await?
+                    && let Some(refusal) = Box::pin(ask(&app, &unanswered, &client, &request)).await?
                 {
                     return Err(refusal.into());
                 }
             }
             Outcome::Ask(unanswered) => {
-                if let Some(refusal) = ask(&app, &unanswered, &client, &request).await? {
+                if let Some(refusal) = Box::pin(ask(&app, &unanswered, &client, &request)).await? {
                     return Err(refusal.into());
                 }
             }
-            Outcome::ClientChanged => client = client_auth::again(&app, &client).await?,
-            Outcome::IssuerChanged => app = issuers::reload(&app).await?,
+            Outcome::ClientChanged => client = Box::pin(client_auth::again(&app, &client)).await?,
+            Outcome::IssuerChanged => app = Box::pin(issuers::reload(&app)).await?,
         }
     }
     Err(Refusal::Busy.into())

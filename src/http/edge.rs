@@ -99,7 +99,7 @@ async fn answer(edge: &Edge, asked: &Asked, uri: &Uri, request: Request, next: N
     if let Some(failed) = response.extensions_mut().remove::<Failed>() {
         // The router knows which methods there are (RFC 9110 section 15.5.6).
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = error::render(&edge.host, asked, &failed).await;
+        response = Box::pin(error::render(&edge.host, asked, &failed)).await;
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }

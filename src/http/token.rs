@@ -44,11 +44,11 @@ pub(super) async fn post(app: App, headers: HeaderMap, body: Body) -> Result<Res
         }
         Ok(Grant::Code(request)) => {
             let client = client.spend(&app).await?;
-            Ok(tokens(&code::run(&app, &client, &request).await?))
+            Ok(tokens(&Box::pin(code::run(&app, &client, &request)).await?))
         }
         Ok(Grant::Refresh { token, scope }) => {
             let client = client.spend(&app).await?;
-            Ok(tokens(&refresh::run(&app, &client, &token, scope.as_ref()).await?))
+            Ok(tokens(&Box::pin(refresh::run(&app, &client, &token, scope.as_ref())).await?))
         }
         // Whatever is wrong with the request, whoever sends an assertion again is nobody.
         Err(refusal) => {

@@ -12,19 +12,22 @@ pub(super) enum Pools {
 }
 
 impl Pools {
+    // To wait for a connection takes four kilobytes, since it may have to be made: on the heap, or whatever ever asks for one would hold as
+    // much, and be moved with it.
+
     /// A transaction that may write.
     pub(super) async fn begin(&self) -> Result<Handle> {
         Ok(match self {
-            Self::Sqlite(file) => Handle::Sqlite(file.begin().await?),
-            Self::Postgres(server) => Handle::Postgres(server.begin().await?),
+            Self::Sqlite(file) => Handle::Sqlite(Box::pin(file.begin()).await?),
+            Self::Postgres(server) => Handle::Postgres(Box::pin(server.begin()).await?),
         })
     }
 
     /// A connection that only reads.
     pub(super) async fn read(&self) -> Result<Handle> {
         Ok(match self {
-            Self::Sqlite(file) => Handle::SqliteRead(file.read().await?),
-            Self::Postgres(server) => Handle::PostgresRead(server.read().await?),
+            Self::Sqlite(file) => Handle::SqliteRead(Box::pin(file.read()).await?),
+            Self::Postgres(server) => Handle::PostgresRead(Box::pin(server.read()).await?),
         })
     }
 
