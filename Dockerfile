@@ -4,6 +4,7 @@ WORKDIR /src
 
 # The dependencies alone, so that this layer lasts until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 RUN mkdir -p src tests/it benches/mint \
     && echo 'fn main() {}' | tee src/main.rs benches/mint/main.rs > tests/it/main.rs \
     && touch src/lib.rs \
