@@ -26,6 +26,8 @@ const LIMITS: &str =
     "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '5s'; SET statement_timeout = '10s'";
 /// Where servers of one database tell each other that an issuer has changed.
 pub(super) const CHANGED: &str = "avouch_issuer";
+/// How long a connection may lie idle and be used without a look: no server is started again in less.
+const ASK_AFTER: Duration = Duration::from_millis(100);
 /// Between two heartbeats, and between two tries while there is none.
 const BEAT: Duration = Duration::from_secs(1);
 const BEAT_AGAIN: Duration = Duration::from_millis(200);
@@ -140,10 +142,23 @@ fn dead(outage: Outage, cause: &Cause) -> StoreError {
 }
 
 fn pool(options: &PgConnectOptions) -> PgPool {
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE);
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| Box::pin(is_there(connection, meta.idle_for)));
     let limited =
         pool.after_connect(|connection, _| Box::pin(async move { connection.execute(LIMITS).await.map(drop) }));
     limited.connect_lazy_with(options.clone())
+}
+
+/// Whether a connection that lay idle can be used. One that was well when it was given back a moment ago is not asked again: under load that
+/// would be a round trip more for every transaction.
+async fn is_there(connection: &mut PgConnection, idle: Duration) -> std::result::Result<bool, sqlx::Error> {
+    if idle >= ASK_AFTER {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 /// The server's process behind a connection.

@@ -196,8 +196,10 @@ fn keep_private(path: &Path) -> io::Result<()> {
 /// Whether a connection that comes back has no transaction any more. One that SQLite ended by itself, as it does when the disk is full,
 /// is one that sqlx believes in for good: nothing could begin on that connection again, so it is closed.
 async fn has_ended(connection: &mut SqliteConnection) -> std::result::Result<bool, sqlx::Error> {
-    // The rollback of a dropped transaction is under way: this waits for it.
-    connection.ping().await?;
+    if connection.is_in_transaction() {
+        // The rollback of a dropped transaction is under way: this waits for it.
+        connection.ping().await?;
+    }
     Ok(!connection.is_in_transaction())
 }
 
