@@ -43,19 +43,16 @@ pub struct Request {
 
 impl Request {
     /// What makes two requests the same question: user, session, client, audience, resource, scope and agent context, as one text.
+    ///
+    /// # Panics
+    /// Never: texts are JSON.
     #[must_use]
     pub fn key(&self, account_id: &AccountId, session_id: &str, client: &ClientKey) -> String {
-        serde_json::json!([
-            account_id,
-            session_id,
-            client,
-            self.audience.as_str(),
-            self.resources,
-            self.scope.as_ref().map(ToString::to_string),
-            self.agent_platform,
-            self.agent_context_id,
-        ])
-        .to_string()
+        let scope = self.scope.as_ref().map(ToString::to_string);
+        let (aud, resources) = (self.audience.as_str(), &self.resources);
+        let (platform, context) = (&self.agent_platform, &self.agent_context_id);
+        let asked = (account_id, session_id, client, aud, resources, scope, platform, context);
+        serde_json::to_string(&asked).expect("texts are JSON")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers: JSON, pages and redirects, each with the headers that belong to it.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 
@@ -13,10 +13,16 @@ use crate::host::App;
 /// form, and ours lead to clients.
 const CSP: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
 
+/// Fields that the head of an answer has room for before it grows: those of a token, and what the server adds.
+const FIELDS: usize = 8;
+/// Bytes of JSON that an answer has room for before it grows: a token in its answer.
+const TOKEN: usize = 1024;
+
 /// An answer with a body of a type.
 pub(super) fn body(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(FIELDS);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -30,7 +36,8 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// JSON of another name.
 pub(super) fn json_as(status: StatusCode, kind: &'static str, value: &impl Serialize) -> Response {
-    let text = serde_json::to_string(value).expect("what we answer with is JSON");
+    let mut text = Vec::with_capacity(TOKEN);
+    serde_json::to_writer(&mut text, value).expect("what we answer with is JSON");
     body(status, kind, text)
 }
 
