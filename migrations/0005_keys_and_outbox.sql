@@ -74,9 +74,8 @@ CREATE INDEX delivery_due ON delivery (due_at) WHERE state = 'queued';
 -- The oldest of each host, and the next host: claiming goes from one to the next.
 CREATE INDEX delivery_host ON delivery (host, due_at, id) WHERE state = 'queued';
 CREATE INDEX delivery_leased ON delivery (host, leased_until) WHERE state = 'queued' AND leased_until IS NOT NULL;
--- How many there are of a format, and which is the oldest: for those who watch.
-CREATE INDEX delivery_format ON delivery (format) WHERE state = 'queued';
-CREATE INDEX delivery_age ON delivery (created_at) WHERE state = 'queued';
+-- How many there are of a format, and which is the oldest of them: for those who watch.
+CREATE INDEX delivery_format ON delivery (format, created_at) WHERE state = 'queued';
 -- For those who look: a page of all, or of those that stand somewhere.
 CREATE INDEX delivery_list ON delivery (issuer_id, id);
 CREATE INDEX delivery_state ON delivery (issuer_id, state, id);

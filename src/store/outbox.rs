@@ -218,12 +218,14 @@ impl HostTx {
         })
     }
 
-    /// When the oldest notice was made that is due by now, or was tried, and is still on its way.
-    pub async fn oldest_notice(&mut self, now: Timestamp) -> Result<Option<Timestamp>> {
+    /// When the oldest notice of a format was made that is due by now, or was tried, and is still on its way.
+    pub async fn oldest_notice(&mut self, format: Format, now: Timestamp) -> Result<Option<Timestamp>> {
         on!(self.0, |c| {
             let row = sqlx::query(
-                "SELECT created_at FROM delivery WHERE state = 'queued' AND (attempts > 0 OR due_at <= $1) ORDER BY created_at LIMIT 1",
+                "SELECT created_at FROM delivery WHERE state = 'queued' AND format = $1 AND (attempts > 0 OR due_at <= $2)
+                  ORDER BY created_at LIMIT 1",
             )
+            .bind(format.as_str())
             .bind(now)
             .fetch_optional(c)
             .await?;

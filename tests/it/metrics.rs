@@ -12,7 +12,7 @@ both! {
         let (_, _, id, _) = world.delegated().await;
         let measured = async || {
             let mut tx = world.host.database.read().await.unwrap();
-            (tx.queued_notices(Format::LogoutJwt).await.unwrap(), tx.oldest_notice(world.clock.now()).await.unwrap())
+            (tx.queued_notices(Format::LogoutJwt).await.unwrap(), tx.oldest_notice(Format::LogoutJwt, world.clock.now()).await.unwrap())
         };
         assert_eq!(measured().await, (0, None));
         world.service.behave(Behaviour::Status(500));
