@@ -113,35 +113,56 @@ fn by_host(notices: &[Delivery]) -> Vec<Vec<Delivery>> {
 /// Faults; the lease then runs out and other attempts follow.
 pub async fn tell(host: &Host, notices: &[Delivery], worker: &str, place: &mut Place) -> Result<(), Error> {
     let begun = host.now();
-    let mut speaker: Option<Speaker> = None;
+    let mut speaker = None;
+    let mut made = None;
     for (n, delivery) in notices.iter().enumerate() {
-        let known = speaker.take().filter(|speaker| speaker.speaks_for(delivery));
-        let found = match known {
-            Some(known) => Ok(known),
-            None => Speaker::of(host, delivery).await,
+        // What came of one attempt is written down while the next is made. A crash meanwhile costs the service a repetition of both.
+        let (written, outcome) =
+            tokio::join!(write_down(made.take()), try_once(host, &mut speaker, delivery, worker, place));
+        let go_on = match &outcome {
+            Ok(made) => {
+                written.is_ok() && made.as_ref().is_none_or(Made::is_over) && host.now() - begun <= LEASE_MARGIN
+            }
+            Err(_) => false,
         };
-        let signed = match found {
-            Ok(found) => sign(speaker.insert(found), delivery).await,
-            Err(error) => Err(error),
-        };
-        let outcome = match (&speaker, signed) {
-            (Some(speaker), Ok(signed)) => attempt(speaker, delivery, signed, worker, place).await,
-            // The fault of one issuer, which costs the others of this host nothing.
-            (_, Err(error)) => put_off(host, delivery, worker, error).await.map(|()| true),
-            (None, Ok(_)) => Err(Error::invariant("whoever signed speaks")),
-        };
-        let go_on = matches!(outcome, Ok(true)) && host.now() - begun <= LEASE_MARGIN;
         let rest: Vec<&str> = notices[n + 1..].iter().map(|delivery| delivery.id.as_str()).collect();
         if !go_on && !rest.is_empty() {
             let mut tx = host.database.begin().await?;
             tx.release(&rest, worker).await?;
             tx.commit().await?;
         }
+        made = outcome?;
         if !go_on {
-            return outcome.map(drop);
+            write_down(made).await?;
+            return written;
         }
     }
-    Ok(())
+    write_down(made).await
+}
+
+/// Signs one notice and makes an attempt at it, or puts it off: the fault of one issuer costs the others of this host nothing.
+async fn try_once(
+    host: &Host,
+    speaker: &mut Option<Speaker>,
+    delivery: &Delivery,
+    worker: &str,
+    place: &mut Place,
+) -> Result<Option<Made>, Error> {
+    let found = match speaker.take().filter(|speaker| speaker.speaks_for(delivery)) {
+        Some(known) => Ok(known),
+        None => Speaker::of(host, delivery).await,
+    };
+    let signed = match found {
+        Ok(found) => {
+            let speaker = speaker.insert(found);
+            sign(speaker, delivery).await.map(|signed| (speaker, signed))
+        }
+        Err(error) => Err(error),
+    };
+    match signed {
+        Ok((speaker, signed)) => Ok(Some(attempt(speaker, delivery, signed, worker, place).await)),
+        Err(error) => put_off(host, delivery, worker, error).await.map(|()| None),
+    }
 }
 
 /// An issuer that tells a service, and where that takes notices now.
@@ -234,19 +255,37 @@ async fn put_off(host: &Host, delivery: &Delivery, worker: &str, error: Error) -
     Ok(tx.commit().await?)
 }
 
-/// Makes one attempt at a leased notice and settles it.
-///
-/// Says whether the host is fit to be told more: not where this notice is to be tried again.
-///
-/// # Errors
-/// Faults; the lease then runs out and another attempt follows.
+/// An attempt that was made, and nobody knows of yet.
+struct Made {
+    app: App,
+    format: Format,
+    settlement: Settlement,
+}
+
+impl Made {
+    /// Whether the host is fit to be told more: not where this notice is to be tried again.
+    fn is_over(&self) -> bool {
+        !matches!(self.settlement.attempt.state, DeliveryState::Queued | DeliveryState::GivenUp)
+    }
+}
+
+/// Writes down what came of an attempt, if one was made.
+async fn write_down(made: Option<Made>) -> Result<(), Error> {
+    let Some(Made { app, format, settlement }) = made else { return Ok(()) };
+    let state = settlement.attempt.state;
+    app.store.settle(settlement).await?;
+    meters::told(format, state);
+    Ok(())
+}
+
+/// Makes one attempt at a leased notice.
 async fn attempt(
     speaker: &Speaker,
     delivery: &Delivery,
     Signed { endpoint, unproven, message, jti, kid }: Signed,
     worker: &str,
     place: &mut Place,
-) -> Result<bool, Error> {
+) -> Made {
     let app = &speaker.app;
     let url = Url::parse(&endpoint).ok();
     let host = url.as_ref().map_or_else(|| delivery.host.clone(), authority);
@@ -291,9 +330,8 @@ async fn attempt(
         held: false,
     };
     let (worker, delegation_id) = (worker.to_owned(), delivery.delegation_id.clone());
-    app.store.settle(Settlement { entry_id: app.id(), worker, at: now, delegation_id, host, attempt }).await?;
-    meters::told(delivery.format, state);
-    Ok(!matches!(state, DeliveryState::Queued | DeliveryState::GivenUp))
+    let settlement = Settlement { entry_id: app.id(), worker, at: now, delegation_id, host, attempt };
+    Made { app: app.clone(), format: delivery.format, settlement }
 }
 
 /// What a service answered.
