@@ -119,25 +119,30 @@ pub async fn tell(host: &Host, notices: &[Delivery], worker: &str, place: &mut P
         // What came of one attempt is written down while the next is made. A crash meanwhile costs the service a repetition of both.
         let (written, outcome) =
             tokio::join!(write_down(made.take()), try_once(host, &mut speaker, delivery, worker, place));
-        let go_on = match &outcome {
-            Ok(made) => {
-                written.is_ok() && made.as_ref().is_none_or(Made::is_over) && host.now() - begun <= LEASE_MARGIN
-            }
-            Err(_) => false,
+        let fit = outcome.as_ref().is_ok_and(|made| made.as_ref().is_none_or(Made::is_over));
+        if written.is_ok() && fit && host.now() - begun <= LEASE_MARGIN {
+            made = outcome?;
+            continue;
+        }
+        // Before anything is given back: what was made and is not known would be made again.
+        let last = match outcome {
+            Ok(made) => write_down(made).await,
+            Err(error) => Err(error),
         };
-        let rest: Vec<&str> = notices[n + 1..].iter().map(|delivery| delivery.id.as_str()).collect();
-        if !go_on && !rest.is_empty() {
-            let mut tx = host.database.begin().await?;
-            tx.release(&rest, worker).await?;
-            tx.commit().await?;
-        }
-        made = outcome?;
-        if !go_on {
-            write_down(made).await?;
-            return written;
-        }
+        give_back(host, &notices[n + 1..], worker).await?;
+        return written.and(last);
     }
     write_down(made).await
+}
+
+async fn give_back(host: &Host, untried: &[Delivery], worker: &str) -> Result<(), Error> {
+    if untried.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = untried.iter().map(|delivery| delivery.id.as_str()).collect();
+    let mut tx = host.database.begin().await?;
+    tx.release(&ids, worker).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Signs one notice and makes an attempt at it, or puts it off: the fault of one issuer costs the others of this host nothing.
