@@ -13,6 +13,13 @@ pub fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> 
     candidates.min_by_key(|candidate| distance(written, candidate))
 }
 
+/// The candidate that was probably meant: the nearest, if at least half of the longer of the two is the same.
+#[must_use]
+pub fn probable<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let longer = |near: &str| near.chars().count().max(written.chars().count());
+    nearest(written, candidates).filter(|near| 2 * distance(written, near) <= longer(near))
+}
+
 /// Edit distance (insert, delete, replace), bounded by looking at no more than 64 characters.
 #[must_use]
 pub fn distance(a: &str, b: &str) -> usize {
@@ -33,6 +40,21 @@ pub fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_little_in_common_was_not_meant() {
+        let names = ["alg-none", "expired", "jwks-slow"];
+        for (written, meant) in [
+            ("expird", Some("expired")),
+            ("none", Some("alg-none")),
+            ("jwks_slow", Some("jwks-slow")),
+            ("nope", None),
+            ("", None),
+            ("something-else-altogether", None),
+        ] {
+            assert_eq!(probable(written, names.into_iter()), meant, "{written}");
+        }
+    }
 
     #[test]
     fn distances() {

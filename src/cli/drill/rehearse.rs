@@ -171,7 +171,7 @@ fn skips(kind: Kind, names: &[String]) -> Result<(), Failure> {
     let steps = all(kind);
     for name in names {
         if !steps.iter().any(|step| step.name == name) {
-            let near = crate::domain::spelling::nearest(name, steps.iter().map(|step| step.name));
+            let near = crate::domain::spelling::probable(name, steps.iter().map(|step| step.name));
             let hint = near.map(|near| format!("; {near} was perhaps meant")).unwrap_or_default();
             return Err(Failure::Usage(format!("--skip {name}: there is no such step{hint}")));
         }

@@ -47,7 +47,7 @@ mod times;
 
 use std::sync::LazyLock;
 
-use crate::domain::spelling::nearest;
+use crate::domain::spelling::probable;
 
 pub use answer::{Answer, Dialect, Kind, Level, Sight};
 pub use class::Class;
@@ -88,7 +88,7 @@ pub fn all() -> &'static [&'static Flaw] {
 /// The name that was perhaps meant.
 pub fn find(name: &str) -> Result<&'static Flaw, Option<&'static str>> {
     let found = all().iter().find(|flaw| flaw.name == name).copied();
-    found.ok_or_else(|| nearest(name, all().iter().map(|flaw| flaw.name)))
+    found.ok_or_else(|| probable(name, all().iter().map(|flaw| flaw.name)))
 }
 
 #[cfg(test)]

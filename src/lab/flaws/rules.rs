@@ -4,7 +4,7 @@ use super::answer::Level;
 use super::class::Class;
 use super::flaw::Flaw;
 use super::section::{Section, Spec};
-use crate::domain::spelling::nearest;
+use crate::domain::spelling::probable;
 
 macro_rules! rules {
     ($($rule:ident $name:literal $meaning:literal $spec:ident $at:literal, $level:ident $class:ident;)*) => {
@@ -236,7 +236,7 @@ pub fn rule(name: &str) -> Result<Rule, Option<&'static str>> {
     let found = Rule::ALL.iter().copied().find(|rule| rule.name() == name);
     // Whoever names a flaw of a token wants it let pass.
     let lets_pass = || super::all().iter().find(|flaw| flaw.name == name)?.counterparts.first().copied();
-    found.ok_or_else(|| lets_pass().or_else(|| nearest(name, Rule::ALL.iter().map(|rule| rule.name()))))
+    found.ok_or_else(|| lets_pass().or_else(|| probable(name, Rule::ALL.iter().map(|rule| rule.name()))))
 }
 
 const _: () = assert!(Rule::ALL.len() <= 128, "each has a bit");

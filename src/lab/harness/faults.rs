@@ -76,8 +76,8 @@ impl Ask {
         let flaw = all().iter().find(|flaw| flaw.kind == kind && flaw.name == name).copied();
         let flaw = flaw.ok_or_else(|| {
             let names = all().iter().filter(|flaw| flaw.kind == kind).map(|flaw| flaw.name);
-            let nearest = crate::domain::spelling::nearest(&full, names).unwrap_or_default();
-            Wrong::request(format!("there is no such fault; did you mean {nearest}?"))
+            let hint = crate::domain::spelling::probable(&full, names).map(|near| format!("; did you mean {near}?"));
+            Wrong::request(format!("there is no such fault{}", hint.unwrap_or_default()))
         })?;
         if self.seconds.is_some_and(|seconds| seconds > MAX_SECONDS) {
             return Err(Wrong::request(format!("seconds is at most {MAX_SECONDS}")));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::domain::spelling::nearest;
+use crate::domain::spelling::probable;
 use crate::lab::flaws::{self, Answer, Class, Dialect, Flaw, Kind, Level, Section, Spec};
 
 use super::report::link::link;
@@ -276,7 +276,7 @@ impl Selection {
             if !all.iter().any(|check| names(wanted, check)) {
                 let ids: Vec<String> = all.iter().map(Check::id).collect();
                 let known = ids.iter().map(String::as_str).chain(all.iter().map(|check| -> &str { check.name() }));
-                let hint = nearest(wanted, known).map(|near| format!("; {near} was perhaps meant"));
+                let hint = probable(wanted, known).map(|near| format!("; {near} was perhaps meant"));
                 return Err(format!("there is no check {wanted}{}", hint.unwrap_or_default()));
             }
         }

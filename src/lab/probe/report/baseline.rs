@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{Checked, Report, Verdict, text};
-use crate::domain::spelling::nearest;
+use crate::domain::spelling::probable;
 
 /// Most bytes of a file.
 pub const MAX_FILE: usize = 256 * 1024;
@@ -108,7 +108,7 @@ fn meant(id: &str, report: &Report) -> Option<String> {
     let name = id.rsplit('/').next().unwrap_or(id);
     let same = report.checks.iter().find(|check| check.name == name);
     let id_of = |check: &Checked| check.id.clone();
-    same.map(id_of).or_else(|| nearest(id, report.checks.iter().map(|check| check.id.as_str())).map(str::to_owned))
+    same.map(id_of).or_else(|| probable(id, report.checks.iter().map(|check| check.id.as_str())).map(str::to_owned))
 }
 
 impl Stale<'_> {
