@@ -18,6 +18,10 @@ use crate::meters;
 
 /// Most jobs in one transaction.
 const BATCH: usize = 256;
+/// From here on a batch costs each of its jobs little: it begins at once.
+const COMPANY: usize = 32;
+/// How often a smaller one lets those go first who may join it. The answers to the last batch are sent then, and what comes of them is read.
+const TURNS: usize = 3;
 /// Jobs that may wait; beyond, callers wait to be let in.
 const QUEUE: usize = 4096;
 /// How often a batch is tried that PostgreSQL cuts off, as it does to break a deadlock, and how many batches one mint goes through.
@@ -100,6 +104,12 @@ async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<Atomic
         // A mint that has to go through another batch does not wait for company.
         if batch.mints.is_empty() && waiting.recv_many(&mut jobs, BATCH).await == 0 {
             return;
+        }
+        // Where nobody else is served, that takes no time. Otherwise two small batches would take turns, each of them at the whole price.
+        for _ in 0..TURNS {
+            if batch.mints.len() + jobs.len() + waiting.len() < COMPANY {
+                tokio::task::yield_now().await;
+            }
         }
         while batch.mints.len() + jobs.len() < BATCH
             && let Ok(job) = waiting.try_recv()

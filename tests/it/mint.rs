@@ -14,7 +14,7 @@ use avouch::store::{Mint, Outcome, StoreError, SubjectToken, UnspentJti};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::harness::{ALICE, NOW, World, both, claims, eventually};
+use crate::harness::{ALICE, Engine, NOW, World, both, claims, eventually};
 
 /// The `jti`s of the journal.
 pub(crate) async fn journal(world: &World) -> Vec<String> {
@@ -141,6 +141,47 @@ both! {
         assert!(batches <= 2, "one that was under way and one for all who waited, not {batches}");
         assert_eq!(journal(&world).await.len(), 101);
     }
+}
+
+/// Agents that ask again as soon as they are answered share one batch, and do not stay two groups that take turns, each while the other waits.
+/// In one thread, where whoever is being served when a batch is answered has had their turn before the next one begins.
+async fn come_together(engine: Engine) {
+    const EACH: usize = 12;
+    let world = World::start(engine).await;
+    let (_, _, delegation, _) = world.delegated().await;
+    let template = prepared(&world).await;
+    let held = world.hold(&delegation).await;
+    let before = world.host.database.batches();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let mut agents = JoinSet::new();
+    for group in 1..=2 {
+        for _ in 0..8 {
+            let mints: Vec<Mint> = (0..EACH).map(|_| another(&world, &template)).collect();
+            let (store, waiting) = (world.app.store.clone(), waiting.clone());
+            agents.spawn(async move {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                for mint in mints {
+                    assert!(is_minted(&store.mint(mint, None).await.unwrap()));
+                }
+            });
+        }
+        eventually("the group waits", async || waiting.load(Ordering::SeqCst) == group * 8).await;
+        eventually("the first is under way", async || world.host.database.batches() > before).await;
+    }
+    drop(held);
+    agents.join_all().await;
+    let batches = usize::try_from(world.host.database.batches() - before).unwrap();
+    assert!(batches <= EACH + 2, "{batches} batches, where two groups in turn would have taken {}", 2 * EACH);
+}
+
+#[tokio::test]
+async fn those_who_ask_again_share_a_transaction_on_sqlite() {
+    come_together(Engine::Sqlite).await;
+}
+
+#[tokio::test]
+async fn those_who_ask_again_share_a_transaction_on_postgresql() {
+    come_together(Engine::Postgres).await;
 }
 
 both! {
