@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use url::Url;
 
@@ -30,6 +31,8 @@ pub const LEASE: Seconds = Seconds(10);
 const LEASE_MARGIN: Seconds = Seconds(3);
 /// Most notices of one host that are leased together.
 const RUN: i64 = 16;
+/// Most attempts that are made while what came of as many is written down. A crash then costs a service a repetition of them.
+const AHEAD: usize = 4;
 /// Most bytes of an answer's body that are read.
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -112,27 +115,39 @@ fn by_host(notices: &[Delivery]) -> Vec<Vec<Delivery>> {
 /// # Errors
 /// Faults; the lease then runs out and other attempts follow.
 pub async fn tell(host: &Host, notices: &[Delivery], worker: &str, place: &mut Place) -> Result<(), Error> {
+    let (made, to_write) = mpsc::channel(AHEAD);
+    let ((tried, told), written) =
+        tokio::join!(try_each(host, notices, worker, place, made), write_down(host, to_write));
+    // By now all that was made is known: given back before that, it would be made again.
+    give_back(host, &notices[tried..], worker).await?;
+    told.and(written)
+}
+
+/// Makes attempts as long as the host is fit for the next one. Says how many notices were tried.
+async fn try_each(
+    host: &Host,
+    notices: &[Delivery],
+    worker: &str,
+    place: &mut Place,
+    to_write: mpsc::Sender<Made>,
+) -> (usize, Result<(), Error>) {
     let begun = host.now();
     let mut speaker = None;
-    let mut made = None;
     for (n, delivery) in notices.iter().enumerate() {
-        // What came of one attempt is written down while the next is made. A crash meanwhile costs the service a repetition of both.
-        let (written, outcome) =
-            tokio::join!(write_down(made.take()), try_once(host, &mut speaker, delivery, worker, place));
-        let fit = outcome.as_ref().is_ok_and(|made| made.as_ref().is_none_or(Made::is_over));
-        if written.is_ok() && fit && host.now() - begun <= LEASE_MARGIN {
-            made = outcome?;
-            continue;
-        }
-        // Before anything is given back: what was made and is not known would be made again.
-        let last = match outcome {
-            Ok(made) => write_down(made).await,
-            Err(error) => Err(error),
+        let fit = match try_once(host, &mut speaker, delivery, worker, place).await {
+            Ok(Some(made)) => {
+                let is_over = made.is_over();
+                // Nobody takes it where the last ones could not be written down.
+                to_write.send(made).await.is_ok() && is_over
+            }
+            Ok(None) => true,
+            Err(error) => return (n + 1, Err(error)),
         };
-        give_back(host, &notices[n + 1..], worker).await?;
-        return written.and(last);
+        if !fit || host.now() - begun > LEASE_MARGIN {
+            return (n + 1, Ok(()));
+        }
     }
-    write_down(made).await
+    (notices.len(), Ok(()))
 }
 
 async fn give_back(host: &Host, untried: &[Delivery], worker: &str) -> Result<(), Error> {
@@ -262,7 +277,6 @@ async fn put_off(host: &Host, delivery: &Delivery, worker: &str, error: Error) -
 
 /// An attempt that was made, and nobody knows of yet.
 struct Made {
-    app: App,
     format: Format,
     settlement: Settlement,
 }
@@ -274,12 +288,17 @@ impl Made {
     }
 }
 
-/// Writes down what came of an attempt, if one was made.
-async fn write_down(made: Option<Made>) -> Result<(), Error> {
-    let Some(Made { app, format, settlement }) = made else { return Ok(()) };
-    let state = settlement.attempt.state;
-    app.store.settle(settlement).await?;
-    meters::told(format, state);
+/// Writes down what came of attempts, all that were made meanwhile at once, until no more are made.
+async fn write_down(host: &Host, mut made: mpsc::Receiver<Made>) -> Result<(), Error> {
+    let mut some = Vec::with_capacity(AHEAD);
+    while made.recv_many(&mut some, AHEAD).await > 0 {
+        let (outcomes, settlements): (Vec<_>, Vec<_>) =
+            some.drain(..).map(|Made { format, settlement }| ((format, settlement.attempt.state), settlement)).unzip();
+        host.database.settle(settlements).await?;
+        for (format, state) in outcomes {
+            meters::told(format, state);
+        }
+    }
     Ok(())
 }
 
@@ -335,8 +354,9 @@ async fn attempt(
         held: false,
     };
     let (worker, delegation_id) = (worker.to_owned(), delivery.delegation_id.clone());
-    let settlement = Settlement { entry_id: app.id(), worker, at: now, delegation_id, host, attempt };
-    Made { app: app.clone(), format: delivery.format, settlement }
+    let (issuer, entry_id) = (app.issuer.id.clone(), app.id());
+    let settlement = Settlement { issuer, entry_id, worker, at: now, delegation_id, host, attempt };
+    Made { format: delivery.format, settlement }
 }
 
 /// What a service answered.

@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::Outage;
 use super::journal::Line;
 use super::mint::{self, Mint, Outcome, Spending, UnspentJti, Waiting};
-use super::settlements::{Settlement, Settling};
+use super::settlements::Settlement;
 use super::{Pools, Result, StoreError, Tx};
 use crate::meters;
 
-/// Most jobs in one transaction.
+/// From this many rows on nothing more joins a transaction.
 const BATCH: usize = 256;
 /// From here on a batch costs each of its jobs little: it begins at once.
 const COMPANY: usize = 32;
@@ -30,7 +30,7 @@ const TRIES: usize = 5;
 enum Job {
     Mint(Box<Waiting>, To<mint::Answer>),
     Spend(Spending, To<bool>),
-    Settle(Box<Settling>, To<bool>),
+    Settle(Vec<Settlement>, To<()>),
 }
 
 /// Who waits.
@@ -67,9 +67,9 @@ impl Committer {
         self.submit(Job::Spend(Spending { issuer, unspent }, answer), outcome).await
     }
 
-    pub(super) async fn settle(&self, issuer: Arc<str>, settlement: Settlement) -> Result<bool> {
+    pub(super) async fn settle(&self, settlements: Vec<Settlement>) -> Result<()> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(Job::Settle(Box::new(Settling { issuer, settlement }), answer), outcome).await
+        self.submit(Job::Settle(settlements, answer), outcome).await
     }
 
     async fn submit<T>(&self, job: Job, outcome: oneshot::Receiver<Result<T>>) -> Result<T> {
@@ -85,38 +85,34 @@ struct Batch {
     outcomes: Vec<To<mint::Answer>>,
     spendings: Vec<Spending>,
     firsts: Vec<To<bool>>,
-    settlings: Vec<Settling>,
-    held: Vec<To<bool>>,
+    settlements: Vec<Settlement>,
+    settled: Vec<To<()>>,
 }
 
 /// What came of a batch, in its order.
 struct Done {
     mints: Vec<Option<Result<mint::Answer>>>,
     spent: Vec<bool>,
-    held: Vec<bool>,
 }
 
 /// Runs until the last way in is gone.
 async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<AtomicU64>) {
     let mut batch = Batch::default();
-    let mut jobs = Vec::with_capacity(BATCH);
     loop {
         // A mint that has to go through another batch does not wait for company.
-        if batch.mints.is_empty() && waiting.recv_many(&mut jobs, BATCH).await == 0 {
-            return;
+        if batch.mints.is_empty() {
+            let Some(job) = waiting.recv().await else { return };
+            batch.add(job);
         }
         // Where nobody else is served, that takes no time. Otherwise two small batches would take turns, each of them at the whole price.
         for _ in 0..TURNS {
-            if batch.mints.len() + jobs.len() + waiting.len() < COMPANY {
+            if batch.len() + waiting.len() < COMPANY {
                 tokio::task::yield_now().await;
             }
         }
-        while batch.mints.len() + jobs.len() < BATCH
+        while batch.len() < BATCH
             && let Ok(job) = waiting.try_recv()
         {
-            jobs.push(job);
-        }
-        for job in jobs.drain(..) {
             batch.add(job);
         }
         let done = decide(&pools, &batch, &batches).await;
@@ -126,7 +122,7 @@ async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<Atomic
 
 impl Batch {
     fn len(&self) -> usize {
-        self.mints.len() + self.spendings.len() + self.settlings.len()
+        self.mints.len() + self.spendings.len() + self.settlements.len()
     }
 
     fn add(&mut self, job: Job) {
@@ -139,9 +135,9 @@ impl Batch {
                 self.spendings.push(spending);
                 self.firsts.push(answer);
             }
-            Job::Settle(settling, answer) => {
-                self.settlings.push(*settling);
-                self.held.push(answer);
+            Job::Settle(settlements, answer) => {
+                self.settlements.extend(settlements);
+                self.settled.push(answer);
             }
         }
     }
@@ -152,9 +148,11 @@ impl Batch {
         let mut again = Self::default();
         match done {
             Ok(done) => {
-                let yes_or_no = done.spent.into_iter().zip(self.firsts).chain(done.held.into_iter().zip(self.held));
-                for (answer, to) in yes_or_no {
-                    let _ = to.send(Ok(answer));
+                for (is_first, to) in done.spent.into_iter().zip(self.firsts) {
+                    let _ = to.send(Ok(is_first));
+                }
+                for to in self.settled {
+                    let _ = to.send(Ok(()));
                 }
                 for ((waiting, outcome), to) in self.mints.into_iter().zip(done.mints).zip(self.outcomes) {
                     match outcome {
@@ -171,7 +169,10 @@ impl Batch {
                 let jobs = self.len();
                 tracing::error!(error = &error as &dyn std::error::Error, jobs, "a batch failed");
                 let error = error.for_each();
-                for to in self.firsts.into_iter().chain(self.held) {
+                for to in self.firsts {
+                    let _ = to.send(Err(error()));
+                }
+                for to in self.settled {
                     let _ = to.send(Err(error()));
                 }
                 for to in self.outcomes {
@@ -204,10 +205,10 @@ async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Don
 async fn transact(pools: &Pools, batch: &Batch) -> Result<Done> {
     let mut tx = Tx::over(pools.begin().await?);
     let (mut mints, spent) = mint::run(&mut tx, &batch.mints, &batch.spendings).await?;
-    let held = tx.settle(&batch.settlings).await?;
+    tx.settle(&batch.settlements).await?;
     tx.commit().await?;
     for (_, line) in mints.iter_mut().flatten().flatten() {
         *line = line.take().map(Line::durable);
     }
-    Ok(Done { mints, spent, held })
+    Ok(Done { mints, spent })
 }

@@ -250,6 +250,15 @@ impl Database {
         })
     }
 
+    /// Writes down attempts at notices and settles these, in a transaction shared with those that wait at the same time. Where the lease had run
+    /// out under which one was made, its outcome does not count.
+    ///
+    /// # Errors
+    /// What the database says; nothing was written then, unless it was cut off at its end.
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<()> {
+        self.committer.settle(settlements).await
+    }
+
     /// How many transactions the committer has run.
     pub fn batches(&self) -> u64 {
         self.committer.batches()
@@ -293,15 +302,6 @@ impl Store {
     /// What the database says; nothing was written then, and the `jti` is not spent.
     pub async fn mint(&self, mint: Mint, unspent: Option<UnspentJti>) -> Result<Outcome> {
         self.database.committer.mint(self.issuer.clone(), mint, unspent).await
-    }
-
-    /// Writes down an attempt at a notice and settles that, in a transaction shared with those that wait at the same time. `false` when the
-    /// lease it was made under had run out: then its outcome does not count.
-    ///
-    /// # Errors
-    /// What the database says; nothing was written then, unless it was cut off at its end.
-    pub async fn settle(&self, settlement: Settlement) -> Result<bool> {
-        self.database.committer.settle(self.issuer.clone(), settlement).await
     }
 
     /// Whether a key signs, by a look that is shared with those who ask at the same time.

@@ -13,6 +13,8 @@ use crate::domain::time::Timestamp;
 /// An attempt that was made, and how it leaves its notice.
 #[derive(Clone, Debug)]
 pub struct Settlement {
+    /// Whose notice it was.
+    pub issuer: Arc<str>,
     /// The journal row's id.
     pub entry_id: String,
     /// Who made it, under a lease that may have run out.
@@ -27,37 +29,31 @@ pub struct Settlement {
     pub attempt: Attempt,
 }
 
-/// One in the batch.
-pub(super) struct Settling {
-    pub(super) issuer: Arc<str>,
-    pub(super) settlement: Settlement,
-}
-
 impl Tx {
-    /// Writes down attempts, and settles the notices whose leases are still held. Says for each whether it was: if not, the attempt was
-    /// made all the same, but its outcome is the next worker's to decide.
-    pub(super) async fn settle(&mut self, settlings: &[Settling]) -> Result<Vec<bool>> {
-        let id = |n: usize| &settlings[n].settlement.attempt.delivery_id;
-        let mut held = vec![false; settlings.len()];
-        let mut left: Vec<usize> = (0..settlings.len()).collect();
+    /// Writes down attempts, and settles the notices whose leases are still held. Where one is not, the attempt was made all the same, but its
+    /// outcome is the next worker's to decide.
+    pub(super) async fn settle(&mut self, settlements: &[Settlement]) -> Result<()> {
+        let id = |n: usize| &settlements[n].attempt.delivery_id;
+        let mut held = vec![false; settlements.len()];
+        let mut left: Vec<usize> = (0..settlements.len()).collect();
         while !left.is_empty() {
             // A notice that two workers tried comes twice, and a statement changes a row once.
             let mut ids = HashSet::new();
             let (one_of_each, others): (Vec<usize>, _) = left.into_iter().partition(|n| ids.insert(id(*n)));
-            let settled = self.settle_each(one_of_each.iter().map(|n| &settlings[*n])).await?;
+            let settled = self.settle_each(one_of_each.iter().map(|n| &settlements[*n])).await?;
             for n in one_of_each {
                 held[n] = settled.contains(id(n));
             }
             left = others;
         }
-        if !settlings.is_empty() {
-            self.record_attempts(settlings, &held).await?;
+        if !settlements.is_empty() {
+            self.record_attempts(settlements, &held).await?;
         }
-        Ok(held)
+        Ok(())
     }
 
     /// The ids of those that were settled.
-    async fn settle_each(&mut self, settlings: impl Iterator<Item = &Settling>) -> Result<HashSet<String>> {
+    async fn settle_each(&mut self, settlements: impl Iterator<Item = &Settlement>) -> Result<HashSet<String>> {
         macro_rules! settle {
             ($engine:ident) => {
                 concat!(
@@ -72,7 +68,7 @@ impl Tx {
                 )
             };
         }
-        let rows = settlings.map(|Settling { issuer, settlement: Settlement { worker, at, host, attempt, .. } }| {
+        let rows = settlements.map(|Settlement { issuer, worker, at, host, attempt, .. }| {
             let ended_at = (attempt.state != DeliveryState::Queued).then_some(at);
             let Attempt { delivery_id, state, due_at, status, error, endpoint, .. } = attempt;
             (delivery_id, &**issuer, worker, state, due_at, status, error, ended_at, endpoint, host)
@@ -85,7 +81,7 @@ impl Tx {
         })
     }
 
-    async fn record_attempts(&mut self, settlings: &[Settling], held: &[bool]) -> Result<()> {
+    async fn record_attempts(&mut self, settlements: &[Settlement], held: &[bool]) -> Result<()> {
         macro_rules! record {
             ($engine:ident) => {
                 concat!(
@@ -96,14 +92,22 @@ impl Tx {
                 )
             };
         }
-        let lines = settlings.iter().zip(held).map(|(Settling { issuer, settlement }, held)| {
+        let lines = settlements.iter().zip(held).map(|(settlement, held)| {
             let event = Event::DeliveryAttempt(Attempt { held: *held, ..settlement.attempt.clone() });
-            Line::of_delegation(issuer.clone(), settlement.delegation_id.as_deref(), &event)
+            Line::of_delegation(settlement.issuer.clone(), settlement.delegation_id.as_deref(), &event)
         });
         let lines: Vec<Line> = lines.collect();
-        let rows = settlings.iter().zip(&lines).map(|(Settling { issuer, settlement }, line)| {
+        let rows = settlements.iter().zip(&lines).map(|(settlement, line)| {
             let delivery = &settlement.attempt.delivery_id;
-            (&settlement.entry_id, &**issuer, settlement.at, &line.kind, &line.delegation, delivery, &line.body)
+            (
+                &settlement.entry_id,
+                &*settlement.issuer,
+                settlement.at,
+                &line.kind,
+                &line.delegation,
+                delivery,
+                &line.body,
+            )
         });
         let rows = json(&rows.collect::<Vec<_>>());
         let sql = per_engine!(self, record!(sqlite), record!(postgres));

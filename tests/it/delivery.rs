@@ -519,6 +519,30 @@ both! {
     }
 }
 
+/// A slow disk holds up no host that answers, but what is not written down is made again after a crash: it is never much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_attempts_are_made_ahead_of_what_is_written_down() {
+    let world = World::start(Engine::Sqlite).await;
+    let (_, _, delegation, _) = world.delegated().await;
+    owe(&world, &format!("{}/revoke", world.service.url), 16).await;
+    let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default(), &[]).await.unwrap();
+    let held = world.hold(&delegation).await;
+    let host = world.host.clone();
+    let telling = tokio::spawn(async move { notify::tell(&host, &claimed[0], "one", &mut Place::anywhere()).await });
+    // One that is being written down, four that wait for that, and one that waits to wait.
+    eventually("it goes on", async || world.service.received().len() >= 6).await;
+    for _ in 0..100 {
+        world.api("GET", "/delegations", &world.admin_token()).await;
+    }
+    let ahead = world.service.received().len();
+    assert!(ahead <= 9, "{ahead} of 16, where four may be written down at once");
+    assert_eq!(attempts(&world).await.len(), 0);
+    drop(held);
+    telling.await.unwrap().unwrap();
+    assert_eq!((world.service.received().len(), attempts(&world).await.len()), (16, 16));
+    assert_eq!(world.database.column("SELECT DISTINCT state FROM delivery").await, ["delivered"]);
+}
+
 both! {
     async fn hosts_take_turns(world: World) {
         world.delegated().await;

@@ -750,6 +750,7 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         held: false,
     };
     let settlement = |entry: &str, worker: &str| Settlement {
+        issuer: "default".into(),
         entry_id: entry.into(),
         worker: worker.into(),
         at: NOW,
@@ -757,10 +758,9 @@ async fn withdrawn(all: &store::Database, store: &Store) {
         host: "new.example".into(),
         attempt: attempt.clone(),
     };
-    // In one batch, perhaps.
-    let (lost, held) = tokio::join!(store.settle(settlement("y", "w")), store.settle(settlement("z", "w2")));
-    assert_eq!((lost.unwrap(), held.unwrap()), (false, true));
-    assert!(!store.settle(settlement("zz", "w2")).await.unwrap(), "it is over");
+    // One that lost its lease, one that has it; and then it is over.
+    all.settle(vec![settlement("y", "w"), settlement("z", "w2")]).await.unwrap();
+    all.settle(vec![settlement("zz", "w2")]).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     let told = tx.deliveries(&["d1"]).await.unwrap().remove(0);
     assert_eq!((told.last_status, told.ended_at, told.host.as_str()), (Some(200), Some(NOW), "new.example"));
