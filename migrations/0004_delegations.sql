@@ -116,7 +116,7 @@ CREATE TABLE journal (
     jti TEXT,
     body TEXT NOT NULL
 );
-CREATE INDEX journal_delegation ON journal (delegation_id, id);
--- The attempts at telling a service, among assertions that may be very many.
+-- The attempts at telling a service, among assertions that may be very many. These are read by time alone: an index of them by delegation would
+-- cost each mint a page.
 CREATE INDEX journal_delivery ON journal (delivery_id, at, id) WHERE delivery_id IS NOT NULL;
 CREATE INDEX journal_attempt ON journal (delegation_id, at, id) WHERE kind = 'delivery.attempt';
