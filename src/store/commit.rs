@@ -110,12 +110,8 @@ async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<Atomic
                 tokio::task::yield_now().await;
             }
         }
-        while batch.len() < BATCH
-            && let Ok(job) = waiting.try_recv()
-        {
-            batch.add(job);
-        }
-        let done = decide(&pools, &batch, &batches).await;
+        batch.fill(&mut waiting);
+        let done = decide(&pools, &mut batch, &mut waiting, &batches).await;
         batch = batch.answer(done);
     }
 }
@@ -123,6 +119,15 @@ async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<Atomic
 impl Batch {
     fn len(&self) -> usize {
         self.mints.len() + self.spendings.len() + self.settlements.len()
+    }
+
+    /// Takes in those who wait, as far as there is room.
+    fn fill(&mut self, waiting: &mut mpsc::Receiver<Job>) {
+        while self.len() < BATCH
+            && let Ok(job) = waiting.try_recv()
+        {
+            self.add(job);
+        }
     }
 
     fn add(&mut self, job: Job) {
@@ -184,13 +189,18 @@ impl Batch {
     }
 }
 
-async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Done> {
+async fn decide(
+    pools: &Pools,
+    batch: &mut Batch,
+    waiting: &mut mpsc::Receiver<Job>,
+    batches: &AtomicU64,
+) -> Result<Done> {
     let mut tries = 0;
     let begun = Instant::now();
     loop {
         tries += 1;
         batches.fetch_add(1, Ordering::Relaxed);
-        let ran = pools.while_it_answers(transact(pools, batch)).await;
+        let ran = pools.while_it_answers(transact(pools, batch, waiting)).await;
         match ran.and_then(|outcome| outcome) {
             Err(error) if tries < TRIES && error.is_cut_off() => {}
             outcome => {
@@ -201,9 +211,10 @@ async fn decide(pools: &Pools, batch: &Batch, batches: &AtomicU64) -> Result<Don
     }
 }
 
-/// Writes a batch and makes it durable.
-async fn transact(pools: &Pools, batch: &Batch) -> Result<Done> {
+/// Writes a batch, with those who come until it is its turn, and makes it durable.
+async fn transact(pools: &Pools, batch: &mut Batch, waiting: &mut mpsc::Receiver<Job>) -> Result<Done> {
     let mut tx = Tx::over(pools.begin().await?);
+    batch.fill(waiting);
     let (mut mints, spent) = mint::run(&mut tx, &batch.mints, &batch.spendings).await?;
     tx.settle(&batch.settlements).await?;
     tx.commit().await?;
