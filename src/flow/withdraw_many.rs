@@ -19,7 +19,7 @@ pub const BATCH: u16 = 16;
 /// Sessions, token families or questions that one transaction ends.
 const GIVEN: i64 = 256;
 /// Between two of them others have so many times as long as one took.
-const PAUSE: u32 = 5;
+const PAUSE: u32 = 8;
 /// The longest that is left to them, however long one took.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// Transactions after which the next one's turn comes, of what was removed.
