@@ -99,7 +99,7 @@ struct Done {
 async fn run(pools: Pools, mut waiting: mpsc::Receiver<Job>, batches: Arc<AtomicU64>) {
     let mut batch = Batch::default();
     loop {
-        // A mint that has to go through another batch does not wait for company.
+        // A mint that has to go through another batch is not kept until somebody else comes.
         if batch.mints.is_empty() {
             let Some(job) = waiting.recv().await else { return };
             batch.add(job);
