@@ -49,9 +49,9 @@ pub enum Next {
     GivenUp,
 }
 
-/// Says what follows from an attempt; `jitter` is in `0.0..1.0`.
+/// Says what follows from an attempt; `jitter`, in `0.0..1.0`, is drawn where there is a pause.
 #[must_use]
-pub fn next(tried: Tried, now: Timestamp, give_up_at: Timestamp, jitter: f64) -> Next {
+pub fn next(tried: Tried, now: Timestamp, give_up_at: Timestamp, jitter: impl FnOnce() -> f64) -> Next {
     let over = match tried.verdict {
         Verdict::Taken => return Next::Delivered,
         Verdict::Unproven => return Next::Unproven,
@@ -59,7 +59,7 @@ pub fn next(tried: Tried, now: Timestamp, give_up_at: Timestamp, jitter: f64) ->
         Verdict::UnknownKey | Verdict::Replayed | Verdict::Declined => Next::Refused,
         Verdict::Failed => Next::GivenUp,
     };
-    let at = now + pause(tried, jitter);
+    let at = now + pause(tried, jitter());
     if at < give_up_at { Next::Again(at) } else { over }
 }
 
@@ -116,10 +116,10 @@ mod tests {
             ("but not twice", Tried { before: Some(400), ..tried(7, Replayed) }, far, again(3000)),
         ];
         for (name, tried, give_up_at, expected) in cases {
-            assert_eq!(next(tried, NOW, give_up_at, 0.5), expected, "{name}");
+            assert_eq!(next(tried, NOW, give_up_at, || 0.5), expected, "{name}");
         }
         for (jitter, seconds) in [(0.0, 2400), (0.999_999, 3600)] {
-            assert_eq!(next(tried(7, Failed), NOW, far, jitter), again(seconds));
+            assert_eq!(next(tried(7, Failed), NOW, far, || jitter), again(seconds));
         }
     }
 

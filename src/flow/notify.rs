@@ -266,7 +266,7 @@ async fn put_off(host: &Host, delivery: &Delivery, worker: &str, error: Error) -
     let now = host.now();
     let tried =
         Tried { number: delivery.attempts, verdict: Verdict::Failed, retry_after: None, before: delivery.last_status };
-    let (state, due_at) = match next(tried, now, delivery.give_up_at, host.rng.fraction()) {
+    let (state, due_at) = match next(tried, now, delivery.give_up_at, || host.rng.fraction()) {
         Next::Again(at) => (DeliveryState::Queued, at),
         _ => (DeliveryState::GivenUp, now),
     };
@@ -332,7 +332,7 @@ async fn attempt(
             (Tried { number, verdict: Verdict::Failed, retry_after: None, before }, None, Some(error), String::new())
         }
     };
-    let (state, due_at) = match next(tried, now, delivery.give_up_at, app.rng.fraction()) {
+    let (state, due_at) = match next(tried, now, delivery.give_up_at, || app.rng.fraction()) {
         Next::Delivered => (DeliveryState::Delivered, now),
         Next::Unproven => (DeliveryState::Unproven, now),
         Next::Again(at) => (DeliveryState::Queued, at),
