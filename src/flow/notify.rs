@@ -44,7 +44,11 @@ const NO_ANSWER: &str = "no answer in time";
 
 /// Where a worker's last claim ended: the next one goes on there, so that all hosts have their turn.
 #[derive(Debug, Default)]
-pub struct Cursor(String);
+pub struct Cursor {
+    host: String,
+    /// Whether it got as much as it asked for, so that there may be more.
+    was_full: bool,
+}
 
 /// Leases what is due, for `worker`: of at most `most` hosts, `but` these, each one's notices together.
 ///
@@ -54,14 +58,15 @@ pub async fn claim(
     host: &Host,
     worker: &str,
     most: usize,
-    Cursor(after): &mut Cursor,
+    cursor: &mut Cursor,
     but: &[String],
 ) -> Result<Vec<Vec<Delivery>>, Error> {
     let now = host.now();
     // Most of the time nothing is due, and to find that out takes no transaction.
-    if host.database.read().await?.next_due(now, LEASE).await?.is_none_or(|due| due > now) {
+    if !cursor.was_full && host.database.read().await?.next_due(now, LEASE).await?.is_none_or(|due| due > now) {
         return Ok(Vec::new());
     }
+    let after = &cursor.host;
     let run = |most: usize| (i64::try_from(most).unwrap_or(i64::MAX), RUN);
     let mut tx = host.database.begin().await?;
     let mut claimed = by_host(&tx.claim(worker, now, LEASE, run(most), Hosts::But(but, after)).await?);
@@ -71,7 +76,8 @@ pub async fn claim(
         claimed.extend(by_host(&tx.claim(worker, now, LEASE, run(left), Hosts::But(but, "")).await?));
     }
     tx.commit().await?;
-    *after = claimed.last().map(|notices| notices[0].host.clone()).unwrap_or_default();
+    cursor.host = claimed.last().map(|notices| notices[0].host.clone()).unwrap_or_default();
+    cursor.was_full = claimed.len() == most;
     Ok(claimed)
 }
 
