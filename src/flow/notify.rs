@@ -204,17 +204,15 @@ impl Speaker {
     async fn of(host: &Host, delivery: &Delivery) -> Result<Self, Error> {
         // What a user was promised is sent also for an issuer that was disabled since.
         let app = issuers::owing(host, &delivery.issuer_id).await?;
-        let mut tx = app.store.read().await?;
         let (receiver, alg) = match delivery.format {
-            Format::BackchannelLogout => of_client(&mut tx, &delivery.aud).await?,
+            Format::BackchannelLogout => of_client(&mut app.store.read().await?, &delivery.aud).await?,
             format => {
                 // As it was last known: what is removed is told all the same.
-                let policy = tx.known_service(&delivery.aud).await?.map(|known| known.service.policy);
+                let policy = app.store.service_policy(&delivery.aud).await?;
                 (policy.as_ref().and_then(|policy| policy.receiver(format)).cloned(), policy.map(|p| p.signing_alg))
             }
         };
         let (aud, format) = (delivery.aud.clone(), delivery.format);
-        drop(tx);
         Ok(Self { app, aud, format, receiver, alg: alg.unwrap_or(SigningAlg::Es256) })
     }
 

@@ -20,9 +20,9 @@ mod grants;
 mod issuers;
 mod journal;
 mod json_row;
-mod key_looks;
 mod keys;
 mod logouts;
+mod looks;
 mod mint;
 mod outbox;
 mod pools;
@@ -51,6 +51,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use columns::{Columns, json, word};
+use looks::{Looks, Policies, SigningKeys};
 use pools::Pools;
 use schema::migrator;
 use sqlx::pool::PoolConnection;
@@ -79,6 +80,7 @@ pub use withdrawals::LockedDelegation;
 
 use crate::domain::consent::Consent;
 use crate::domain::ids::Kid;
+use crate::domain::service_policy::ServicePolicy;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -92,7 +94,8 @@ const PING_FRESH: Duration = Duration::from_millis(100);
 pub struct Database {
     pools: Pools,
     committer: commit::Committer,
-    key_looks: key_looks::KeyLooks,
+    keys: Looks<SigningKeys>,
+    policies: Looks<Policies>,
     client_changes: Arc<AtomicU64>,
     last_ping: Arc<Mutex<Option<Ping>>>,
 }
@@ -167,8 +170,8 @@ impl Database {
 
     fn over(pools: Pools) -> Self {
         let committer = commit::Committer::start(pools.clone());
-        let key_looks = key_looks::KeyLooks::start(pools.clone());
-        Self { pools, committer, key_looks, client_changes: Arc::default(), last_ping: Arc::default() }
+        let (keys, policies) = (Looks::start(pools.clone()), Looks::start(pools.clone()));
+        Self { pools, committer, keys, policies, client_changes: Arc::default(), last_ping: Arc::default() }
     }
 
     /// The rows of one issuer, by our key of it.
@@ -309,7 +312,17 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn key_signs(&self, kid: &Kid) -> Result<bool> {
-        self.database.key_looks.signs(self.issuer.clone(), kid.clone()).await
+        Ok(self.database.keys.find((self.issuer.clone(), kid.clone())).await?.is_some())
+    }
+
+    /// What is known of a service, also of one that is disabled, by a look that is shared with those who ask at the same time. `None` where
+    /// nothing is.
+    ///
+    /// # Errors
+    /// What the database says; [`StoreError::Broken`].
+    pub async fn service_policy(&self, audience: &str) -> Result<Option<Arc<ServicePolicy>>> {
+        let found = self.database.policies.find((self.issuer.clone(), audience.to_owned())).await?;
+        found.map(|policy| policy.ok_or(StoreError::Broken("service"))).transpose()
     }
 
     /// Spends the `jti` of a client's assertion. `false` when it was spent before.
