@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept for the next request to the same host, and how many. Enough for a burst of notices;
 /// short, because a kept connection does not see that the name has moved.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 const IDLE_PER_HOST: usize = 2;
 
 /// Most bytes of an answer's head, and of what is read at one stroke.
