@@ -20,7 +20,7 @@ use crate::host::Host;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to look for what was put off by a clock that was wrong.
 const CLOCK_INTERVAL: Duration = Duration::from_mins(1);
-/// Hosts that are leased by one claim, so that it stays short: others write meanwhile.
+/// Hosts that are leased by one claim.
 const AT_A_TIME: usize = 32;
 /// Time between two looks for work at least: each goes over all hosts that something waits for.
 const PAUSE: Duration = Duration::from_millis(10);

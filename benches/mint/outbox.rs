@@ -18,7 +18,7 @@ const NOTICES: usize = 20_000;
 /// For how many hosts.
 const HOSTS: [usize; 3] = [1, 200, 2_000];
 /// Hosts and notices of each that a worker leases at a time.
-const CLAIM: (i64, i64) = (16, 16);
+const CLAIM: (i64, i64) = (32, 12);
 const LEASE: Seconds = Seconds(10);
 const ROUNDS: usize = 20;
 const NOW: Timestamp = Timestamp(1_000_000);

@@ -30,7 +30,9 @@ pub const LEASE: Seconds = Seconds(10);
 /// Seconds after which no further attempt is begun under a lease: one that takes as long as it may still ends under it.
 const LEASE_MARGIN: Seconds = Seconds(3);
 /// Most notices of one host that are leased together.
-const RUN: i64 = 16;
+const RUN: usize = 16;
+/// Most notices that are leased by one claim, so that it stays short: others write meanwhile.
+const CLAIM: usize = 384;
 /// Most attempts that are made while what came of as many is written down. A crash then costs a service a repetition of them.
 const AHEAD: usize = 4;
 /// Most bytes of an answer's body that are read.
@@ -67,13 +69,12 @@ pub async fn claim(
         return Ok(Vec::new());
     }
     let after = &cursor.host;
-    let run = |most: usize| (i64::try_from(most).unwrap_or(i64::MAX), RUN);
     let mut tx = host.database.begin().await?;
-    let mut claimed = by_host(&tx.claim(worker, now, LEASE, run(most), Hosts::But(but, after)).await?);
+    let mut claimed = by_host(&tx.claim(worker, now, LEASE, at_most(most), Hosts::But(but, after)).await?);
     let left = most.saturating_sub(claimed.len());
     if left > 0 && !after.is_empty() {
         // Round again, from the first.
-        claimed.extend(by_host(&tx.claim(worker, now, LEASE, run(left), Hosts::But(but, "")).await?));
+        claimed.extend(by_host(&tx.claim(worker, now, LEASE, at_most(left), Hosts::But(but, "")).await?));
     }
     tx.commit().await?;
     cursor.host = claimed.last().map(|notices| notices[0].host.clone()).unwrap_or_default();
@@ -87,10 +88,15 @@ pub async fn claim(
 /// Faults.
 pub async fn claim_of(host: &Host, worker: &str, hosts: &[String], most: usize) -> Result<Vec<Vec<Delivery>>, Error> {
     let mut tx = host.database.begin().await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let claimed = tx.claim(worker, host.now(), LEASE, (most, RUN), Hosts::Only(hosts)).await?;
+    let claimed = tx.claim(worker, host.now(), LEASE, at_most(most), Hosts::Only(hosts)).await?;
     tx.commit().await?;
     Ok(by_host(&claimed))
+}
+
+/// So many hosts, and of each so many notices that the claim stays short.
+fn at_most(hosts: usize) -> (i64, i64) {
+    let run = (CLAIM / hosts.max(1)).clamp(1, RUN);
+    (i64::try_from(hosts).unwrap_or(i64::MAX), i64::try_from(run).unwrap_or(i64::MAX))
 }
 
 /// Lets be due what only a wrong clock put off for so long.
@@ -389,5 +395,16 @@ async fn post(app: &App, url: Url, Message { headers, body }: Message) -> Result
                 _ => "the exchange broke off",
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_of_many_hosts_takes_less_of_each() {
+        let claims = [1, 24, 32, 128, 1000].map(at_most);
+        assert_eq!(claims, [(1, 16), (24, 16), (32, 12), (128, 3), (1000, 1)]);
     }
 }
