@@ -2,7 +2,7 @@
 
 /// As many as there is a use for.
 const WANTED: u64 = 16_384;
-/// Kept for the database, the notices on their way (up to 512 wait for an answer at the same time), and the files.
+/// Kept for the database, the notices on their way (up to 448 wait for an answer at the same time), and the files.
 const KEPT: usize = 640;
 
 /// Raises the soft limit, and says how many connections there may be at the same time. Where there are few descriptors, half are kept.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
 /// Places of the fast lane.
-const PLACES: usize = 256;
+const PLACES: usize = 192;
 /// Places of the slow lane.
 const SLOW_PLACES: usize = 256;
 /// How long an answer is waited for in the fast lane.
