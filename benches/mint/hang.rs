@@ -31,7 +31,9 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     // Each host keeps a connection for a while, and its other end is here too.
     rlimit::increase_nofile_limit(16_384)?;
     println!("\n{HOSTS} hosts, some of which hang; everything in one process, on SQLite\n");
-    println!("| notices each | hang | told | the last after s | CPU us a notice | of the services | memory MiB, before | at most |");
+    println!(
+        "| notices each | hang | told | the last after s | CPU us a notice | of the services | memory MiB, before | at most |"
+    );
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for (each, hang) in CASES {
         let folder = tempfile::Builder::new().prefix("avouch-bench-hang.").tempdir_in(&options.folder)?;
@@ -192,7 +194,7 @@ async fn serve(mut stream: TcpStream, told: Arc<AtomicUsize>) {
 }
 
 /// Takes every connection and says nothing.
-async fn keep(listener: TcpListener) {
+pub(crate) async fn keep(listener: TcpListener) {
     let mut kept = Vec::new();
     while let Ok((stream, _)) = listener.accept().await {
         kept.push(stream);

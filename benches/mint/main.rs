@@ -17,6 +17,7 @@ mod options;
 mod outbox;
 mod postgres;
 mod provider;
+mod queued;
 mod report;
 mod scenarios;
 mod seed;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if options.pin && matches!(options.task, Task::Measure | Task::Issuers | Task::Withdrawals) {
+    if options.pin && matches!(options.task, Task::Measure | Task::Issuers | Task::Withdrawals | Task::Queued) {
         // Before any thread is made, so that all of them stay on the second core and the servers have the first one alone.
         if let Err(problem) = machine::stay_on(machine::LOAD_CORE) {
             eprintln!("mint: {problem}");
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
                     hang::run(&options).await
                 }
                 Task::Withdrawals => withdrawals::run(&options).await,
+                Task::Queued => queued::run(&options).await,
                 Task::Start => start::run(&options).await,
                 Task::FloorServer => floor::serve().await,
             }

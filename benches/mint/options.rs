@@ -17,7 +17,8 @@ usage: cargo bench --bench mint -- [OPTION]...
   --issuers         instead: one path issuer and 10,000 of them, side by side
   --keys            instead: time until one server follows what another does with keys (PostgreSQL)
   --outbox          instead: time to find what is due among 20,000 notices, and to tell hosts beside some that hang
-  --withdrawals     instead: mints alone, and beside a withdrawal of 30,000 delegations of other users";
+  --withdrawals     instead: mints alone, and beside a withdrawal of 30,000 delegations of other users
+  --queued          instead: mints alone, and beside 20,000 notices that are on their way";
 
 /// What to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(crate) enum Task {
     Issuers,
     Keys,
     Withdrawals,
+    Queued,
     /// Not for people: how this program starts the floor as a process of its own.
     FloorServer,
 }
@@ -73,6 +75,7 @@ impl Options {
                 "--start" => options.task = Task::Start,
                 "--issuers" => options.task = Task::Issuers,
                 "--withdrawals" => options.task = Task::Withdrawals,
+                "--queued" => options.task = Task::Queued,
                 "--keys" => options.task = Task::Keys,
                 "--floor-server" => options.task = Task::FloorServer,
                 // `cargo bench` says so to every benchmark.

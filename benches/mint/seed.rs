@@ -1,5 +1,7 @@
 //! Users, sessions, tokens, delegations and journal rows in numbers that no form could make, written into the database directly.
 
+use std::time::Duration;
+
 use avouch::clock::Clock;
 use avouch::domain::time::Seconds;
 use avouch::host::DEFAULT_ISSUER;
@@ -9,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteCo
 
 use crate::Outcome;
 use crate::assertion::AUDIENCE;
-use crate::statements::{DECLARED, JOURNAL, STATEMENTS, USED};
+use crate::statements::{DECLARED, JOURNAL, QUEUED, STATEMENTS, USED};
 
 /// What a database is filled with.
 #[derive(Clone, Copy)]
@@ -90,6 +92,39 @@ pub(crate) async fn fill_used(url: &str, aud: &str, users: usize) -> Outcome<()>
     people(&mut database, (DEFAULT_ISSUER, aud), users).await?;
     database.run((DEFAULT_ISSUER, aud), USED, aud, 1).await?;
     database.settle().await
+}
+
+/// Lets so many notices be due in a while, one to each of the hosts and so on, and waits for that.
+pub(crate) async fn queue(url: &str, notices: usize, host: impl Fn(usize) -> String) -> Outcome<()> {
+    let mut database = Database::open(url).await?;
+    let due_at = Clock::System.now() + Seconds(4);
+    let rows = (0..notices).map(|n| {
+        let host = host(n);
+        (Rng::Os.id(due_at), format!("http://{host}/revoke"), host)
+    });
+    for some in rows.collect::<Vec<_>>().chunks(CHUNK) {
+        database.run((DEFAULT_ISSUER, AUDIENCE), QUEUED, &serde_json::to_string(some)?, due_at.0).await?;
+    }
+    database.settle().await?;
+    while Clock::System.now() < due_at {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+/// How many are left.
+pub(crate) async fn queued(url: &str) -> Outcome<u64> {
+    number(url, "SELECT COUNT(*) FROM delivery WHERE state = 'queued'").await
+}
+
+/// Ends those that are left.
+pub(crate) async fn end_queue(url: &str) -> Outcome<()> {
+    let end = "UPDATE delivery SET state = 'cancelled', lease = NULL, leased_until = NULL WHERE state = 'queued'";
+    match Database::open(url).await? {
+        Database::Sqlite(mut c) => c.execute(end).await.map(drop)?,
+        Database::Postgres(mut c) => c.execute(end).await.map(drop)?,
+    }
+    Ok(())
 }
 
 /// Gives path issuers a client, a service, and `users` users each. Answers with the users' access tokens, by issuer.

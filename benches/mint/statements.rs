@@ -23,6 +23,12 @@ pub(crate) const STATEMENTS: [&str; 6] = [
 pub(crate) const USED: &str =
     "UPDATE delegation SET mint_count = 1, last_exp = 1 WHERE issuer_id = '{issuer}' AND aud = $1 AND $2 > 0";
 
+/// For `{rows}`, ids, endpoints and hosts: a notice to each, due at `$2`.
+pub(crate) const QUEUED: &str = "
+    INSERT INTO delivery (id, issuer_id, format, round, endpoint, host, iss, sub, aud, state, attempts, due_at, created_at, give_up_at)
+    SELECT e.value ->> 0, '{issuer}', 'logout+jwt', 'first', e.value ->> 1, e.value ->> 2, i.url, 'somebody', '{aud}', 'queued', 0, $2, $2, $2 + 1000000
+      FROM {rows}, issuer i WHERE i.id = '{issuer}'";
+
 /// The `$2`-th assertion of everybody.
 pub(crate) const JOURNAL: &str = "
     INSERT INTO journal (id, issuer_id, at, kind, account_id, client_id, delegation_id, consent_id, jti, body)

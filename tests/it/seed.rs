@@ -29,6 +29,8 @@ async fn is_written(engine: Engine) {
     run(statements::USED, "default", &world.service.url).await;
     assert_eq!(world.database.column("SELECT id FROM delegation WHERE mint_count = 1").await, ["a"]);
     run(statements::JOURNAL, "default", "").await;
+    run(statements::QUEUED, "default", r#"[["n", "https://a.example/revoke", "a.example"]]"#).await;
+    assert_eq!(world.database.column("SELECT id FROM delivery WHERE state = 'queued'").await, ["n"]);
     let minted = world.database.column("SELECT delegation_id FROM journal WHERE kind = 'assertion' ORDER BY id").await;
     assert_eq!(minted, ["a", "b"]);
     assert_eq!(world.database.column("SELECT id FROM consent ORDER BY id").await, ["a", "b"]);
