@@ -381,19 +381,19 @@ async fn a_host_has_one_notice_at_a_time() {
     world.delegated().await;
     owe(&world, &format!("{}/a", world.service.url), 3).await;
     owe(&world, &format!("{}/b", world.service.url), 3).await;
-    let claimed = notify::claim(&world.host, "one", 100, &mut Cursor::default(), &[]).await.unwrap();
+    let claimed = notify::claim(&world.host, "one", 10, &mut Cursor::default(), &[]).await.unwrap();
     assert_eq!(claimed.len(), 1);
-    assert!(notify::claim(&world.host, "two", 100, &mut Cursor::default(), &[]).await.unwrap().is_empty());
+    assert!(notify::claim(&world.host, "two", 10, &mut Cursor::default(), &[]).await.unwrap().is_empty());
     world.database.column("UPDATE delivery SET due_at = due_at - 5 WHERE lease IS NULL RETURNING id").await;
     assert!(
-        notify::claim(&world.host, "two", 100, &mut Cursor::default(), &[]).await.unwrap().is_empty(),
+        notify::claim(&world.host, "two", 10, &mut Cursor::default(), &[]).await.unwrap().is_empty(),
         "also when another is due for longer"
     );
     notify::tell(&world.host, &claimed[0], "one", &mut Place::anywhere()).await.unwrap();
     assert_eq!(world.service.received().len(), 6);
     owe(&world, &format!("{}/a", world.service.url), 1).await;
     assert_eq!(
-        notify::claim(&world.host, "two", 100, &mut Cursor::default(), &[]).await.unwrap().len(),
+        notify::claim(&world.host, "two", 10, &mut Cursor::default(), &[]).await.unwrap().len(),
         1,
         "the host is free again"
     );
